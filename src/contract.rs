@@ -1,0 +1,97 @@
+//! What the host side and PID 1 of the image promise each other: names of variables, paths and labels.
+//!
+//! The written form for image makers is `image/LAYOUT.md`. Changing a value here breaks images that are
+//! already published, so a change needs a new [`LAYOUT`] number.
+
+/// Image label that says "this image keeps the layout contract"; it is covered by the image's digest.
+pub const LAYOUT_LABEL: &str = "dev.vega.builder.layout";
+/// The layout this program speaks.
+pub const LAYOUT: &str = "1";
+
+/// Where the static binary lies in the image: outside /nix, so that a volume over /nix cannot hide it.
+pub const PROGRAM: &str = "/bin/vega-builder";
+/// The Nix store's volume.
+pub const STORE_MOUNT: &str = "/nix";
+/// Where podman mounts the image itself, read-only: the store paths that a volume over /nix hides are
+/// copied from `{IMAGE_MOUNT}/nix/store`.
+pub const IMAGE_MOUNT: &str = "/run/vega-builder/image";
+/// A folder of mode 0700 on the host's tmpfs, shared with the container's root alone.
+pub const HANDOVER_MOUNT: &str = "/run/vega-builder/handover";
+/// In the handover folder: the registration token on its way in, 0400, deleted by PID 1 when read.
+pub const HANDOVER_TOKEN: &str = "registration-token";
+/// In the handover folder: what PID 1 last said of itself (see [`Phase`]).
+pub const HANDOVER_STATE: &str = "state.json";
+/// Where an image with a shell entrypoint expects the token (Vega's published image).
+pub const FOREIGN_TOKEN: &str = "/home/runner/.runner-token";
+/// The runner's root: its registration, work folder and logs; a volume.
+pub const RUNNER_ROOT: &str = "/home/runner/actions-runner";
+/// The closure's registration, as `nix-store --load-db` reads it.
+pub const CLOSURE_REGISTRATION: &str = "/usr/share/vega-builder/closure-registration";
+/// The script that the runner calls before a job's first step; root's, out of a job's reach.
+pub const JOB_STARTED_HOOK: &str = "/etc/vega-builder/job-started.sh";
+/// The unprivileged user (and group) that runs the runner and its jobs.
+pub const RUNNER_UID: u32 = 1001;
+
+/// Variables of the image's environment contract.
+pub mod env {
+    pub const MODE: &str = "VEGA_MODE";
+    pub const OWNER: &str = "GITHUB_OWNER";
+    pub const REPOSITORY: &str = "GITHUB_REPOSITORY";
+    /// The GitHub server as the container reaches it; `https://github.com` unless set.
+    pub const SERVER_URL: &str = "VEGA_GITHUB_URL";
+    pub const TOKEN_FILE: &str = "GITHUB_RUNNER_TOKEN_FILE";
+    pub const TOKEN: &str = "GITHUB_RUNNER_TOKEN";
+    pub const PAT_FILE: &str = "GITHUB_PAT_FILE";
+    pub const PAT: &str = "GITHUB_PAT";
+    pub const RUNNER_NAME: &str = "GITHUB_RUNNER_NAME";
+    pub const LABELS: &str = "GITHUB_RUNNER_LABELS";
+    pub const EPHEMERAL: &str = "VEGA_RUNNER_EPHEMERAL";
+    pub const SANDBOX: &str = "VEGA_NIX_SANDBOX";
+    pub const MAX_JOBS: &str = "VEGA_NIX_MAX_JOBS";
+    pub const CORES: &str = "VEGA_NIX_CORES";
+    pub const EXTRA_SUBSTITUTERS: &str = "VEGA_EXTRA_SUBSTITUTERS";
+    pub const EXTRA_KEYS: &str = "VEGA_EXTRA_TRUSTED_PUBLIC_KEYS";
+    pub const GC: &str = "VEGA_GC";
+    pub const GC_DELETE_OLDER_THAN: &str = "VEGA_GC_DELETE_OLDER_THAN";
+    pub const GC_INTERVAL: &str = "VEGA_GC_INTERVAL";
+    pub const GC_INITIAL_DELAY: &str = "VEGA_GC_INITIAL_DELAY";
+    pub const NO_BANNER: &str = "VEGA_NO_BANNER";
+    /// Set by the image, never carried over from one image to the next.
+    pub const BUILDER_ROOT: &str = "VEGA_BUILDER_ROOT";
+    pub const REGINFO: &str = "VEGA_NIX_REGINFO";
+    pub const BUILDER_VERSION: &str = "VEGA_BUILDER_VERSION";
+    pub const RUNNER_DIST: &str = "RUNNER_DIST";
+    pub const RUNNER_ROOT: &str = "RUNNER_ROOT";
+}
+
+/// What PID 1 says of itself in `state.json`, in the order in which a boot passes through them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Store, daemon and sandbox probe.
+    Starting,
+    /// Neither a saved registration nor a token: waiting for `vega-builder register`.
+    WaitingForToken,
+    /// The configure process is running.
+    Registering,
+    /// The runner listens for jobs.
+    Listening,
+    /// A job is running.
+    Busy,
+    /// The runner ended and is about to be started again, or the container is about to end.
+    Stopping,
+}
+
+/// The content of `state.json`; replaced whole (written beside, then renamed).
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct State {
+    pub phase: Phase,
+    /// When the phase began (RFC 3339).
+    pub since: jiff::Timestamp,
+    /// Whether builds run in Nix's sandbox, as proven by a real build; absent before the probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<bool>,
+    /// One sentence for the person who asks for the status.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}

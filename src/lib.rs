@@ -1,0 +1,9 @@
+//! vega-builder: the host side (`up`, `verify`, …) and PID 1 of the image (`entrypoint`).
+//!
+//! An arrow only points down this list: commands → domains → values. Domains do not import each other's
+//! internals; what two of them share is a plain value or the [`contract`].
+
+pub mod cli;
+pub mod commands;
+pub mod contract;
+pub mod value;
