@@ -1,11 +1,28 @@
 //! The command tree and nothing else: a word of the help text is the name of a file in `commands/`.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
-use crate::commands::{entrypoint, job_started, seed};
+use crate::commands::{
+    completions::Completions, down::Down, entrypoint::Entrypoint, job_started::JobStarted, man::Man,
+    register::Register, seed::Seed, status::StatusCommand, up::UpCommand, verify::Verify,
+};
 
+/// Put your own machine behind GitHub Actions for heavy Nix builds
+///
+/// A self-hosted runner in a container: from an image whose signature was checked, under caps that the
+/// kernel enforces, registered with a short-lived token that no job can read, and easy to take away again.
 #[derive(Debug, Parser)]
-#[command(name = "vega-builder", version, about, long_about = None)]
+#[command(name = "vega-builder", version)]
+#[command(after_help = "\
+Examples:
+  vega-builder up octo-org/heavy-builds     a listening runner in under a minute
+  vega-builder status                       what runs, under which caps, what GitHub says
+  vega-builder down                         gone, here and at GitHub
+
+Every setting is a flag, a variable (VEGA_BUILDER_MEMORY=12g) or a key in /etc/vega-builder/config.toml or
+$XDG_CONFIG_HOME/vega-builder/config.toml; `vega-builder up --help` lists them.")]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -13,21 +30,41 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// PID 1 of the image: store, daemon, registration, runner.
-    Entrypoint(entrypoint::Entrypoint),
-    /// Copy the image's store paths into the store's volume, adding what is missing.
-    Seed(seed::Seed),
-    /// The runner's job-started hook: refuse events that may carry a stranger's code.
-    JobStarted(job_started::JobStarted),
+    Up(UpCommand),
+    Verify(Verify),
+    Register(Register),
+    Status(StatusCommand),
+    Down(Down),
+    Completions(Completions),
+    Man(Man),
+    #[command(hide = true)]
+    Entrypoint(Entrypoint),
+    #[command(hide = true)]
+    Seed(Seed),
+    #[command(hide = true)]
+    JobStarted(JobStarted),
 }
 
 impl Cli {
     /// Run the chosen command and give its exit code.
-    pub fn run(self) -> anyhow::Result<std::process::ExitCode> {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            Command::Up(command) => wait_for(command.run()),
+            Command::Verify(command) => wait_for(command.run()),
+            Command::Register(command) => wait_for(command.run()),
+            Command::Status(command) => wait_for(command.run()),
+            Command::Down(command) => wait_for(command.run()),
+            Command::Completions(command) => Ok(command.run()),
+            Command::Man(command) => command.run(),
             Command::Entrypoint(command) => command.run(),
             Command::Seed(command) => command.run(),
             Command::JobStarted(command) => command.run(),
         }
     }
+}
+
+/// Only the host's commands need a runtime; PID 1 stays small without one.
+fn wait_for(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    crate::secrecy::harden();
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(command)
 }

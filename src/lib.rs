@@ -5,5 +5,14 @@
 
 pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod contract;
+pub mod engine;
+pub mod exit;
+pub mod github;
+pub mod image;
+pub mod installation;
+pub mod progress;
+pub mod secrecy;
+pub mod trust;
 pub mod value;

@@ -1,13 +1,14 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use vega_builder::{cli::Cli, exit};
 
 fn main() -> ExitCode {
-    match vega_builder::cli::Cli::parse().run() {
+    match Cli::parse().run() {
         Ok(code) => code,
         Err(error) => {
             anstream::eprintln!("vega-builder: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(exit::kind(&error) as u8)
         }
     }
 }

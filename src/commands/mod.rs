@@ -1,5 +1,12 @@
 //! One file a verb; each reads like its own manual page.
 
+pub mod completions;
+pub mod down;
 pub mod entrypoint;
 pub mod job_started;
+pub mod man;
+pub mod register;
 pub mod seed;
+pub mod status;
+pub mod up;
+pub mod verify;

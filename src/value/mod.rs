@@ -1,11 +1,13 @@
 //! Plain values that domains share: small, checked at the border, and free of behaviour beyond their form.
 
+mod caps;
 mod digest;
 mod labels;
 mod repository;
 mod secret;
 mod size;
 
+pub use caps::{Caps, Cpus};
 pub use digest::ImageDigest;
 pub use labels::{Labels, RunnerName};
 pub use repository::Repository;

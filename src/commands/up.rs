@@ -1,0 +1,419 @@
+//! `up`: from a repository's name to a runner that GitHub lists as online.
+
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{
+    register::{lay_token, needs_token},
+    verify::{check, policy, summary},
+};
+use crate::{
+    config::{EngineChoice, Host, Settings, SettingsArgs},
+    contract::{self, Phase, env},
+    engine::{
+        self, Cli, Container, Handover, InForce, Inspected, Layout, LocalImage, SeccompProfile, Status,
+        UserNamespace,
+    },
+    exit::NotOnline,
+    github::{Credential, GitHub, Runner},
+    image::{ImageReference, Registry, Resolved},
+    installation::{Identity, Locked, Places, Record},
+    progress::{Output, Progress},
+    trust::Verified,
+    value::ImageDigest,
+};
+
+/// Put this machine behind a repository's `runs-on: [self-hosted, vega]`
+///
+/// Resolves the runner image to a digest, verifies its signature, downloads it by digest, creates its
+/// container under hard caps, hands a short-lived registration token in, starts it, proves the caps from
+/// the cgroup, and waits until GitHub lists the runner as online. Run again, it changes nothing; run with
+/// other settings, it makes anew exactly what must be. A restart or reboot needs no new token.
+///
+/// Exit codes: 2 settings, 3 image not trusted, 4 registry, 5 GitHub, 6 engine, 7 caps not in force,
+/// 8 runner not online, 9 this host.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  vega-builder up octo-org/heavy-builds
+      with Vega's image, and caps that leave this machine headroom
+  vega-builder up octo-org/heavy-builds --memory 12g --cpus 4 --labels self-hosted,vega,big
+  VEGA_BUILDER_MEMORY=12g vega-builder up octo-org/heavy-builds --output json
+  vega-builder up
+      with everything from /etc/vega-builder/config.toml:
+        repository = \"octo-org/heavy-builds\"
+        labels = [\"self-hosted\", \"vega\"]
+        [caps]
+        memory = \"12g\"
+        cpus = 4
+
+Then, in a workflow that only pushes start:
+  on: push
+  jobs:
+    build:
+      runs-on: [self-hosted, vega]")]
+pub struct UpCommand {
+    /// The repository whose jobs run here
+    #[arg(value_name = "OWNER/REPO")]
+    repository: Option<String>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// How long to wait for the runner to come online, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    wait: u64,
+    /// How to report
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// What the steps share.
+pub struct Up<'a> {
+    pub settings: &'a Settings,
+    pub engine: &'a Cli,
+    pub installation: &'a Locked,
+    pub progress: &'a Progress,
+}
+
+/// An image that may run, as the engine holds it.
+struct ReadyImage {
+    reference: ImageReference,
+    verified: Verified<ImageDigest>,
+    image_id: ImageDigest,
+    layout: Layout,
+}
+
+impl UpCommand {
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        let progress = Progress::new(self.output);
+        let host = Host::read().context("the host's memory and processors cannot be read from /proc")?;
+        let settings = Settings::resolve(&self.settings, self.repository.as_deref(), &host)?;
+        let image: ImageReference = settings.image.parse()?;
+        let engine = chosen_engine(settings.engine)?;
+        let credential = Credential::find(
+            settings.github.token_file.as_deref(),
+            settings.github.server.host_str().unwrap_or("github.com"),
+        )?;
+        let github = GitHub::new(&settings.github.server, &settings.repository, &credential)?;
+        let installation = Places::standard().installation(&settings.name).lock()?;
+        let up =
+            Up { settings: &settings, engine: &engine, installation: &installation, progress: &progress };
+
+        up.say_caps();
+        let image = up.image(image).await?;
+        let container = up.container(&image)?;
+        let mut record = up.record(&image, &container)?;
+        up.create(&container, &record)?;
+        up.token(&github, &container, &mut record).await?;
+        let running = up.start(&container)?;
+        let caps = up.prove_caps(&container, &running)?;
+        let runner = up.online(&github, &container, Duration::from_secs(self.wait)).await?;
+        record.registered = Some(record.identity.clone());
+        record.token_lapses = None;
+        installation.save(&record)?;
+
+        let text = format!(
+            "{} is online and takes jobs with runs-on: [{}]",
+            settings.name,
+            settings.labels.iter().collect::<Vec<_>>().join(", ")
+        );
+        progress.result(
+            &text,
+            &json!({
+                "name": settings.name,
+                "repository": settings.repository,
+                "digest": container.image.value(),
+                "container": running.id,
+                "runner_id": runner.id,
+                "caps": { "asked": settings.caps, "in_force": caps },
+            }),
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+pub fn chosen_engine(choice: EngineChoice) -> Result<Cli, engine::Error> {
+    engine::detect(match choice {
+        EngineChoice::Auto => None,
+        EngineChoice::Podman => Some("podman"),
+        EngineChoice::Docker => Some("docker"),
+    })
+}
+
+impl Up<'_> {
+    fn say_caps(&self) {
+        let caps = &self.settings.caps;
+        let [memory, cpus, pids] = &self.settings.caps_origin;
+        self.progress.note(&format!("memory {}: {memory}", caps.memory));
+        self.progress.note(&format!("cpus   {}: {cpus}", caps.cpus));
+        self.progress.note(&format!("pids   {}: {pids}", caps.pids));
+        if self.settings.network.as_deref() == Some("host") {
+            self.progress.note("network host: jobs can reach every service on this machine's loopback");
+        }
+    }
+
+    /// Tag → digest, then its signature checked beside its download. A download that ends first waits:
+    /// only what is verified goes on.
+    async fn image(&self, reference: ImageReference) -> anyhow::Result<ReadyImage> {
+        let policy = policy(&self.settings.trust)?;
+        let registry = Registry::of(&reference);
+
+        let step = self.progress.step("resolve", &format!("asking {} for {reference}", reference.registry()));
+        let resolved = registry.resolve().await?;
+        step.done(&format!("{reference} is {}", resolved.top.digest));
+
+        let (verified, local) =
+            tokio::try_join!(self.verify(&registry, &resolved, &policy), self.pull(&reference, &resolved))?;
+        self.engine.expect_image(&local, &verified, &resolved.image_id, &reference.name())?;
+        Ok(ReadyImage { reference, verified, image_id: resolved.image_id, layout: local.layout })
+    }
+
+    async fn verify(
+        &self,
+        registry: &Registry,
+        resolved: &Resolved,
+        policy: &crate::trust::Policy,
+    ) -> anyhow::Result<Verified<ImageDigest>> {
+        let step = self.progress.step("verify", "checking the signature");
+        let verified = check(registry, resolved, policy).await?;
+        step.done(&summary(&verified));
+        Ok(verified)
+    }
+
+    async fn pull(&self, reference: &ImageReference, resolved: &Resolved) -> anyhow::Result<LocalImage> {
+        let (name, digest) = (reference.name(), &resolved.platform.digest);
+        let step = self.progress.step("pull", &format!("downloading {name}"));
+        if let Some(local) = tokio::task::block_in_place(|| self.engine.local_image(&name, digest))? {
+            step.done("the image is here already");
+            return Ok(local);
+        }
+        tokio::task::block_in_place(|| self.engine.pull(&name, digest, reference.is_loopback()))?;
+        let local = self
+            .engine
+            .local_image(&name, digest)?
+            .context("the engine lost the image that it downloaded")?;
+        step.done(&format!("downloaded by digest {}", digest.short()));
+        Ok(local)
+    }
+
+    fn container(&self, image: &ReadyImage) -> anyhow::Result<Container> {
+        let settings = self.settings;
+        let userns = self.user_namespace(image.layout)?;
+        let seccomp = SeccompProfile::from_host()?.write(&self.installation.state.join("seccomp.json"))?;
+        Ok(Container {
+            name: settings.name.clone(),
+            image: image.verified.clone(),
+            image_name: image.reference.name(),
+            image_id: image.image_id.clone(),
+            layout: image.layout,
+            caps: settings.caps,
+            network: settings.network.clone(),
+            env: environment(settings, image.layout),
+            userns,
+            handover: Handover(self.installation.handover.clone()),
+            seccomp,
+        })
+    }
+
+    /// A range of ids that no other runner of ours has; the same one for as long as the installation lives,
+    /// because the volumes' files belong to it. Rootless podman and docker have no choice here.
+    fn user_namespace(&self, layout: Layout) -> anyhow::Result<Option<UserNamespace>> {
+        if self.engine.program() != "podman" || !nix::unistd::geteuid().is_root() || layout == Layout::Foreign
+        {
+            return Ok(None);
+        }
+        if let Some(base) = self.installation.record()?.and_then(|record| record.userns_base) {
+            return Ok(Some(UserNamespace { base }));
+        }
+        let taken: Vec<u32> = Places::standard()
+            .installed()
+            .iter()
+            .filter_map(|one| one.record().ok().flatten()?.userns_base)
+            .collect();
+        let mut free = (0..4096)
+            .map(|slot| 0xf000_0000 + slot * UserNamespace::SIZE)
+            .filter(|base| !taken.contains(base));
+        Ok(free.next().map(|base| UserNamespace { base }))
+    }
+
+    fn record(&self, image: &ReadyImage, container: &Container) -> anyhow::Result<Record> {
+        let settings = self.settings;
+        let before = self.installation.record()?;
+        let identity = Identity {
+            server: settings.github.server.clone(),
+            repository: settings.repository.clone(),
+            name: settings.name.clone(),
+            labels: settings.labels.clone(),
+        };
+        let record = Record {
+            engine: self.engine.program().to_owned(),
+            image: image.reference.to_string(),
+            digest: container.image.value().clone(),
+            evidence: container.image.evidence().clone(),
+            caps: settings.caps,
+            userns_base: container.userns.map(|userns| userns.base),
+            registered: before.as_ref().and_then(|record| record.registered.clone()),
+            token_lapses: before
+                .filter(|record| record.identity == identity)
+                .and_then(|record| record.token_lapses)
+                .filter(|lapses| *lapses > Timestamp::now()),
+            identity,
+        };
+        self.installation.save(&record)?;
+        Ok(record)
+    }
+
+    /// Create the container, unless the one that is there is what the settings ask for.
+    fn create(&self, container: &Container, record: &Record) -> anyhow::Result<()> {
+        let step = self.progress.step("create", "creating the container");
+        self.installation.make_handover(record.userns_base)?;
+        let fingerprint = self.engine.fingerprint(container);
+        match self.engine.inspect(&container.name)? {
+            Some(present) if present.fingerprint == fingerprint => {
+                step.done("the container is as asked for");
+                return Ok(());
+            }
+            Some(present) => {
+                anyhow::ensure!(
+                    !present.fingerprint.is_empty(),
+                    "a container named {0} is there that is not ours; type `{1} rm {0}`, or choose another name with --name",
+                    container.name,
+                    self.engine.program(),
+                );
+                step.doing("the settings changed: replacing the container");
+                self.engine.stop(&container.name)?;
+                self.engine.remove(&container.name)?;
+            }
+            None => {}
+        }
+        self.installation.forget_state();
+        self.engine.create(container)?;
+        step.done(&format!("{} from {}", container.name, container.image.value().short()));
+        Ok(())
+    }
+
+    /// Mint a registration token and hand it in, when the container needs one.
+    async fn token(&self, github: &GitHub, container: &Container, record: &mut Record) -> anyhow::Result<()> {
+        let step = self.progress.step("token", "looking for a saved registration");
+        let Some(why) = needs_token(self.engine, self.installation, container, record)? else {
+            step.done("not needed: the saved registration serves");
+            return Ok(());
+        };
+        step.doing(&format!("minting a registration token: {why}"));
+        lay_token(self.engine, self.installation, github, container, record).await?;
+        step.done("minted, handed in 0400, never in an argument or a variable");
+        Ok(())
+    }
+
+    fn start(&self, container: &Container) -> anyhow::Result<Inspected> {
+        let step = self.progress.step("start", "starting the container");
+        let inspect = || self.engine.inspect(&container.name)?.context("the container is gone");
+        let present = inspect()?;
+        if present.status == Status::Running && present.pid != 0 {
+            step.done("it runs already");
+            return Ok(present);
+        }
+        self.engine.start(&container.name)?;
+        let running = inspect()?;
+        if running.pid == 0 {
+            anyhow::bail!(self.not_online(container, "its container ended at once"));
+        }
+        step.done(&format!("process {}", running.pid));
+        Ok(running)
+    }
+
+    fn prove_caps(&self, container: &Container, running: &Inspected) -> anyhow::Result<InForce> {
+        let step = self.progress.step("caps", "reading the caps back from the cgroup");
+        let proven = InForce::of(running.pid).and_then(|caps| caps.prove(&container.caps).map(|()| caps));
+        match proven {
+            Ok(caps) => {
+                step.done(&format!("in force: {}", container.caps));
+                Ok(caps)
+            }
+            Err(error) => {
+                self.engine.stop(&container.name)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Wait until GitHub lists the runner as online, or its container says why it cannot be.
+    async fn online(&self, github: &GitHub, container: &Container, wait: Duration) -> anyhow::Result<Runner> {
+        let step = self.progress.step("online", "waiting for the runner to listen");
+        let deadline = tokio::time::Instant::now() + wait;
+        let mut pause = Duration::from_millis(200);
+        loop {
+            let state = self.installation.runner_state();
+            let listens = state.as_ref().is_none_or(|s| matches!(s.phase, Phase::Listening | Phase::Busy));
+            if listens
+                && let Some(runner) = github.runner(&container.name).await?
+                && runner.is_online()
+                && runner.has_labels(&self.settings.labels)
+            {
+                step.done(&format!(
+                    "{} is runner {} at {}",
+                    runner.name, runner.id, self.settings.repository
+                ));
+                return Ok(runner);
+            }
+            let message = state.as_ref().map(|state| state.message.clone()).unwrap_or_default();
+            if !message.is_empty() {
+                step.doing(&message);
+            }
+            let refused = state.is_some_and(|state| state.phase == Phase::WaitingForToken)
+                && !self.installation.has_token();
+            if refused && !message.is_empty() {
+                anyhow::bail!(self.not_online(container, &message));
+            }
+            let gone = self.engine.inspect(&container.name)?.is_none_or(|now| now.status == Status::Stopped);
+            if gone {
+                anyhow::bail!(self.not_online(container, "its container ended"));
+            }
+            if tokio::time::Instant::now() >= deadline {
+                let why = format!("GitHub does not list it as online after {} s; {message}", wait.as_secs());
+                anyhow::bail!(self.not_online(container, why.trim_end_matches("; ")));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(Duration::from_secs(2));
+        }
+    }
+
+    fn not_online(&self, container: &Container, why: &str) -> NotOnline {
+        let log = self.engine.last_log(&container.name, 3);
+        let last =
+            log.lines().next_back().map_or_else(String::new, |line| format!(" (its last line: {line})"));
+        NotOnline { name: container.name.to_string(), why: format!("{why}{last}") }
+    }
+}
+
+/// The image's environment contract, without any secret.
+fn environment(settings: &Settings, layout: Layout) -> BTreeMap<&'static str, String> {
+    let token = match layout {
+        Layout::Contract => format!("{}/{}", contract::HANDOVER_MOUNT, contract::HANDOVER_TOKEN),
+        Layout::Foreign => contract::FOREIGN_TOKEN.to_owned(),
+    };
+    let mut variables = BTreeMap::from([
+        (env::MODE, "runner".to_owned()),
+        (env::OWNER, settings.repository.owner().to_owned()),
+        (env::REPOSITORY, settings.repository.name().to_owned()),
+        (env::TOKEN_FILE, token),
+        (env::RUNNER_NAME, settings.name.to_string()),
+        (env::LABELS, settings.labels.to_string()),
+        (env::SANDBOX, settings.nix.sandbox.to_string()),
+        (env::MAX_JOBS, settings.nix.max_jobs.to_string()),
+        (env::CORES, settings.nix.cores.to_string()),
+    ]);
+    if settings.github.server.host_str() != Some("github.com") {
+        variables.insert(env::SERVER_URL, settings.github.server.as_str().trim_end_matches('/').to_owned());
+    }
+    let more = [
+        (env::EXTRA_SUBSTITUTERS, &settings.nix.extra_substituters),
+        (env::EXTRA_KEYS, &settings.nix.extra_trusted_public_keys),
+    ];
+    variables.extend(
+        more.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name, value.clone())),
+    );
+    variables
+}

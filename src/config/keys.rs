@@ -1,0 +1,197 @@
+//! The settings by name: one table for the flags, the variables and the keys of the file.
+
+use std::{env, path::PathBuf};
+
+use super::layer::{Given, Layer, Origin};
+
+/// A setting's three names.
+pub struct Key {
+    pub key: &'static str,
+    pub flag: &'static str,
+    pub variable: &'static str,
+}
+
+const fn key(key: &'static str, flag: &'static str, variable: &'static str) -> Key {
+    Key { key, flag, variable }
+}
+
+pub const KEYS: &[Key] = &[
+    key("repository", "OWNER/REPO", "VEGA_BUILDER_REPOSITORY"),
+    key("name", "--name", "VEGA_BUILDER_NAME"),
+    key("labels", "--labels", "VEGA_BUILDER_LABELS"),
+    key("image", "--image", "VEGA_BUILDER_IMAGE"),
+    key("engine", "--engine", "VEGA_BUILDER_ENGINE"),
+    key("network", "--network", "VEGA_BUILDER_NETWORK"),
+    key("caps.memory", "--memory", "VEGA_BUILDER_MEMORY"),
+    key("caps.cpus", "--cpus", "VEGA_BUILDER_CPUS"),
+    key("caps.pids", "--pids", "VEGA_BUILDER_PIDS"),
+    key("trust.identity", "--identity", "VEGA_BUILDER_IDENTITY"),
+    key("trust.issuer", "--issuer", "VEGA_BUILDER_ISSUER"),
+    key("trust.trusted-root", "--trusted-root", "VEGA_BUILDER_TRUSTED_ROOT"),
+    key("github.url", "--github-url", "VEGA_BUILDER_GITHUB_URL"),
+    key("github.token-file", "--token-file", "VEGA_BUILDER_TOKEN_FILE"),
+    key("nix.sandbox", "--sandbox", "VEGA_BUILDER_SANDBOX"),
+    key("nix.max-jobs", "--max-jobs", "VEGA_BUILDER_MAX_JOBS"),
+    key("nix.cores", "--cores", "VEGA_BUILDER_CORES"),
+    key("nix.extra-substituters", "--extra-substituters", "VEGA_BUILDER_EXTRA_SUBSTITUTERS"),
+    key(
+        "nix.extra-trusted-public-keys",
+        "--extra-trusted-public-keys",
+        "VEGA_BUILDER_EXTRA_TRUSTED_PUBLIC_KEYS",
+    ),
+];
+
+/// Settings as flags. Each has a variable (`VEGA_BUILDER_MEMORY`) and a key in the configuration file
+/// (`caps.memory`); flags win over variables, variables over the file.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct SettingsArgs {
+    /// The configuration file to read instead of the standard places
+    #[arg(long, value_name = "FILE", help_heading = "Settings")]
+    pub config: Option<PathBuf>,
+    /// The runner's name at GitHub, and the container's here [default: vega-REPO] [key: name]
+    #[arg(long, help_heading = "Settings")]
+    name: Option<String>,
+    /// The runner's labels; a job with `runs-on: [self-hosted, vega]` runs here [default: self-hosted,vega]
+    /// [key: labels]
+    #[arg(long, value_name = "LABEL,…", help_heading = "Settings")]
+    labels: Option<String>,
+    /// The runner image; its signature is verified before it runs, always
+    /// [default: ghcr.io/ad-astra-computing/vega-builder:latest] [key: image]
+    #[arg(long, value_name = "REFERENCE", help_heading = "Settings")]
+    image: Option<String>,
+    /// podman or docker [default: podman when it is installed, else docker] [key: engine]
+    #[arg(long, help_heading = "Settings")]
+    engine: Option<String>,
+    /// The container's network: a network of the engine, or `host` (jobs then reach every service on this
+    /// machine's loopback) [default: the engine's] [key: network]
+    #[arg(long, help_heading = "Settings")]
+    network: Option<String>,
+    /// Hard limit of memory, swap included, e.g. 12g [default: the host's less 20%, at least 2 GiB less]
+    /// [key: caps.memory]
+    #[arg(long, value_name = "SIZE", help_heading = "Caps")]
+    memory: Option<String>,
+    /// Hard limit of processors, e.g. 4 or 1.5 [default: the host's less one eighth, at least half a one
+    /// less] [key: caps.cpus]
+    #[arg(long, value_name = "NUMBER", help_heading = "Caps")]
+    cpus: Option<String>,
+    /// Hard limit of processes and threads [default: a quarter of the host's, at most 16384] [key: caps.pids]
+    #[arg(long, value_name = "NUMBER", help_heading = "Caps")]
+    pids: Option<String>,
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    #[command(flatten)]
+    pub github: GitHubArgs,
+    /// Nix's build sandbox: `true` (prove it by a real build or do not start), `auto` (prove it, else warn),
+    /// `false` [default: true] [key: nix.sandbox]
+    #[arg(long, value_name = "MODE", help_heading = "Nix")]
+    sandbox: Option<String>,
+    /// Derivations that Nix builds at once [default: 2] [key: nix.max-jobs]
+    #[arg(long, value_name = "NUMBER", help_heading = "Nix")]
+    max_jobs: Option<String>,
+    /// Processors that one derivation may use; 0 means all that the caps allow [default: 0] [key: nix.cores]
+    #[arg(long, value_name = "NUMBER", help_heading = "Nix")]
+    cores: Option<String>,
+    /// More binary caches, separated by spaces [key: nix.extra-substituters]
+    #[arg(long, value_name = "URL …", help_heading = "Nix")]
+    extra_substituters: Option<String>,
+    /// Their public keys, separated by spaces [key: nix.extra-trusted-public-keys]
+    #[arg(long, value_name = "KEY …", help_heading = "Nix")]
+    extra_trusted_public_keys: Option<String>,
+}
+
+/// Whose signature is trusted.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct TrustArgs {
+    /// Regular expression that the certificate's URI name must match as a whole [default: Vega's publish
+    /// workflow at a tag] [key: trust.identity]
+    #[arg(long, value_name = "REGEX", help_heading = "Trust")]
+    identity: Option<String>,
+    /// The certificate's issuer, letter by letter [default: <https://token.actions.githubusercontent.com>]
+    /// [key: trust.issuer]
+    #[arg(long, value_name = "URL", help_heading = "Trust")]
+    issuer: Option<String>,
+    /// A trusted_root.json instead of the public Sigstore's, for a private Sigstore [key: trust.trusted-root]
+    #[arg(long, value_name = "FILE", help_heading = "Trust")]
+    trusted_root: Option<String>,
+}
+
+/// Where GitHub is and who asks it.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct GitHubArgs {
+    /// The GitHub server, for GitHub Enterprise Server [default: <https://github.com>] [key: github.url]
+    #[arg(long, value_name = "URL", help_heading = "GitHub")]
+    github_url: Option<String>,
+    /// A file that holds a GitHub token, instead of GH_TOKEN, GITHUB_TOKEN or `gh auth token`
+    /// [key: github.token-file]
+    #[arg(long, value_name = "FILE", help_heading = "GitHub")]
+    token_file: Option<String>,
+}
+
+impl SettingsArgs {
+    /// The flags as the strongest layer.
+    pub fn layer(&self, repository: Option<&str>) -> Layer {
+        let given = [
+            ("repository", repository.map(str::to_owned)),
+            ("name", self.name.clone()),
+            ("labels", self.labels.clone()),
+            ("image", self.image.clone()),
+            ("engine", self.engine.clone()),
+            ("network", self.network.clone()),
+            ("caps.memory", self.memory.clone()),
+            ("caps.cpus", self.cpus.clone()),
+            ("caps.pids", self.pids.clone()),
+            ("trust.identity", self.trust.identity.clone()),
+            ("trust.issuer", self.trust.issuer.clone()),
+            ("trust.trusted-root", self.trust.trusted_root.clone()),
+            ("github.url", self.github.github_url.clone()),
+            ("github.token-file", self.github.token_file.clone()),
+            ("nix.sandbox", self.sandbox.clone()),
+            ("nix.max-jobs", self.max_jobs.clone()),
+            ("nix.cores", self.cores.clone()),
+            ("nix.extra-substituters", self.extra_substituters.clone()),
+            ("nix.extra-trusted-public-keys", self.extra_trusted_public_keys.clone()),
+        ];
+        let flag = |name| KEYS.iter().find(|k| k.key == name).map_or("", |k| k.flag);
+        given
+            .into_iter()
+            .filter_map(|(key, text)| Some((key, Given { text: text?, origin: Origin::Flag(flag(key)) })))
+            .collect()
+    }
+}
+
+impl SettingsArgs {
+    /// The configured image, for a command that needs nothing else.
+    pub fn image(&self) -> Result<String, super::Error> {
+        super::settings::image(self)
+    }
+}
+
+/// The environment as a layer; an empty variable counts as not given.
+pub fn environment() -> Layer {
+    KEYS.iter()
+        .filter_map(|known| {
+            let text = env::var(known.variable).ok().filter(|text| !text.is_empty())?;
+            Some((known.key, Given { text, origin: Origin::Variable(known.variable) }))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command};
+
+    use super::{KEYS, SettingsArgs};
+
+    #[test]
+    fn every_setting_has_a_flag_a_variable_and_a_key_of_one_name() {
+        let command = SettingsArgs::augment_args(Command::new("test"));
+        let flags: Vec<_> =
+            command.get_arguments().filter_map(|a| a.get_long()).map(|l| format!("--{l}")).collect();
+        for known in KEYS.iter().filter(|known| known.flag.starts_with("--")) {
+            assert!(flags.iter().any(|flag| flag == known.flag), "{} has no flag", known.key);
+            let from_flag = known.flag[2..].to_uppercase().replace('-', "_");
+            assert_eq!(known.variable, format!("VEGA_BUILDER_{from_flag}"));
+        }
+        assert_eq!(flags.len(), KEYS.len(), "--config has no key, the repository has no flag");
+    }
+}

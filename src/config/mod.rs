@@ -1,0 +1,15 @@
+//! Settings: flags over environment over configuration file, merged into one checked [`Settings`] value.
+//!
+//! Every value remembers where it came from ([`Origin`]), so that an error names the flag, the variable, or
+//! the file with its line and key.
+
+mod file;
+mod host;
+mod keys;
+mod layer;
+mod settings;
+
+pub use host::Host;
+pub use keys::SettingsArgs;
+pub use layer::{Error, Given, Layer, Origin};
+pub use settings::{EngineChoice, GitHubSettings, NixSettings, Sandbox, Settings, TrustSettings};

@@ -1,0 +1,29 @@
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "neither podman nor docker is installed; type `apt-get install podman` (or your system's like), then run this command again"
+    )]
+    NoEngine,
+    #[error(
+        "{engine} is not installed; type `apt-get install {package}` (or your system's like), or choose another engine with --engine"
+    )]
+    NotInstalled { engine: &'static str, package: &'static str },
+    #[error("`{command}` failed: {why}")]
+    Failed { command: String, why: String },
+    #[error("`{command}` answered what cannot be understood: {why}")]
+    Answer { command: String, why: String },
+    #[error(
+        "{engine} holds {digest} as image {found}, not as {expected}, which its verified manifest names; remove it with `{engine} image rm {found}`, then run this command again"
+    )]
+    WrongImage { engine: &'static str, digest: String, found: String, expected: String },
+    #[error("the seccomp profile {} cannot be used: {why}; install your system's package of containers' default profile (Debian: golang-github-containers-common)", .path.display())]
+    Seccomp { path: PathBuf, why: String },
+    #[error(
+        "the cgroup of the running container cannot be read: {why}; so its caps are not proven, and it was stopped"
+    )]
+    Cgroup { why: String },
+    #[error("the caps are not in force: {}; the container was stopped. Is the controller enabled for this engine? see `cat /sys/fs/cgroup/cgroup.controllers`", .missing.join(", "))]
+    CapsNotInForce { missing: Vec<String> },
+}

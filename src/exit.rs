@@ -1,0 +1,102 @@
+//! Exit codes by kind of failure, so that a script can tell "not trusted" from "no network".
+
+use crate::{config, engine, github, image, installation, trust};
+
+/// A failure's kind; the number is the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Something that is none of the others.
+    Other = 1,
+    /// A flag, a variable, a key of the configuration file, or a file that they name.
+    Settings = 2,
+    /// The image is not signed, or not by whom is trusted, or not what its digest says.
+    NotTrusted = 3,
+    /// The registry or the image in it.
+    Registry = 4,
+    /// GitHub refuses, or cannot be reached.
+    GitHub = 5,
+    /// podman or docker.
+    Engine = 6,
+    /// The caps are not in force; the runner was stopped.
+    Caps = 7,
+    /// The runner does not come online.
+    Offline = 8,
+    /// Another vega-builder is at work, or the host's files are in the way.
+    Host = 9,
+}
+
+/// The runner does not listen, for a reason that its container gave.
+#[derive(Debug, thiserror::Error)]
+#[error("the runner does not come online: {why}; type `vega-builder status {name}` to see more")]
+pub struct NotOnline {
+    pub name: String,
+    pub why: String,
+}
+
+/// The kind of a failure, from the first error of ours in its chain.
+pub fn kind(error: &anyhow::Error) -> Kind {
+    error.chain().find_map(of).unwrap_or(Kind::Other)
+}
+
+fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
+    if let Some(error) = error.downcast_ref::<image::Error>() {
+        return Some(match error {
+            image::Error::Reference { .. } => Kind::Settings,
+            image::Error::Content { .. } => Kind::NotTrusted,
+            _ => Kind::Registry,
+        });
+    }
+    if let Some(error) = error.downcast_ref::<trust::Error>() {
+        return Some(match error {
+            trust::Error::Root { .. } | trust::Error::Identity { .. } => Kind::Settings,
+            _ => Kind::NotTrusted,
+        });
+    }
+    if let Some(error) = error.downcast_ref::<engine::Error>() {
+        return Some(match error {
+            engine::Error::CapsNotInForce { .. } | engine::Error::Cgroup { .. } => Kind::Caps,
+            engine::Error::WrongImage { .. } => Kind::NotTrusted,
+            _ => Kind::Engine,
+        });
+    }
+    if error.is::<config::Error>() {
+        return Some(Kind::Settings);
+    }
+    if let Some(error) = error.downcast_ref::<github::CredentialError>() {
+        return Some(match error {
+            github::CredentialError::None => Kind::GitHub,
+            _ => Kind::Settings,
+        });
+    }
+    if error.is::<github::Error>() {
+        return Some(Kind::GitHub);
+    }
+    if error.is::<NotOnline>() {
+        return Some(Kind::Offline);
+    }
+    if let Some(error) = error.downcast_ref::<installation::Error>() {
+        return Some(match error {
+            installation::Error::None
+            | installation::Error::NotFound { .. }
+            | installation::Error::Several { .. } => Kind::Settings,
+            _ => Kind::Host,
+        });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::{Kind, kind};
+
+    #[test]
+    fn the_kind_shows_through_context() {
+        let error: Result<(), _> = Err(crate::github::CredentialError::None);
+        let error = error.context("while registering").unwrap_err();
+        assert_eq!(kind(&error), Kind::GitHub);
+        assert_eq!(kind(&anyhow::anyhow!("x")), Kind::Other);
+    }
+}

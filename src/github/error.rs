@@ -1,0 +1,72 @@
+use std::fmt;
+
+/// What was asked of GitHub, for an error's first words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    MintRegistrationToken,
+    ListRunners,
+    DeleteRunner,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MintRegistrationToken => "minting a registration token",
+            Self::ListRunners => "listing the runners",
+            Self::DeleteRunner => "removing the runner",
+        })
+    }
+}
+
+/// GitHub's refusals, apart; each says what to type next. None of them carries a token.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "{operation} of {target}: GitHub does not accept the token from {origin} (401); it may have lapsed: type `gh auth login`, or give a new one"
+    )]
+    Unauthorized { operation: Operation, target: String, origin: String },
+    #[error(
+        "{operation} of {target}: the token from {origin} lacks a permission (403: {message}); it needs {needed}: type `gh auth refresh -s repo`, or give a token that has it"
+    )]
+    Forbidden { operation: Operation, target: String, origin: String, message: String, needed: String },
+    #[error(
+        "{operation} of {target}: the organisation wants the token authorised for single sign-on (403); open {url}, then run this command again"
+    )]
+    Sso { operation: Operation, target: String, url: String },
+    #[error(
+        "{operation} of {target}: there is no such repository, or the token from {origin} may not see it (404); check the name, or type `gh auth login` as somebody who administers it"
+    )]
+    NotFound { operation: Operation, target: String, origin: String },
+    #[error(
+        "{operation} of {target}: GitHub refuses it in this state (409: {message}); wait a minute, then run this command again"
+    )]
+    Conflict { operation: Operation, target: String, message: String },
+    #[error(
+        "{operation} of {target}: GitHub finds the request wrong (422: {message}); check the runner's name and labels"
+    )]
+    Invalid { operation: Operation, target: String, message: String },
+    #[error(
+        "{operation} of {target}: GitHub's rate limit is used up ({status}); run this command again {when}"
+    )]
+    RateLimited { operation: Operation, target: String, status: u16, when: String },
+    #[error(
+        "{operation} of {target}: the repository has moved ({status}); run this command with its new name"
+    )]
+    Moved { operation: Operation, target: String, status: u16 },
+    #[error(
+        "{operation} of {target}: GitHub has trouble of its own ({status}); see https://www.githubstatus.com, then run this command again"
+    )]
+    Server { operation: Operation, target: String, status: u16 },
+    #[error("{operation} of {target}: GitHub's answer ({status}) cannot be understood: {why}")]
+    Answer { operation: Operation, target: String, status: u16, why: String },
+    #[error(
+        "{operation} of {target}: {server} cannot be reached: {why}; check the network, then run this command again"
+    )]
+    Unreachable { operation: Operation, target: String, server: String, why: String },
+    #[error(
+        "{operation} of {target}: no answer came from {server} ({why}); it was not asked again, because a token may have been minted; one that nobody uses lapses within the hour: run this command again"
+    )]
+    LostReply { operation: Operation, target: String, server: String, why: String },
+    #[error("the connection to GitHub cannot be set up: {0}; is the package ca-certificates installed?")]
+    Client(String),
+}

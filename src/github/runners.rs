@@ -1,0 +1,82 @@
+//! The calls that this project makes, with the fields that it needs: GitHub's replies leave out others.
+
+use jiff::Timestamp;
+
+use super::{Error, GitHub, Operation};
+use crate::value::{Labels, RegistrationToken, RunnerName};
+
+/// A runner as GitHub lists it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+pub struct Runner {
+    pub id: u64,
+    pub name: String,
+    pub status: String,
+    pub busy: bool,
+    labels: Vec<Label>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+struct Label {
+    name: String,
+}
+
+impl Runner {
+    pub fn is_online(&self) -> bool {
+        self.status == "online"
+    }
+
+    /// GitHub adds `self-hosted`, the system and the architecture by itself.
+    pub fn has_labels(&self, labels: &Labels) -> bool {
+        labels.iter().all(|wanted| self.labels.iter().any(|label| label.name.eq_ignore_ascii_case(wanted)))
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Minted {
+    token: String,
+    expires_at: Timestamp,
+}
+
+#[derive(serde::Deserialize)]
+struct Page {
+    runners: Vec<Runner>,
+}
+
+impl GitHub {
+    /// A registration token and the time of its lapse (an hour from now).
+    ///
+    /// Source: `POST /repos/{owner}/{repo}/actions/runners/registration-token`.
+    pub async fn mint_registration_token(&self) -> Result<(RegistrationToken, Timestamp), Error> {
+        let operation = Operation::MintRegistrationToken;
+        let reply = self.post(operation, &self.route("/registration-token")).await?;
+        let minted: Minted = self.parsed(operation, &reply)?;
+        Ok((RegistrationToken::new(minted.token), minted.expires_at))
+    }
+
+    /// The runner of this name, when GitHub knows one.
+    ///
+    /// Source: `GET /repos/{owner}/{repo}/actions/runners?name=…`.
+    pub async fn runner(&self, name: &RunnerName) -> Result<Option<Runner>, Error> {
+        let operation = Operation::ListRunners;
+        let reply = self.read(operation, &self.route(&format!("?name={name}&per_page=100"))).await?;
+        let page: Page = self.parsed(operation, &reply)?;
+        Ok(page.runners.into_iter().find(|runner| runner.name == name.as_str()))
+    }
+
+    /// Take the runner off GitHub's list; one that is not there is no error.
+    ///
+    /// Source: `DELETE /repos/{owner}/{repo}/actions/runners/{id}`.
+    pub async fn delete_runner(&self, runner: &Runner) -> Result<(), Error> {
+        let route = self.route(&format!("/{}", runner.id));
+        let gone = |result: Result<_, Error>| match result {
+            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match gone(self.delete(Operation::DeleteRunner, &route).await) {
+            Err(Error::LostReply { .. } | Error::Server { .. }) => {
+                gone(self.delete(Operation::DeleteRunner, &route).await)
+            }
+            other => other,
+        }
+    }
+}

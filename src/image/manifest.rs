@@ -1,0 +1,81 @@
+//! Manifests and manifest lists, as far as running a verified image needs them.
+
+use oci_spec::image::{ImageIndex, ImageManifest};
+
+use super::{Error, ImageReference};
+use crate::value::ImageDigest;
+
+/// A manifest whose bytes are those of its digest.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    pub digest: ImageDigest,
+    pub bytes: Vec<u8>,
+}
+
+/// What a reference means for one platform: the digest it points at, and the image to run.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// What the tag (or the given digest) names: a manifest list, or the image itself.
+    pub top: Manifest,
+    /// The image for this machine: named by the list, or the same as `top`.
+    pub platform: Manifest,
+    /// The digest of the image's configuration: what podman and docker call the image's id.
+    pub image_id: ImageDigest,
+}
+
+impl Resolved {
+    pub fn is_list(&self) -> bool {
+        self.top.digest != self.platform.digest
+    }
+}
+
+/// The machine's architecture in the words of OCI images.
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+impl Manifest {
+    /// The digest of this machine's image when these bytes are a manifest list; `None` when they are an image.
+    pub fn platform_digest(&self, image: &ImageReference) -> Result<Option<ImageDigest>, Error> {
+        #[derive(serde::Deserialize)]
+        struct Shape {
+            manifests: Option<serde_json::Value>,
+            layers: Option<serde_json::Value>,
+        }
+        let refuse = |why: String| Error::Manifest { image: image.to_string(), why };
+        let shape: Shape =
+            serde_json::from_slice(&self.bytes).map_err(|why| refuse(format!("not a manifest: {why}")))?;
+        match (shape.manifests, shape.layers) {
+            (Some(_), Some(_)) => Err(refuse("it is a list and an image at once".to_owned())),
+            (None, _) => Ok(None),
+            (Some(_), None) => self.from_list(image).map(Some),
+        }
+    }
+
+    fn from_list(&self, image: &ImageReference) -> Result<ImageDigest, Error> {
+        let refuse = |why: String| Error::Manifest { image: image.to_string(), why };
+        let index: ImageIndex = serde_json::from_slice(&self.bytes)
+            .map_err(|why| refuse(format!("not a manifest list: {why}")))?;
+        let mut has = Vec::new();
+        for entry in index.manifests() {
+            let Some(platform) = entry.platform() else { continue };
+            if platform.os().to_string() == "linux" && platform.architecture().to_string() == architecture() {
+                return entry.digest().to_string().parse().map_err(|why| refuse(format!("{why}")));
+            }
+            has.push(format!("{}/{}", platform.os(), platform.architecture()));
+        }
+        Err(Error::Platform { image: image.to_string(), platform: format!("linux/{}", architecture()), has })
+    }
+
+    /// The digest of the image's configuration.
+    pub fn image_id(&self, image: &ImageReference) -> Result<ImageDigest, Error> {
+        let refuse = |why: String| Error::Manifest { image: image.to_string(), why };
+        let manifest: ImageManifest = serde_json::from_slice(&self.bytes)
+            .map_err(|why| refuse(format!("not an image's manifest: {why}")))?;
+        manifest.config().digest().to_string().parse().map_err(|why| refuse(format!("{why}")))
+    }
+}

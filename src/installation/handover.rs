@@ -1,0 +1,146 @@
+//! The handover folder: 0700 on a tmpfs, the token's way in and PID 1's way to say how it is.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, chown},
+    },
+    path::PathBuf,
+};
+
+use nix::{
+    fcntl::OFlag,
+    sys::statfs::{FsType, TMPFS_MAGIC, statfs},
+};
+
+use super::{Error, places::Installation};
+use crate::{contract, value::RegistrationToken};
+
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+
+impl Installation {
+    /// Make the handover folder, of the container's root alone (`owner` is its id on the host).
+    pub fn make_handover(&self, owner: Option<u32>) -> Result<(), Error> {
+        let folder = &self.handover;
+        let make = || -> std::io::Result<()> {
+            if let Some(parent) = folder.parent() {
+                fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+            }
+            match fs::DirBuilder::new().mode(0o700).create(folder) {
+                Err(why) if why.kind() != std::io::ErrorKind::AlreadyExists => return Err(why),
+                _ => {}
+            }
+            if let Some(owner) = owner {
+                chown(folder, Some(owner), Some(owner))?;
+            }
+            Ok(())
+        };
+        make().map_err(|why| Error::file(folder, why))
+    }
+
+    /// Whether what lies in the handover folder stays in memory.
+    pub fn handover_is_in_memory(&self) -> bool {
+        let place = self.handover.ancestors().find(|path| path.exists());
+        place.and_then(|path| statfs(path).ok()).is_some_and(|fs| {
+            let kind = fs.filesystem_type();
+            kind == TMPFS_MAGIC || kind == RAMFS_MAGIC
+        })
+    }
+
+    pub fn token_path(&self) -> PathBuf {
+        self.handover.join(contract::HANDOVER_TOKEN)
+    }
+
+    /// Whether a token waits to be read.
+    pub fn has_token(&self) -> bool {
+        self.token_path().exists()
+    }
+
+    /// Lay the token down, 0400, whole or not at all: the file has no name before its content is complete, so
+    /// a crash leaves no half token and no nameless rest.
+    pub fn lay_token(&self, token: &RegistrationToken, owner: Option<u32>) -> Result<(), Error> {
+        let path = self.token_path();
+        let lay = || -> std::io::Result<()> {
+            self.take_token_away()?;
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .custom_flags(OFlag::O_TMPFILE.bits())
+                .mode(0o400)
+                .open(&self.handover)?;
+            file.write_all(token.expose().as_bytes())?;
+            if let Some(owner) = owner {
+                std::os::unix::fs::fchown(&file, Some(owner), Some(owner))?;
+            }
+            let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+            nix::unistd::linkat(
+                nix::fcntl::AT_FDCWD,
+                nameless.as_str(),
+                nix::fcntl::AT_FDCWD,
+                &path,
+                nix::fcntl::AtFlags::AT_SYMLINK_FOLLOW,
+            )?;
+            Ok(())
+        };
+        lay().map_err(|why| Error::file(&path, why))
+    }
+
+    fn take_token_away(&self) -> std::io::Result<()> {
+        match fs::remove_file(self.token_path()) {
+            Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(why),
+            _ => Ok(()),
+        }
+    }
+
+    /// Delete a token that nobody will read any more.
+    pub fn discard_token(&self) -> Result<(), Error> {
+        self.take_token_away().map_err(|why| Error::file(&self.token_path(), why))
+    }
+
+    /// What PID 1 last said of itself; nothing when it has not spoken yet.
+    pub fn runner_state(&self) -> Option<contract::State> {
+        let text = fs::read(self.handover.join(contract::HANDOVER_STATE)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Forget what a container that is gone said of itself.
+    pub fn forget_state(&self) {
+        let _ = fs::remove_file(self.handover.join(contract::HANDOVER_STATE));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use crate::{installation::Places, value::RegistrationToken};
+
+    #[test]
+    fn the_token_is_laid_down_whole_and_0400_in_a_0700_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let places = Places { state: root.path().join("state"), runtime: root.path().join("run") };
+        let installation = places.installation(&"vega-x".parse().unwrap());
+        installation.make_handover(None).unwrap();
+        for token in ["first", "second"] {
+            installation.lay_token(&RegistrationToken::new(token), None).unwrap();
+            assert_eq!(fs::read_to_string(installation.token_path()).unwrap(), token);
+        }
+        let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(&installation.token_path()), 0o400);
+        assert_eq!(mode(&installation.handover), 0o700);
+        assert_eq!(fs::read_dir(&installation.handover).unwrap().count(), 1, "nothing else is left behind");
+    }
+
+    #[test]
+    fn two_commands_do_not_work_on_one_runner_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        let places = Places { state: root.path().join("state"), runtime: root.path().join("run") };
+        let installation = places.installation(&"vega-x".parse().unwrap());
+        let held = installation.lock().unwrap();
+        let error = installation.lock().err().unwrap().to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        drop(held);
+        installation.lock().unwrap();
+    }
+}

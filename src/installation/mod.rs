@@ -1,0 +1,38 @@
+//! What `up` leaves on the host: a folder with the record of one runner, a lock, and the handover folder.
+
+mod handover;
+mod places;
+mod record;
+
+pub use places::{Installation, Locked, Places};
+pub use record::{Identity, Record};
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{}: {why}; {hint}", .path.display())]
+    File { path: PathBuf, why: std::io::Error, hint: &'static str },
+    #[error(
+        "another vega-builder is at work on {name} (process {pid}); wait until it has ended, then run this command again"
+    )]
+    Busy { name: String, pid: String },
+    #[error("{} cannot be understood: {why}; it was written by a newer vega-builder, or damaged: type `vega-builder down {name}`, then `up` again", .path.display())]
+    Record { path: PathBuf, name: String, why: String },
+    #[error("no runner is installed here; type `vega-builder up OWNER/REPO`")]
+    None,
+    #[error("no runner for '{wanted}' is installed here; installed: {}", .have.join(", "))]
+    NotFound { wanted: String, have: Vec<String> },
+    #[error("several runners are installed here; name one: {}", .have.join(", "))]
+    Several { have: Vec<String> },
+}
+
+impl Error {
+    fn file(path: &std::path::Path, why: std::io::Error) -> Self {
+        let hint = match why.kind() {
+            std::io::ErrorKind::PermissionDenied => "run this command with sudo, as the runner was installed",
+            _ => "check the disk and the folder's permissions",
+        };
+        Self::File { path: path.to_owned(), why, hint }
+    }
+}

@@ -1,0 +1,185 @@
+use std::{
+    env,
+    fs::{self, File, OpenOptions},
+    io::{Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{Error, Record};
+use crate::value::{Repository, RunnerName};
+
+/// The two folders of this machine (or, without root's rights, of this person) that hold our files.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Records, on the disk: `/var/lib/vega-builder`.
+    pub state: PathBuf,
+    /// Handover folders, on a tmpfs: `/run/vega-builder`.
+    pub runtime: PathBuf,
+}
+
+impl Places {
+    pub fn standard() -> Self {
+        if nix::unistd::geteuid().is_root() {
+            return Self { state: "/var/lib/vega-builder".into(), runtime: "/run/vega-builder".into() };
+        }
+        let home = env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
+        let folder = |variable: &str, other: PathBuf| {
+            env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or(other)
+        };
+        let uid = nix::unistd::getuid();
+        Self {
+            state: folder("XDG_STATE_HOME", home.join(".local/state")).join("vega-builder"),
+            runtime: folder("XDG_RUNTIME_DIR", format!("/run/user/{uid}").into()).join("vega-builder"),
+        }
+    }
+
+    pub fn installation(&self, name: &RunnerName) -> Installation {
+        Installation {
+            name: name.clone(),
+            state: self.state.join(name.as_str()),
+            handover: self.runtime.join(name.as_str()),
+        }
+    }
+
+    /// Every runner that has a record here.
+    pub fn installed(&self) -> Vec<Installation> {
+        let Ok(entries) = fs::read_dir(&self.state) else { return vec![] };
+        let mut names: Vec<RunnerName> = entries
+            .flatten()
+            .filter(|entry| entry.path().join(RECORD).exists())
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.iter().map(|name| self.installation(name)).collect()
+    }
+
+    /// The runner that `wanted` names (by its own name or its repository), or the only one.
+    pub fn find(&self, wanted: Option<&str>) -> Result<Installation, Error> {
+        let mut installed = self.installed();
+        let have: Vec<_> = installed.iter().map(|one| one.name.to_string()).collect();
+        let Some(wanted) = wanted else {
+            return match installed.len() {
+                0 => Err(Error::None),
+                1 => Ok(installed.remove(0)),
+                _ => Err(Error::Several { have }),
+            };
+        };
+        let repository = wanted.parse::<Repository>().ok();
+        let is_wanted = |one: &Installation| {
+            one.name.as_str() == wanted
+                || repository.is_some()
+                    && one.record().ok().flatten().map(|record| record.identity.repository) == repository
+        };
+        match installed.iter().position(is_wanted) {
+            Some(position) => Ok(installed.remove(position)),
+            None if have.is_empty() => Err(Error::None),
+            None => Err(Error::NotFound { wanted: wanted.to_owned(), have }),
+        }
+    }
+}
+
+const RECORD: &str = "installation.json";
+
+/// One runner's folders.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    pub name: RunnerName,
+    pub state: PathBuf,
+    pub handover: PathBuf,
+}
+
+impl Installation {
+    /// The record, when there is one.
+    pub fn record(&self) -> Result<Option<Record>, Error> {
+        let path = self.state.join(RECORD);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(why) => return Err(Error::file(&path, why)),
+        };
+        serde_json::from_str(&text).map(Some).map_err(|why| Error::Record {
+            path,
+            name: self.name.to_string(),
+            why: why.to_string(),
+        })
+    }
+
+    /// The folder, made when it is missing, and the right to change what is in it, until it is dropped.
+    pub fn lock(&self) -> Result<Locked, Error> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&self.state)
+            .map_err(|why| Error::file(&self.state, why))?;
+        let path = self.state.join("lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(&path)
+            .map_err(|why| Error::file(&path, why))?;
+        let mut holder = String::new();
+        let _ = file.read_to_string(&mut holder);
+        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .map_err(|_| Error::Busy { name: self.name.to_string(), pid: holder.trim().to_owned() })?;
+        let note = |file: &mut File| {
+            file.set_len(0)?;
+            std::io::Seek::rewind(file)?;
+            writeln!(file, "{}", std::process::id())
+        };
+        note(&mut lock).map_err(|why| Error::file(&path, why))?;
+        Ok(Locked { installation: self.clone(), _lock: lock })
+    }
+}
+
+/// An installation that this process alone may change; the kernel gives the right back when it dies.
+pub struct Locked {
+    installation: Installation,
+    _lock: Flock<File>,
+}
+
+impl std::ops::Deref for Locked {
+    type Target = Installation;
+
+    fn deref(&self) -> &Installation {
+        &self.installation
+    }
+}
+
+impl Locked {
+    /// Replace the record as a whole: a crash leaves the old one or the new one.
+    pub fn save(&self, record: &Record) -> Result<(), Error> {
+        let path = self.state.join(RECORD);
+        let save = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.state)?;
+            serde_json::to_writer_pretty(&mut file, record)?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)?;
+            File::open(&self.state)?.sync_all()
+        };
+        save().map_err(|why| Error::file(&path, why))
+    }
+
+    /// Remove every file of this runner's.
+    pub fn erase(self) -> Result<(), Error> {
+        remove_folder(&self.handover)?;
+        remove_folder(&self.state)?;
+        for parent in [self.handover.parent(), self.state.parent()].into_iter().flatten() {
+            // Another runner's folders may be there still.
+            let _ = fs::remove_dir(parent);
+        }
+        Ok(())
+    }
+}
+
+fn remove_folder(path: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(path) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(Error::file(path, why)),
+        _ => Ok(()),
+    }
+}

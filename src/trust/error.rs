@@ -1,0 +1,33 @@
+use std::fmt;
+
+use crate::value::ImageDigest;
+
+/// Why one bundle does not vouch for a digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal(pub String);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{digest} is not signed: the registry has no Sigstore bundle for it; nothing was started")]
+    Unsigned { digest: ImageDigest },
+    #[error("{digest} is not signed by whom you trust: {}; nothing was started", list(.refusals))]
+    Refused { digest: ImageDigest, refusals: Vec<Refusal> },
+    #[error("{digest}, which the signed list names for this machine, has signatures of its own and none is good: {}; nothing was started", list(.refusals))]
+    PlatformRefused { digest: ImageDigest, refusals: Vec<Refusal> },
+    #[error("the trusted root {root} cannot be used: {why}; check --trusted-root")]
+    Root { root: String, why: String },
+    #[error("'{identity}' is not a regular expression: {why}; check --identity")]
+    Identity { identity: String, why: String },
+}
+
+fn list(refusals: &[Refusal]) -> String {
+    let mut reasons: Vec<_> = refusals.iter().map(ToString::to_string).collect();
+    reasons.dedup();
+    reasons.join("; ")
+}

@@ -1,0 +1,79 @@
+use std::{fmt, str::FromStr};
+
+use super::ByteSize;
+
+/// A share of the machine's processors in thousandths of one (engines read decimals such as `1.5`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct Cpus {
+    pub millis: u32,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("'{0}' is not a number of processors: write e.g. 4 or 1.5")]
+pub struct CpusError(String);
+
+impl FromStr for Cpus {
+    type Err = CpusError;
+
+    fn from_str(given: &str) -> Result<Self, Self::Err> {
+        let refuse = || CpusError(given.to_owned());
+        let (whole, fraction) = given.trim().split_once('.').unwrap_or((given.trim(), "0"));
+        if fraction.is_empty() || fraction.len() > 3 {
+            return Err(refuse());
+        }
+        let whole: u32 = whole.parse().map_err(|_| refuse())?;
+        let fraction: u32 = format!("{fraction:0<3}").parse().map_err(|_| refuse())?;
+        let millis = whole.checked_mul(1000).and_then(|w| w.checked_add(fraction)).ok_or_else(refuse)?;
+        Ok(Self { millis })
+    }
+}
+
+impl fmt::Display for Cpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.millis / 1000, self.millis % 1000);
+        match rest {
+            0 => write!(f, "{whole}"),
+            rest => f.write_str(format!("{whole}.{rest:03}").trim_end_matches('0')),
+        }
+    }
+}
+
+/// The limits of one runner's container. Every field is there: a runner without a cap does not exist.
+///
+/// Swap is not a field: memory and swap together are capped at `memory`, so a build that is too large
+/// is killed by the kernel instead of dragging the host into swapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Caps {
+    pub memory: ByteSize,
+    pub cpus: Cpus,
+    /// Processes and threads.
+    pub pids: u32,
+}
+
+impl fmt::Display for Caps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "memory {} (no swap), {} cpus, {} pids", self.memory, self.cpus, self.pids)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cpus;
+
+    #[test]
+    fn processors_are_read_and_shown_as_decimals() {
+        for (given, millis, shown) in
+            [("4", 4000, "4"), ("1.5", 1500, "1.5"), ("0.25", 250, "0.25"), ("2.125", 2125, "2.125")]
+        {
+            let cpus: Cpus = given.parse().unwrap();
+            assert_eq!((cpus.millis, cpus.to_string().as_str()), (millis, shown));
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_of_processors_is_refused() {
+        for given in ["", "all", "-1", "1.", "1.2345", ".5", "1e3", "9999999999"] {
+            assert!(given.parse::<Cpus>().is_err(), "{given:?}");
+        }
+    }
+}
