@@ -12,9 +12,8 @@ pub const LAYOUT: &str = "1";
 pub const PROGRAM: &str = "/bin/vega-builder";
 /// The Nix store's volume.
 pub const STORE_MOUNT: &str = "/nix";
-/// Where podman mounts the image itself, read-only: the store paths that a volume over /nix hides are
-/// copied from `{IMAGE_MOUNT}/nix/store`.
-pub const IMAGE_MOUNT: &str = "/run/vega-builder/image";
+/// Where the one-shot seeding container finds the store's volume: beside /nix, which is the image's there.
+pub const SEED_MOUNT: &str = "/run/vega-builder/store";
 /// A folder of mode 0700 on the host's tmpfs, shared with the container's root alone.
 pub const HANDOVER_MOUNT: &str = "/run/vega-builder/handover";
 /// In the handover folder: the registration token on its way in, 0400, deleted by PID 1 when read.

@@ -68,7 +68,7 @@ impl Down {
         let step = progress.step("remove", "removing container and volumes");
         let removed = self.remove(&engine, &installation)?;
         let name = installation.name.clone();
-        installation.erase()?;
+        installation.erase(self.keep_store)?;
         step.done(&removed.join(", "));
 
         let text = if self.keep_store {

@@ -48,7 +48,8 @@ impl Register {
         let github = GitHub::new(server, &record.identity.repository, &credential)?;
 
         let step = progress.step("token", "minting a registration token");
-        installation.make_handover(record.userns_base)?;
+        let owner = installation.store()?.and_then(|store| store.userns_base);
+        installation.make_handover(owner)?;
         hand_over(&installation, &github, &mut record).await?;
         step.done("minted, laid down 0400 for the container's root");
 
@@ -128,6 +129,6 @@ async fn hand_over(installation: &Locked, github: &GitHub, record: &mut Record) 
     // not noted and would be minted again.
     record.token_lapses = Some(lapses);
     installation.save(record)?;
-    installation.lay_token(&token, record.userns_base)?;
+    installation.lay_token(&token, installation.store()?.and_then(|store| store.userns_base))?;
     Ok(())
 }

@@ -20,8 +20,8 @@ use crate::{
     exit::NotOnline,
     github::{Credential, GitHub, Runner},
     image::{ImageReference, Registry, Resolved},
-    installation::{Identity, Locked, Places, Record},
-    progress::{Output, Progress},
+    installation::{Identity, Locked, Places, Record, Store},
+    progress::{Output, Progress, Step},
     trust::Verified,
     value::ImageDigest,
 };
@@ -105,7 +105,7 @@ impl UpCommand {
         let image = up.image(image).await?;
         let container = up.container(&image)?;
         let mut record = up.record(&image, &container)?;
-        up.create(&container, &record)?;
+        up.create(&container)?;
         up.token(&github, &container, &mut record).await?;
         let running = up.start(&container)?;
         let caps = up.prove_caps(&container, &running)?;
@@ -217,25 +217,19 @@ impl Up<'_> {
         })
     }
 
-    /// A range of ids that no other runner of ours has; the same one for as long as the installation lives,
-    /// because the volumes' files belong to it. Rootless podman and docker have no choice here.
+    /// A range of ids that no other runner of ours has; the same one for as long as the volumes live, because
+    /// their files belong to it. Rootless podman and docker have no choice here.
     fn user_namespace(&self, layout: Layout) -> anyhow::Result<Option<UserNamespace>> {
         if self.engine.program() != "podman" || !nix::unistd::geteuid().is_root() || layout == Layout::Foreign
         {
             return Ok(None);
         }
-        if let Some(base) = self.installation.record()?.and_then(|record| record.userns_base) {
+        if let Some(base) = self.installation.store()?.and_then(|store| store.userns_base) {
             return Ok(Some(UserNamespace { base }));
         }
-        let taken: Vec<u32> = Places::standard()
-            .installed()
-            .iter()
-            .filter_map(|one| one.record().ok().flatten()?.userns_base)
-            .collect();
-        let mut free = (0..4096)
-            .map(|slot| 0xf000_0000 + slot * UserNamespace::SIZE)
-            .filter(|base| !taken.contains(base));
-        Ok(free.next().map(|base| UserNamespace { base }))
+        let taken = Places::standard().userns_bases();
+        let mut free = (0..4096).map(|slot| 0xf000_0000 + slot * UserNamespace::SIZE);
+        Ok(free.find(|base| !taken.contains(base)).map(|base| UserNamespace { base }))
     }
 
     fn record(&self, image: &ReadyImage, container: &Container) -> anyhow::Result<Record> {
@@ -253,7 +247,6 @@ impl Up<'_> {
             digest: container.image.value().clone(),
             evidence: container.image.evidence().clone(),
             caps: settings.caps,
-            userns_base: container.userns.map(|userns| userns.base),
             registered: before.as_ref().and_then(|record| record.registered.clone()),
             token_lapses: before
                 .filter(|record| record.identity == identity)
@@ -266,9 +259,10 @@ impl Up<'_> {
     }
 
     /// Create the container, unless the one that is there is what the settings ask for.
-    fn create(&self, container: &Container, record: &Record) -> anyhow::Result<()> {
+    fn create(&self, container: &Container) -> anyhow::Result<()> {
         let step = self.progress.step("create", "creating the container");
-        self.installation.make_handover(record.userns_base)?;
+        let owner = container.userns.map(|userns| userns.base);
+        self.installation.make_handover(owner)?;
         let fingerprint = self.engine.fingerprint(container);
         match self.engine.inspect(&container.name)? {
             Some(present) if present.fingerprint == fingerprint => {
@@ -289,8 +283,31 @@ impl Up<'_> {
             None => {}
         }
         self.installation.forget_state();
+        if container.layout == Layout::Contract {
+            self.seed(container, &step)?;
+        }
         self.engine.create(container)?;
         step.done(&format!("{} from {}", container.name, container.image.value().short()));
+        Ok(())
+    }
+
+    /// Make the store's volume ready for this image: a volume that an earlier image filled gets what is
+    /// missing; one that may be half filled (a crash at the first start) is made anew by the engine.
+    fn seed(&self, container: &Container, step: &Step<'_>) -> anyhow::Result<()> {
+        let digest = container.image.value();
+        let userns_base = container.userns.map(|userns| userns.base);
+        let seeded = self.installation.store()?.and_then(|store| store.seeded);
+        if seeded.as_ref() == Some(digest) {
+            return Ok(());
+        }
+        self.installation.save_store(&Store { userns_base, seeded: seeded.clone() })?;
+        if seeded.is_none() {
+            self.engine.remove_volume(&container.store_volume())?;
+            return Ok(());
+        }
+        step.doing("adding the new image's store paths to the store");
+        self.engine.seed(container)?;
+        self.installation.save_store(&Store { userns_base, seeded: Some(digest.clone()) })?;
         Ok(())
     }
 
@@ -316,6 +333,11 @@ impl Up<'_> {
             return Ok(present);
         }
         self.engine.start(&container.name)?;
+        if container.layout == Layout::Contract {
+            let userns_base = container.userns.map(|userns| userns.base);
+            self.installation
+                .save_store(&Store { userns_base, seeded: Some(container.image.value().clone()) })?;
+        }
         let running = inspect()?;
         if running.pid == 0 {
             anyhow::bail!(self.not_online(container, "its container ended at once"));

@@ -21,8 +21,6 @@ pub trait Engine: Send + Sync {
     fn program(&self) -> &'static str;
     /// Options of `create` for least privileges: user namespace, unmasked /proc, seccomp profile.
     fn isolation(&self, container: &Container) -> Vec<String>;
-    /// Options of `create` through which PID 1 reaches the image's own store paths, when the engine has a way.
-    fn seed_mount(&self, container: &Container) -> Vec<String>;
     /// How `create` is told the image, so that nobody can give its name to another one in between.
     fn image_argument(&self, container: &Container) -> String {
         container.pinned()
@@ -196,14 +194,11 @@ impl Cli {
             format!("--memory-swap={}", caps.memory.0),
             format!("--cpus={}", caps.cpus),
             format!("--pids-limit={}", caps.pids),
-            "--security-opt=no-new-privileges".to_owned(),
             format!("--log-opt={LOG_SIZE}"),
             "--stop-timeout=60".to_owned(),
         ];
         arguments.extend(container.network.iter().map(|network| format!("--network={network}")));
-        arguments.extend(self.engine.isolation(container));
-        arguments.push("--cap-drop=all".to_owned());
-        arguments.extend(CAPABILITIES.split(',').map(|capability| format!("--cap-add={capability}")));
+        arguments.extend(self.privileges(container));
         if container.layout == Layout::Contract {
             arguments.push(format!("--volume={}:{}", container.store_volume(), contract::STORE_MOUNT));
             arguments.push(format!("--volume={}:{}", container.runner_volume(), contract::RUNNER_ROOT));
@@ -212,11 +207,41 @@ impl Cli {
                 "--mount=type=bind,source={handover},destination={}",
                 contract::HANDOVER_MOUNT
             ));
-            arguments.extend(self.engine.seed_mount(container));
         }
         arguments.extend(container.env.iter().map(|(name, value)| format!("--env={name}={value}")));
         arguments.push(self.engine.image_argument(container));
         arguments
+    }
+
+    /// The least privileges, the same for the runner and for what prepares its store.
+    fn privileges(&self, container: &Container) -> Vec<String> {
+        let mut options = self.engine.isolation(container);
+        options.extend(["--security-opt=no-new-privileges".to_owned(), "--cap-drop=all".to_owned()]);
+        options.extend(CAPABILITIES.split(',').map(|capability| format!("--cap-add={capability}")));
+        options.extend(ulimits());
+        options
+    }
+
+    /// Add the store paths of the image to a store that an earlier image filled, in a one-shot container of
+    /// the same verified image. (An empty volume needs none: the engine fills it at the first start.)
+    pub fn seed(&self, container: &Container) -> Result<(), Error> {
+        let mut arguments = vec![
+            "run".to_owned(),
+            "--rm".to_owned(),
+            "--pull=never".to_owned(),
+            "--network=none".to_owned(),
+            format!("--memory={}", container.caps.memory.0),
+            format!("--memory-swap={}", container.caps.memory.0),
+            format!("--pids-limit={}", container.caps.pids),
+            format!("--entrypoint={}", contract::PROGRAM),
+            format!("--volume={}:{}", container.store_volume(), contract::SEED_MOUNT),
+        ];
+        arguments.extend(self.privileges(container));
+        arguments.push(self.engine.image_argument(container));
+        arguments.extend(
+            ["seed", "--from", contract::STORE_MOUNT, "--to", contract::SEED_MOUNT].map(str::to_owned),
+        );
+        self.run(&arguments).map(drop)
     }
 
     /// A hash of all that is fixed when a container is created: another one means, create it anew.
@@ -271,6 +296,24 @@ impl Cli {
             },
         )
     }
+}
+
+/// Engines raise the limits of open files and processes to figures of their own, which the kernel refuses
+/// inside a user namespace on a host whose hard limits are lower: there the host's are asked for.
+fn ulimits() -> Vec<String> {
+    use nix::sys::resource::{Resource, getrlimit};
+    // What podman and docker ask for: a million files, and processes as a cgroup allows.
+    let wanted = [("nofile", Resource::RLIMIT_NOFILE, 1 << 20), ("nproc", Resource::RLIMIT_NPROC, 1 << 20)];
+    let limits = wanted.map(|(name, resource, most)| {
+        let hard = getrlimit(resource).map_or(most, |(_, hard)| hard);
+        // A user namespace's own ceiling of processes lies below the host's hard limit.
+        let hard = if name == "nproc" { hard.min(32768) } else { hard };
+        (name, hard, most)
+    });
+    if limits.iter().all(|(name, hard, most)| *name == "nproc" || hard >= most) {
+        return vec![];
+    }
+    limits.map(|(name, hard, _)| format!("--ulimit={name}={hard}:{hard}")).to_vec()
 }
 
 fn inspected(container: &Value) -> Inspected {

@@ -14,9 +14,4 @@ impl Engine for Docker {
             format!("--security-opt=seccomp={}", container.seccomp.display()),
         ]
     }
-
-    /// Docker mounts images only from version 28 on: a one-shot container seeds the store instead.
-    fn seed_mount(&self, _: &Container) -> Vec<String> {
-        vec![]
-    }
 }

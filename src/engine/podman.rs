@@ -1,5 +1,4 @@
-use super::{Container, Engine, Layout, UserNamespace};
-use crate::contract;
+use super::{Container, Engine, UserNamespace};
 
 /// Podman, with root's rights or a user's own.
 pub struct Podman;
@@ -28,15 +27,5 @@ impl Engine for Podman {
     /// The id is the digest of the image's configuration, which the verified manifest names.
     fn image_argument(&self, container: &Container) -> String {
         container.image_id.hex().to_owned()
-    }
-
-    fn seed_mount(&self, container: &Container) -> Vec<String> {
-        match container.layout {
-            Layout::Foreign => vec![],
-            Layout::Contract => {
-                let image = container.image_id.hex();
-                vec![format!("--mount=type=image,source={image},destination={}", contract::IMAGE_MOUNT)]
-            }
-        }
     }
 }

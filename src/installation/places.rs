@@ -8,7 +8,7 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::{Error, Record};
+use super::{Error, Record, Store};
 use crate::value::{Repository, RunnerName};
 
 /// The two folders of this machine (or, without root's rights, of this person) that hold our files.
@@ -56,6 +56,13 @@ impl Places {
         names.iter().map(|name| self.installation(name)).collect()
     }
 
+    /// Every first id of a user namespace that a volume's files belong to.
+    pub fn userns_bases(&self) -> Vec<u32> {
+        let Ok(entries) = fs::read_dir(&self.state) else { return vec![] };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        names.filter_map(|name| self.installation(&name).store().ok().flatten()?.userns_base).collect()
+    }
+
     /// The runner that `wanted` names (by its own name or its repository), or the only one.
     pub fn find(&self, wanted: Option<&str>) -> Result<Installation, Error> {
         let mut installed = self.installed();
@@ -82,6 +89,7 @@ impl Places {
 }
 
 const RECORD: &str = "installation.json";
+const STORE: &str = "store.json";
 
 /// One runner's folders.
 #[derive(Debug, Clone)]
@@ -94,7 +102,16 @@ pub struct Installation {
 impl Installation {
     /// The record, when there is one.
     pub fn record(&self) -> Result<Option<Record>, Error> {
-        let path = self.state.join(RECORD);
+        self.read(RECORD)
+    }
+
+    /// What is known of the store's volume, when there may be one.
+    pub fn store(&self) -> Result<Option<Store>, Error> {
+        self.read(STORE)
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+        let path = self.state.join(name);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -152,12 +169,20 @@ impl std::ops::Deref for Locked {
 }
 
 impl Locked {
-    /// Replace the record as a whole: a crash leaves the old one or the new one.
     pub fn save(&self, record: &Record) -> Result<(), Error> {
-        let path = self.state.join(RECORD);
+        self.replace(RECORD, record)
+    }
+
+    pub fn save_store(&self, store: &Store) -> Result<(), Error> {
+        self.replace(STORE, store)
+    }
+
+    /// Replace a file as a whole: a crash leaves the old one or the new one.
+    fn replace(&self, name: &str, value: &impl serde::Serialize) -> Result<(), Error> {
+        let path = self.state.join(name);
         let save = || -> std::io::Result<()> {
             let mut file = tempfile::NamedTempFile::new_in(&self.state)?;
-            serde_json::to_writer_pretty(&mut file, record)?;
+            serde_json::to_writer_pretty(&mut file, value)?;
             file.as_file().sync_all()?;
             file.persist(&path).map_err(|error| error.error)?;
             File::open(&self.state)?.sync_all()
@@ -165,10 +190,15 @@ impl Locked {
         save().map_err(|why| Error::file(&path, why))
     }
 
-    /// Remove every file of this runner's.
-    pub fn erase(self) -> Result<(), Error> {
+    /// Remove every file of this runner's; `keep_store` leaves what is known of the store's volume.
+    pub fn erase(self, keep_store: bool) -> Result<(), Error> {
         remove_folder(&self.handover)?;
-        remove_folder(&self.state)?;
+        if keep_store {
+            let path = self.state.join(RECORD);
+            fs::remove_file(&path).map_err(|why| Error::file(&path, why))?;
+        } else {
+            remove_folder(&self.state)?;
+        }
         for parent in [self.handover.parent(), self.state.parent()].into_iter().flatten() {
             // Another runner's folders may be there still.
             let _ = fs::remove_dir(parent);

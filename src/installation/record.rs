@@ -15,6 +15,17 @@ pub struct Identity {
     pub labels: Labels,
 }
 
+/// What is known of a store's volume; it outlives the installation under `down --keep-store`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Store {
+    /// The first host id of the user namespace that the volumes' files belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub userns_base: Option<u32>,
+    /// The image whose store paths are all in the volume. Nothing: the volume may be half filled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seeded: Option<ImageDigest>,
+}
+
 /// What is known of an installed runner between two commands. No secret is in it.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Record {
@@ -26,9 +37,6 @@ pub struct Record {
     pub digest: ImageDigest,
     pub evidence: Evidence,
     pub caps: Caps,
-    /// The first host id of the container's user namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub userns_base: Option<u32>,
     /// The identity for which the runner's volume holds a registration, as far as we know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered: Option<Identity>,
