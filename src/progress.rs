@@ -56,7 +56,7 @@ impl Progress {
     /// Something the person should know, which is no step.
     pub fn note(&self, text: &str) {
         match self.output {
-            Output::Json => self.object(&json!({ "note": text })),
+            Output::Json => Self::object(&json!({ "note": text })),
             Output::Text => self.line(&format!("  {text}")),
         }
     }
@@ -64,12 +64,12 @@ impl Progress {
     /// The command's last word: a sentence for people, an object for programs.
     pub fn result(&self, text: &str, object: &Value) {
         match self.output {
-            Output::Json => self.object(&json!({ "result": object })),
+            Output::Json => Self::object(&json!({ "result": object })),
             Output::Text => anstream::println!("{text}"),
         }
     }
 
-    fn object(&self, object: &Value) {
+    fn object(object: &Value) {
         let mut out = std::io::stdout().lock();
         // A closed pipe is the reader's choice, not our failure.
         let _ = writeln!(out, "{object}");
@@ -104,8 +104,7 @@ impl Step<'_> {
         }
         if self.progress.output == Output::Json {
             let seconds = (seconds * 1000.0).round() / 1000.0;
-            self.progress
-                .object(&json!({ "step": self.name, "ok": ok, "seconds": seconds, "detail": detail }));
+            Progress::object(&json!({ "step": self.name, "ok": ok, "seconds": seconds, "detail": detail }));
             return;
         }
         let (mark, colour) = if ok { ("✓", AnsiColor::Green) } else { ("✗", AnsiColor::Red) };

@@ -182,19 +182,25 @@ impl Up<'_> {
         Ok(verified)
     }
 
+    /// Beside the signature's check, so in a thread of its own.
     async fn pull(&self, reference: &ImageReference, resolved: &Resolved) -> anyhow::Result<LocalImage> {
-        let (name, digest) = (reference.name(), &resolved.platform.digest);
+        let (name, digest) = (reference.name(), resolved.platform.digest.clone());
+        let (engine, loopback) = (self.engine.clone(), reference.is_loopback());
         let step = self.progress.step("pull", &format!("downloading {name}"));
-        if let Some(local) = tokio::task::block_in_place(|| self.engine.local_image(&name, digest))? {
-            step.done("the image is here already");
-            return Ok(local);
-        }
-        tokio::task::block_in_place(|| self.engine.pull(&name, digest, reference.is_loopback()))?;
-        let local = self
-            .engine
-            .local_image(&name, digest)?
-            .context("the engine lost the image that it downloaded")?;
-        step.done(&format!("downloaded by digest {}", digest.short()));
+        let work = move || -> Result<_, engine::Error> {
+            if let Some(local) = engine.local_image(&name, &digest)? {
+                return Ok((local, "the image is here already"));
+            }
+            engine.pull(&name, &digest, loopback)?;
+            engine.local_image(&name, &digest)?.map(|local| (local, "downloaded by digest")).ok_or_else(
+                || {
+                    let why = "the engine lost the image that it downloaded".to_owned();
+                    engine::Error::Failed { command: format!("{} pull", engine.program()), why }
+                },
+            )
+        };
+        let (local, how) = tokio::task::spawn_blocking(work).await??;
+        step.done(how);
         Ok(local)
     }
 

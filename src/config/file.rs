@@ -62,12 +62,12 @@ fn collect(
         } else {
             format!("{prefix}.{}", name.get_ref())
         };
-        let is_section = KEYS.iter().any(|known| known.key.starts_with(&format!("{key}.")));
+        let is_section = KEYS.iter().any(|known| known.path.starts_with(&format!("{key}.")));
         if let (DeValue::Table(inner), true) = (value.get_ref(), is_section) {
             collect(path, text, &key, inner, layer)?;
             continue;
         }
-        let Some(known) = KEYS.iter().find(|known| known.key == key) else {
+        let Some(known) = KEYS.iter().find(|known| known.path == key) else {
             return Err(Error::UnknownKey { path: path.to_owned(), line, suggestion: suggestion(&key), key });
         };
         let origin = Origin::File { path: path.to_owned(), line, key };
@@ -78,7 +78,7 @@ fn collect(
             );
             return Err(Error::value(&origin, why));
         };
-        layer.insert(known.key, Given { text, origin });
+        layer.insert(known.path, Given { text, origin });
     }
     Ok(())
 }
@@ -105,7 +105,7 @@ fn plain(value: &DeValue<'_>) -> Option<String> {
 fn suggestion(key: &str) -> Option<&'static str> {
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().replace('_', "-");
     KEYS.iter()
-        .map(|known| (known.key, distance(&last(known.key), &last(key))))
+        .map(|known| (known.path, distance(&last(known.path), &last(key))))
         .min_by_key(|(_, distance)| *distance)
         .filter(|(_, distance)| *distance <= 2)
         .map(|(known, _)| known)

@@ -6,13 +6,13 @@ use super::layer::{Given, Layer, Origin};
 
 /// A setting's three names.
 pub struct Key {
-    pub key: &'static str,
+    pub path: &'static str,
     pub flag: &'static str,
     pub variable: &'static str,
 }
 
-const fn key(key: &'static str, flag: &'static str, variable: &'static str) -> Key {
-    Key { key, flag, variable }
+const fn key(path: &'static str, flag: &'static str, variable: &'static str) -> Key {
+    Key { path, flag, variable }
 }
 
 pub const KEYS: &[Key] = &[
@@ -151,7 +151,7 @@ impl SettingsArgs {
             ("nix.extra-substituters", self.extra_substituters.clone()),
             ("nix.extra-trusted-public-keys", self.extra_trusted_public_keys.clone()),
         ];
-        let flag = |name| KEYS.iter().find(|k| k.key == name).map_or("", |k| k.flag);
+        let flag = |name| KEYS.iter().find(|k| k.path == name).map_or("", |k| k.flag);
         given
             .into_iter()
             .filter_map(|(key, text)| Some((key, Given { text: text?, origin: Origin::Flag(flag(key)) })))
@@ -171,7 +171,7 @@ pub fn environment() -> Layer {
     KEYS.iter()
         .filter_map(|known| {
             let text = env::var(known.variable).ok().filter(|text| !text.is_empty())?;
-            Some((known.key, Given { text, origin: Origin::Variable(known.variable) }))
+            Some((known.path, Given { text, origin: Origin::Variable(known.variable) }))
         })
         .collect()
 }
@@ -188,7 +188,7 @@ mod tests {
         let flags: Vec<_> =
             command.get_arguments().filter_map(|a| a.get_long()).map(|l| format!("--{l}")).collect();
         for known in KEYS.iter().filter(|known| known.flag.starts_with("--")) {
-            assert!(flags.iter().any(|flag| flag == known.flag), "{} has no flag", known.key);
+            assert!(flags.iter().any(|flag| flag == known.flag), "{} has no flag", known.path);
             let from_flag = known.flag[2..].to_uppercase().replace('-', "_");
             assert_eq!(known.variable, format!("VEGA_BUILDER_{from_flag}"));
         }

@@ -1,6 +1,7 @@
 use std::{
     io::Write as _,
     process::{Command, Output, Stdio},
+    sync::Arc,
 };
 
 use serde_json::Value;
@@ -61,8 +62,9 @@ pub struct LocalImage {
 }
 
 /// An engine's command line.
+#[derive(Clone)]
 pub struct Cli {
-    engine: Box<dyn Engine>,
+    engine: Arc<dyn Engine>,
 }
 
 /// Without its user namespace's capabilities a container's root could not do the little that PID 1 does:
@@ -72,7 +74,7 @@ const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FOWNER,SETUID,SETGID,KILL,SYS_CHR
 const LOG_SIZE: &str = "max-size=16m";
 
 impl Cli {
-    pub fn new(engine: Box<dyn Engine>) -> Self {
+    pub fn new(engine: Arc<dyn Engine>) -> Self {
         Self { engine }
     }
 

@@ -1,4 +1,4 @@
-use std::{env, os::unix::fs::PermissionsExt as _};
+use std::{env, os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use super::{Cli, Error, docker::Docker, podman::Podman};
 
@@ -8,10 +8,10 @@ pub fn detect(wanted: Option<&str>) -> Result<Cli, Error> {
     match wanted {
         Some("podman") if !podman => Err(Error::NotInstalled { engine: "podman", package: "podman" }),
         Some("docker") if !docker => Err(Error::NotInstalled { engine: "docker", package: "docker.io" }),
-        Some("docker") => Ok(Cli::new(Box::new(Docker))),
-        Some(_) => Ok(Cli::new(Box::new(Podman))),
-        None if podman => Ok(Cli::new(Box::new(Podman))),
-        None if docker => Ok(Cli::new(Box::new(Docker))),
+        Some("docker") => Ok(Cli::new(Arc::new(Docker))),
+        Some(_) => Ok(Cli::new(Arc::new(Podman))),
+        None if podman => Ok(Cli::new(Arc::new(Podman))),
+        None if docker => Ok(Cli::new(Arc::new(Docker))),
         None => Err(Error::NoEngine),
     }
 }

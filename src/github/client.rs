@@ -138,13 +138,13 @@ impl GitHub {
             401 => Error::Unauthorized { operation, target, origin },
             429 => Error::RateLimited { operation, target, status, when: when(&reply.headers) },
             403 if limited => Error::RateLimited { operation, target, status, when: when(&reply.headers) },
-            403 => match header("x-github-sso").and_then(|sso| sso.split_once("url=")) {
-                Some((_, url)) => Error::Sso { operation, target, url: url.to_owned() },
-                None => {
-                    let needed = header("x-accepted-github-permissions").unwrap_or("administration=write");
-                    Error::Forbidden { operation, target, origin, message, needed: needed.to_owned() }
+            403 => {
+                if let Some((_, url)) = header("x-github-sso").and_then(|sso| sso.split_once("url=")) {
+                    return Error::Sso { operation, target, url: url.to_owned() };
                 }
-            },
+                let needed = header("x-accepted-github-permissions").unwrap_or("administration=write");
+                Error::Forbidden { operation, target, origin, message, needed: needed.to_owned() }
+            }
             404 => Error::NotFound { operation, target, origin },
             409 => Error::Conflict { operation, target, message },
             422 => Error::Invalid { operation, target, message },

@@ -39,7 +39,7 @@ impl Credential {
             if let Ok(token) = env::var(variable)
                 && !token.is_empty()
             {
-                return Self::checked(Zeroizing::new(token), variable.to_owned());
+                return Self::checked(&Zeroizing::new(token), variable.to_owned());
             }
         }
         let login = Command::new("gh")
@@ -51,7 +51,7 @@ impl Credential {
             Ok(output) if output.status.success() => {
                 let token = Zeroizing::new(String::from_utf8_lossy(&output.stdout).into_owned());
                 drop(Zeroizing::new(output.stdout));
-                Self::checked(token, "`gh auth token`".to_owned())
+                Self::checked(&token, "`gh auth token`".to_owned())
             }
             _ => Err(CredentialError::None),
         }
@@ -65,10 +65,10 @@ impl Credential {
             return Err(CredentialError::Exposed { path: path.to_owned() });
         }
         let token = Zeroizing::new(std::fs::read_to_string(path).map_err(unreadable)?);
-        Self::checked(token, format!("the token file {}", path.display()))
+        Self::checked(&token, format!("the token file {}", path.display()))
     }
 
-    fn checked(token: Zeroizing<String>, origin: String) -> Result<Self, CredentialError> {
+    fn checked(token: &Zeroizing<String>, origin: String) -> Result<Self, CredentialError> {
         let trimmed = Zeroizing::new(token.trim().to_owned());
         if trimmed.is_empty() || !trimmed.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(CredentialError::Malformed { origin });

@@ -52,11 +52,11 @@ impl Manifest {
         match (shape.manifests, shape.layers) {
             (Some(_), Some(_)) => Err(refuse("it is a list and an image at once".to_owned())),
             (None, _) => Ok(None),
-            (Some(_), None) => self.from_list(image).map(Some),
+            (Some(_), None) => self.listed(image).map(Some),
         }
     }
 
-    fn from_list(&self, image: &ImageReference) -> Result<ImageDigest, Error> {
+    fn listed(&self, image: &ImageReference) -> Result<ImageDigest, Error> {
         let refuse = |why: String| Error::Manifest { image: image.to_string(), why };
         let index: ImageIndex = serde_json::from_slice(&self.bytes)
             .map_err(|why| refuse(format!("not a manifest list: {why}")))?;

@@ -24,6 +24,7 @@ impl ImageReference {
     }
 
     /// The same image, by digest.
+    #[must_use]
     pub fn pinned(&self, digest: &ImageDigest) -> Self {
         let (registry, repository) = (self.0.registry().to_owned(), self.0.repository().to_owned());
         Self(Reference::with_digest(registry, repository, digest.to_string()))
@@ -31,6 +32,7 @@ impl ImageReference {
 
     /// The tag under which a registry without referrers API lists what refers to `subject`
     /// (distribution specification, "Referrers Tag Schema").
+    #[must_use]
     pub fn referrers_tag(&self, subject: &ImageDigest) -> Self {
         let (registry, repository) = (self.0.registry().to_owned(), self.0.repository().to_owned());
         Self(Reference::with_tag(registry, repository, subject.as_str().replace(':', "-")))
@@ -54,6 +56,9 @@ impl FromStr for ImageReference {
     fn from_str(given: &str) -> Result<Self, Error> {
         let refuse = |why: String| Error::Reference { given: given.to_owned(), why };
         let reference: Reference = given.parse().map_err(|why| refuse(format!("{why}")))?;
+        if reference.repository().chars().any(|c| c.is_ascii_uppercase()) {
+            return Err(refuse("a repository's name is in lower case".to_owned()));
+        }
         if let Some(digest) = reference.digest() {
             digest.parse::<ImageDigest>().map_err(|why| refuse(why.to_string()))?;
         }

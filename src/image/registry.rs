@@ -124,9 +124,8 @@ impl Registry {
     async fn authenticate(&self, image: &ImageReference) -> Result<(), Error> {
         use oci_client::RegistryOperation::Pull;
         match self.client.auth(image.inner(), &self.auth, Pull).await {
-            Ok(_) => Ok(()),
             // Older registries answer /v2/ without a challenge: nothing to do.
-            Err(OciDistributionError::GenericError(_)) => Ok(()),
+            Ok(_) | Err(OciDistributionError::GenericError(_)) => Ok(()),
             Err(error) => Err(Error::from_client(image, &error)),
         }
     }
