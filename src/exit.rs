@@ -1,6 +1,6 @@
 //! Exit codes by kind of failure, so that a script can tell "not trusted" from "no network".
 
-use crate::{config, engine, github, image, installation, trust};
+use crate::{boot, config, engine, github, image, installation, trust};
 
 /// A failure's kind; the number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +82,9 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
             | installation::Error::Several { .. } => Kind::Settings,
             _ => Kind::Host,
         });
+    }
+    if error.is::<boot::Error>() {
+        return Some(Kind::Host);
     }
     None
 }

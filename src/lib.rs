@@ -3,6 +3,7 @@
 //! An arrow only points down this list: commands → domains → values. Domains do not import each other's
 //! internals; what two of them share is a plain value or the [`contract`].
 
+pub mod boot;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use crate::{
-    engine,
+    boot, engine,
     github::{Credential, GitHub},
     installation::{Locked, Places, Record},
     progress::{Output, Progress},
@@ -68,6 +68,7 @@ impl Down {
         let step = progress.step("remove", "removing container and volumes");
         let removed = self.remove(&engine, &installation)?;
         let name = installation.name.clone();
+        boot::forget(&name)?;
         installation.erase(self.keep_store)?;
         step.done(&removed.join(", "));
 

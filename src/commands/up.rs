@@ -11,6 +11,7 @@ use super::{
     verify::{check, policy, summary},
 };
 use crate::{
+    boot::{self, Boot},
     config::{EngineChoice, Host, Settings, SettingsArgs},
     contract::{self, Phase, env},
     engine::{
@@ -109,6 +110,7 @@ impl UpCommand {
         up.token(&github, &container, &mut record).await?;
         let running = up.start(&container)?;
         let caps = up.prove_caps(&container, &running)?;
+        up.arrange_boot(&container)?;
         let runner = up.online(&github, &container, Duration::from_secs(self.wait)).await?;
         record.registered = Some(record.identity.clone());
         record.token_lapses = None;
@@ -365,6 +367,28 @@ impl Up<'_> {
                 Err(error.into())
             }
         }
+    }
+
+    /// See to it that the runner comes back after a reboot of the host.
+    fn arrange_boot(&self, container: &Container) -> anyhow::Result<()> {
+        let step = self.progress.step("boot", "arranging the start after a reboot");
+        if !boot::is_ours_to_arrange() {
+            step.done("this host's boot is not ours to arrange: after a reboot, run this command again");
+            return Ok(());
+        }
+        let boot = Boot {
+            name: &container.name,
+            handover: &self.installation.handover,
+            owner: container.userns.map_or(0, |userns| userns.base),
+            starter: (self.engine.program() == "podman").then(|| boot::program("podman")).flatten(),
+        };
+        let changed = boot.arrange()?;
+        step.done(if changed {
+            "a unit starts it after a reboot, without a new token"
+        } else {
+            "arranged already"
+        });
+        Ok(())
     }
 
     /// Wait until GitHub lists the runner as online, or its container says why it cannot be.
