@@ -1,0 +1,96 @@
+use std::{
+    fs::File,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+
+/// A real container registry (docker-registry) on a free port of the loopback; it ends when dropped.
+pub struct Registry {
+    child: Child,
+    /// `127.0.0.1:PORT`, the first part of its images' names.
+    pub address: String,
+    storage: PathBuf,
+}
+
+impl Registry {
+    /// Start it with its storage in `folder`.
+    pub fn start(folder: &Path) -> anyhow::Result<Self> {
+        // The registry does not tell which port it took, so a free one is looked for first.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let address = format!("127.0.0.1:{port}");
+        let storage = folder.join("registry");
+        std::fs::create_dir_all(&storage)?;
+        let configuration = serde_json::json!({
+            "version": "0.1",
+            "log": { "level": "warn" },
+            "storage": { "filesystem": { "rootdirectory": storage }, "delete": { "enabled": true } },
+            "http": { "addr": address },
+        });
+        let file = folder.join("registry.yml");
+        std::fs::write(&file, configuration.to_string())?;
+        let log = File::create(folder.join("registry.log"))?;
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("docker-registry does not start; type `make setup`")?;
+        let registry = Self { child, address: address.clone(), storage };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let socket: SocketAddr = address.parse()?;
+        while TcpStream::connect(socket).is_err() {
+            ensure!(Instant::now() < deadline, "docker-registry does not answer on {address}");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(registry)
+    }
+
+    /// Push an OCI layout folder as NAME:TAG and give the digest that the registry knows it by.
+    pub fn push(&self, layout: &Path, name: &str, tag: &str) -> anyhow::Result<String> {
+        let target = format!("docker://{}/{name}:{tag}", self.address);
+        let digest_file = self.storage.join("pushed");
+        let output = Command::new("skopeo")
+            .args(["copy", "--all", "--quiet", "--dest-tls-verify=false", "--preserve-digests", "--digestfile"])
+            .arg(&digest_file)
+            .arg(format!("oci:{}", layout.display()))
+            .arg(&target)
+            .output()
+            .context("skopeo does not start; type `make setup`")?;
+        ensure!(output.status.success(), "skopeo copy to {target}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(std::fs::read_to_string(digest_file)?.trim().to_owned())
+    }
+
+    /// Let TAG name what DIGEST names: what somebody does who may push, and what no signature forbids.
+    pub fn move_tag(&self, name: &str, tag: &str, digest: &str) -> anyhow::Result<()> {
+        let image = format!("docker://{}/{name}", self.address);
+        let output = Command::new("skopeo")
+            .args(["copy", "--all", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false"])
+            .args([format!("{image}@{digest}"), format!("{image}:{tag}")])
+            .output()?;
+        ensure!(output.status.success(), "skopeo copy: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// Cut the last byte off a blob in the registry's storage.
+    pub fn truncate_blob(&self, digest: &str) -> anyhow::Result<()> {
+        let hex = digest.trim_start_matches("sha256:");
+        let path = self.storage.join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data");
+        let file = File::options().write(true).open(&path).with_context(|| path.display().to_string())?;
+        file.set_len(file.metadata()?.len() - 1)?;
+        Ok(())
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

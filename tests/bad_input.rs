@@ -1,0 +1,156 @@
+//! What a person reads after a mistake: one sentence with the thing, the cause and the next command, and an
+//! exit code by kind. Nothing is left half done.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Output},
+};
+
+/// vega-builder with nothing of this machine's settings and logins.
+fn vega_builder(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vega-builder"));
+    command.args(arguments).env_clear().env("HOME", home).env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+    command.env("XDG_CONFIG_HOME", home).env("GH_TOKEN", "ghp_of_nobody");
+    command
+}
+
+#[track_caller]
+fn fails(output: &Output, code: i32, words: &[&str]) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    for word in words {
+        assert!(text.contains(word), "'{word}' is missing in: {text}");
+    }
+    let last = text.lines().next_back().unwrap_or_default();
+    assert!(last.starts_with("vega-builder: ") || code == 2, "the last line is the sentence: {text}");
+    assert!(!text.contains("ghp_of_nobody"), "the login is in an error: {text}");
+}
+
+#[track_caller]
+fn refused(arguments: &[&str], code: i32, words: &[&str]) {
+    let home = tempfile::tempdir().unwrap();
+    fails(&vega_builder(home.path(), arguments).output().unwrap(), code, words);
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "something was left behind");
+}
+
+#[test]
+fn a_malformed_repository_is_refused_with_the_form_to_type() {
+    refused(&["up", "octo"], 2, &["OWNER/REPO: 'octo' is not a repository", "octo-org/heavy-builds"]);
+    refused(&["up", "octo/a b"], 2, &["is not a repository"]);
+    refused(&["up"], 2, &["no repository is given", "vega-builder up OWNER/NAME"]);
+}
+
+#[test]
+fn labels_with_characters_that_a_shell_would_read_are_refused() {
+    refused(&["up", "a/b", "--labels", "vega,$(reboot)"], 2, &["--labels: '$(reboot)' is not a label"]);
+    refused(&["up", "a/b", "--labels", ""], 2, &["--labels"]);
+}
+
+#[test]
+fn a_cap_larger_than_the_host_is_refused_by_the_flags_name() {
+    refused(
+        &["up", "a/b", "--memory", "900t"],
+        2,
+        &["--memory: a cap of 900 TiB is more than this machine's"],
+    );
+    refused(&["up", "a/b", "--cpus", "4096"], 2, &["--cpus: a cap of 4096 processors is more than"]);
+    refused(&["up", "a/b", "--pids", "99999999"], 2, &["--pids: a cap of 99999999 processes is more than"]);
+    refused(&["up", "a/b", "--memory", "1m"], 2, &["--memory", "less than"]);
+    refused(&["up", "a/b", "--memory", "lots"], 2, &["--memory: 'lots' is not a size", "12g"]);
+}
+
+#[test]
+fn a_variable_that_is_wrong_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let output = vega_builder(home.path(), &["up", "a/b"]).env("VEGA_BUILDER_CPUS", "many").output().unwrap();
+    fails(&output, 2, &["environment variable VEGA_BUILDER_CPUS: 'many' is not a number of processors"]);
+}
+
+#[test]
+fn a_mistake_in_the_file_is_named_by_file_line_and_key() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("vega-builder");
+    fs::create_dir(&folder).unwrap();
+    let file = folder.join("config.toml");
+    for (text, words) in [
+        (
+            "repository = \"a/b\"\n[caps]\nmemroy = \"1g\"\n",
+            ":3: unknown key 'caps.memroy'; did you mean 'caps.memory'?",
+        ),
+        ("repository = \"a/b\"\n[caps]\nmemory = \"1x\"\n", ":3: caps.memory: '1x' is not a size"),
+        (
+            "repository = \"a/b\"\n\n[caps]\ncpus = 4096\n",
+            ":4: caps.cpus: a cap of 4096 processors is more than",
+        ),
+        ("repository = \n", ":1: "),
+    ] {
+        fs::write(&file, text).unwrap();
+        let output = vega_builder(home.path(), &["up"]).output().unwrap();
+        fails(&output, 2, &[&format!("{}{words}", file.display())]);
+    }
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join("vega-builder")).unwrap();
+    fs::write(home.path().join("vega-builder/config.toml"), "name = \"from file\"\n").unwrap();
+    let run = |arguments: &[&str], variable: Option<&str>| {
+        let mut command = vega_builder(home.path(), arguments);
+        command.envs(variable.map(|value| ("VEGA_BUILDER_NAME", value)));
+        String::from_utf8_lossy(&command.output().unwrap().stderr).into_owned()
+    };
+    assert!(run(&["up", "a/b"], None).contains("config.toml:1: name: 'from file'"));
+    assert!(run(&["up", "a/b"], Some("from variable")).contains("VEGA_BUILDER_NAME: 'from variable'"));
+    assert!(run(&["up", "a/b", "--name", "from flag"], Some("x y")).contains("--name: 'from flag'"));
+}
+
+#[test]
+fn an_unreadable_or_exposed_token_file_is_named_with_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    let missing = home.path().join("no-such-token");
+    let output = vega_builder(home.path(), &["up", "a/b", "--token-file"]).arg(&missing).output().unwrap();
+    fails(&output, 2, &["no-such-token cannot be read", "check its path"]);
+
+    let exposed = home.path().join("token");
+    fs::write(&exposed, "ghp_of_nobody").unwrap();
+    fs::set_permissions(&exposed, fs::Permissions::from_mode(0o644)).unwrap();
+    let output = vega_builder(home.path(), &["up", "a/b", "--token-file"]).arg(&exposed).output().unwrap();
+    fails(&output, 2, &["is readable by others", "`chmod 0600 "]);
+}
+
+#[test]
+fn no_login_says_what_to_type() {
+    let home = tempfile::tempdir().unwrap();
+    let output = vega_builder(home.path(), &["up", "a/b"]).env_remove("GH_TOKEN").output().unwrap();
+    fails(&output, 5, &["no GitHub token is at hand", "`gh auth login`"]);
+}
+
+#[test]
+fn a_registry_that_is_down_is_named() {
+    refused(&["verify", "127.0.0.1:1/x:1"], 4, &["127.0.0.1:1 cannot be reached", "run this command again"]);
+}
+
+#[test]
+fn a_github_that_would_get_the_token_in_clear_text_is_refused() {
+    refused(&["up", "a/b", "--github-url", "http://github.example"], 2, &["--github-url", "https only"]);
+}
+
+#[test]
+fn an_engines_option_does_not_come_in_as_a_networks_name() {
+    for network in ["container:other", "ns:/proc/1/ns/net", "-v/:/host", "a b"] {
+        refused(&["up", "a/b", &format!("--network={network}")], 2, &["is not the name of a network"]);
+    }
+}
+
+#[test]
+fn commands_on_a_runner_that_is_not_here_say_so() {
+    let home = tempfile::tempdir().unwrap();
+    for command in ["status", "down", "register"] {
+        let mut command = vega_builder(home.path(), &[command, "a/not-installed-here"]);
+        let output = command.env("XDG_STATE_HOME", home.path()).output().unwrap();
+        fails(&output, 2, &["installed here"]);
+    }
+}
