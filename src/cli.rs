@@ -30,7 +30,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    Up(UpCommand),
+    Up(Box<UpCommand>),
     Verify(Verify),
     Register(Register),
     Status(StatusCommand),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::{
-    config::{SettingsArgs, TrustSettings},
+    config::{FileArgs, ImageSettings, TrustArgs, TrustSettings},
     image::{self, ImageReference, Registry, Resolved},
     progress::{Output, Progress},
     trust::{Policy, Verified},
@@ -32,7 +32,9 @@ pub struct Verify {
     #[arg(value_name = "IMAGE")]
     reference: Option<String>,
     #[command(flatten)]
-    settings: SettingsArgs,
+    file: FileArgs,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// How to report
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -41,12 +43,9 @@ pub struct Verify {
 impl Verify {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let progress = Progress::new(self.output);
-        let trust = TrustSettings::resolve(&self.settings)?;
-        let image: ImageReference = match &self.reference {
-            Some(given) => given.parse()?,
-            None => self.settings.image()?.parse()?,
-        };
-        let policy = policy(&trust)?;
+        let settings = ImageSettings::resolve(&self.file, &self.trust, self.reference.as_deref())?;
+        let image: ImageReference = settings.image.parse()?;
+        let policy = policy(&settings.trust)?;
         let registry = Registry::of(&image);
 
         let step = progress.step("resolve", &format!("asking {} for {image}", image.registry()));

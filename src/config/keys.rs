@@ -45,9 +45,8 @@ pub const KEYS: &[Key] = &[
 /// (`caps.memory`); flags win over variables, variables over the file.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct SettingsArgs {
-    /// The configuration file to read instead of the standard places
-    #[arg(long, value_name = "FILE", help_heading = "Settings")]
-    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub file: FileArgs,
     /// The runner's name at GitHub, and the container's here [default: vega-REPO] [key: name]
     #[arg(long, help_heading = "Settings")]
     name: Option<String>,
@@ -99,6 +98,14 @@ pub struct SettingsArgs {
     extra_trusted_public_keys: Option<String>,
 }
 
+/// Where the file is.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct FileArgs {
+    /// The configuration file to read instead of the standard places
+    #[arg(long, value_name = "FILE", help_heading = "Settings")]
+    pub config: Option<PathBuf>,
+}
+
 /// Whose signature is trusted.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct TrustArgs {
@@ -140,9 +147,6 @@ impl SettingsArgs {
             ("caps.memory", self.memory.clone()),
             ("caps.cpus", self.cpus.clone()),
             ("caps.pids", self.pids.clone()),
-            ("trust.identity", self.trust.identity.clone()),
-            ("trust.issuer", self.trust.issuer.clone()),
-            ("trust.trusted-root", self.trust.trusted_root.clone()),
             ("github.url", self.github.github_url.clone()),
             ("github.token-file", self.github.token_file.clone()),
             ("nix.sandbox", self.sandbox.clone()),
@@ -151,19 +155,30 @@ impl SettingsArgs {
             ("nix.extra-substituters", self.extra_substituters.clone()),
             ("nix.extra-trusted-public-keys", self.extra_trusted_public_keys.clone()),
         ];
-        let flag = |name| KEYS.iter().find(|k| k.path == name).map_or("", |k| k.flag);
-        given
-            .into_iter()
-            .filter_map(|(key, text)| Some((key, Given { text: text?, origin: Origin::Flag(flag(key)) })))
-            .collect()
+        let mut layer = self.trust.layer();
+        layer.extend(flags(given));
+        layer
     }
 }
 
-impl SettingsArgs {
-    /// The configured image, for a command that needs nothing else.
-    pub fn image(&self) -> Result<String, super::Error> {
-        super::settings::image(self)
+impl TrustArgs {
+    pub fn layer(&self) -> Layer {
+        flags([
+            ("trust.identity", self.identity.clone()),
+            ("trust.issuer", self.issuer.clone()),
+            ("trust.trusted-root", self.trusted_root.clone()),
+        ])
+        .collect()
     }
+}
+
+fn flags(
+    given: impl IntoIterator<Item = (&'static str, Option<String>)>,
+) -> impl Iterator<Item = (&'static str, Given)> {
+    let flag = |name| KEYS.iter().find(|known| known.path == name).map_or("", |known| known.flag);
+    given
+        .into_iter()
+        .filter_map(move |(path, text)| Some((path, Given { text: text?, origin: Origin::Flag(flag(path)) })))
 }
 
 /// The environment as a layer; an empty variable counts as not given.

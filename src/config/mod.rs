@@ -10,6 +10,8 @@ mod layer;
 mod settings;
 
 pub use host::Host;
-pub use keys::SettingsArgs;
+pub use keys::{FileArgs, SettingsArgs, TrustArgs};
 pub use layer::{Error, Given, Layer, Origin};
-pub use settings::{EngineChoice, GitHubSettings, NixSettings, Sandbox, Settings, TrustSettings};
+pub use settings::{
+    EngineChoice, GitHubSettings, ImageSettings, NixSettings, Sandbox, Settings, TrustSettings,
+};

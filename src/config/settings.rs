@@ -9,8 +9,8 @@ use url::Url;
 use super::{
     file,
     host::Host,
-    keys::{self, SettingsArgs},
-    layer::{Error, Layers, Origin},
+    keys::{self, FileArgs, SettingsArgs, TrustArgs},
+    layer::{Error, Layer, Layers, Origin},
 };
 use crate::value::{ByteSize, Caps, Labels, Repository, RunnerName};
 
@@ -116,7 +116,7 @@ pub struct Settings {
 impl Settings {
     /// Merge flags, environment and files, and check the result against `host`.
     pub fn resolve(args: &SettingsArgs, repository: Option<&str>, host: &Host) -> Result<Self, Error> {
-        let layers = layers(args, repository)?;
+        let layers = layers(args.layer(repository), &args.file)?;
         let Some((repository, _)) = layers.parsed::<Repository>("repository")? else {
             return Err(Error::NoRepository(file::usual_place()));
         };
@@ -155,21 +155,25 @@ impl Settings {
     }
 }
 
-impl TrustSettings {
-    /// Only whose signature is trusted: all that `verify` needs.
-    pub fn resolve(args: &SettingsArgs) -> Result<Self, Error> {
-        trust_of(&layers(args, None)?)
+/// An image and whose signature it must have: all that `verify` needs.
+#[derive(Debug, Clone)]
+pub struct ImageSettings {
+    pub image: String,
+    pub trust: TrustSettings,
+}
+
+impl ImageSettings {
+    /// `image` wins over what is configured.
+    pub fn resolve(file: &FileArgs, trust: &TrustArgs, image: Option<&str>) -> Result<Self, Error> {
+        let layers = layers(trust.layer(), file)?;
+        let image = image.map_or_else(|| text_or(&layers, "image", VEGA_IMAGE), str::to_owned);
+        Ok(Self { image, trust: trust_of(&layers)? })
     }
 }
 
-/// The image that is configured, or Vega's.
-pub(super) fn image(args: &SettingsArgs) -> Result<String, Error> {
-    Ok(text_or(&layers(args, None)?, "image", VEGA_IMAGE))
-}
-
-fn layers(args: &SettingsArgs, repository: Option<&str>) -> Result<Layers, Error> {
+fn layers(flags: Layer, args: &FileArgs) -> Result<Layers, Error> {
     let files = args.config.as_ref().map_or_else(file::standard_places, |path| vec![path.clone()]);
-    let mut layers = vec![args.layer(repository), keys::environment()];
+    let mut layers = vec![flags, keys::environment()];
     for path in &files {
         layers.push(file::read(path)?);
     }

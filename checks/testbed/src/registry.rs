@@ -57,13 +57,24 @@ impl Registry {
         let target = format!("docker://{}/{name}:{tag}", self.address);
         let digest_file = self.storage.join("pushed");
         let output = Command::new("skopeo")
-            .args(["copy", "--all", "--quiet", "--dest-tls-verify=false", "--preserve-digests", "--digestfile"])
+            .args([
+                "copy",
+                "--all",
+                "--quiet",
+                "--dest-tls-verify=false",
+                "--preserve-digests",
+                "--digestfile",
+            ])
             .arg(&digest_file)
             .arg(format!("oci:{}", layout.display()))
             .arg(&target)
             .output()
             .context("skopeo does not start; type `make setup`")?;
-        ensure!(output.status.success(), "skopeo copy to {target}: {}", String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "skopeo copy to {target}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(std::fs::read_to_string(digest_file)?.trim().to_owned())
     }
 
@@ -81,7 +92,8 @@ impl Registry {
     /// Cut the last byte off a blob in the registry's storage.
     pub fn truncate_blob(&self, digest: &str) -> anyhow::Result<()> {
         let hex = digest.trim_start_matches("sha256:");
-        let path = self.storage.join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data");
+        let path =
+            self.storage.join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data");
         let file = File::options().write(true).open(&path).with_context(|| path.display().to_string())?;
         file.set_len(file.metadata()?.len() - 1)?;
         Ok(())

@@ -1,0 +1,5 @@
+//! A real registry, a private Sigstore and a simulated GitHub around the real vega-builder.
+
+pub mod heavy;
+pub mod layout;
+pub mod registry;
