@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # what is assigned elsewhere is named in the next lines
 # The demo image's layers, each a tar that depends on its content alone. Sourced by image/demo/build,
 # which provides: here, work, architecture, die, say; layout_add comes from layout.sh.
 

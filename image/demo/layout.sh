@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # what is assigned elsewhere is named in the next lines
 # The OCI image layout (image-spec 1.0: oci-layout, index.json, blobs/sha256), written with jq and sha256sum.
 # Sourced by image/demo/build, which provides: work, architecture.
 
@@ -27,7 +28,6 @@ layout_add() {
 # image_config FOREIGN VERSION: the image's configuration. It has no creation date, and neither has its
 # history: they are optional, and would make two builds differ.
 image_config() {
-  # shellcheck disable=SC2154 # builder_root and runner_dist come from closure_layer
   jq -cS -s --arg foreign "$1" --arg version "$2" --arg architecture "$architecture" \
     --arg root "$builder_root" --arg runner "$runner_dist" '
     {
