@@ -1,0 +1,39 @@
+# What a newcomer types; each target installs what it needs first and says so. The work is in checks/.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench image build setup
+# The targets share cargo's lock and target/demo: side by side they would only wait for each other.
+.NOTPARALLEL:
+
+TARGET := $(shell uname -m)-unknown-linux-musl
+RELEASE := target/$(TARGET)/release
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup image ## the main job for real: signed image to running job and away again (target/demo/report.json)
+	checks/enter checks/demo
+
+test: setup image ## every test, with real podman, registry and Nix (target/checks/report.json)
+	checks/vm/build >/dev/null
+	checks/test
+
+lint: ## format, clippy, licenses and advisories of what we depend on, shell scripts
+	checks/setup lint
+	checks/lint
+
+bench: setup image ## the figures, against what people use today (target/bench/)
+	checks/enter checks/bench
+
+image: ## the demo images as OCI layouts (target/demo/image, target/demo/foreign-image)
+	checks/setup image
+	$(MAKE) --no-print-directory build
+	image/demo/build --index --output target/demo/image
+	image/demo/build --index --foreign --output target/demo/foreign-image
+
+build: ## the static programs, as they are shipped
+	checks/setup build
+	cargo build --locked --release --workspace --target $(TARGET)
+
+setup: ## install everything that the targets above need
+	checks/setup test
