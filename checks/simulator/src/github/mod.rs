@@ -1,0 +1,1 @@
+//! GitHub's runner API, a queue of jobs, and faults on demand.
