@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    completions::Completions, down::Down, entrypoint::Entrypoint, job_started::JobStarted, man::Man,
-    register::Register, seed::Seed, status::StatusCommand, up::UpCommand, verify::Verify,
+    as_runner::AsRunner, completions::Completions, down::Down, entrypoint::Entrypoint,
+    job_started::JobStarted, man::Man, mint::Mint, register::Register, sandbox_witness::SandboxWitness,
+    seed::Seed, status::StatusCommand, up::UpCommand, verify::Verify,
 };
 
 /// Put your own machine behind GitHub Actions for heavy Nix builds
@@ -43,6 +44,12 @@ pub enum Command {
     Seed(Seed),
     #[command(hide = true)]
     JobStarted(JobStarted),
+    #[command(hide = true)]
+    AsRunner(AsRunner),
+    #[command(hide = true)]
+    SandboxWitness(SandboxWitness),
+    #[command(hide = true)]
+    Mint(Mint),
 }
 
 impl Cli {
@@ -59,6 +66,9 @@ impl Cli {
             Command::Entrypoint(command) => command.run(),
             Command::Seed(command) => command.run(),
             Command::JobStarted(command) => command.run(),
+            Command::AsRunner(command) => command.run(),
+            Command::SandboxWitness(command) => command.run(),
+            Command::Mint(command) => wait_for(command.run()),
         }
     }
 }

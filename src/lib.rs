@@ -14,6 +14,8 @@ pub mod github;
 pub mod image;
 pub mod installation;
 pub mod progress;
+pub mod runner;
 pub mod secrecy;
+pub mod store;
 pub mod trust;
 pub mod value;

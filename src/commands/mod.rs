@@ -1,11 +1,14 @@
 //! One file a verb; each reads like its own manual page.
 
+pub mod as_runner;
 pub mod completions;
 pub mod down;
 pub mod entrypoint;
 pub mod job_started;
 pub mod man;
+pub mod mint;
 pub mod register;
+pub mod sandbox_witness;
 pub mod seed;
 pub mod status;
 pub mod up;

@@ -1,10 +1,24 @@
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
+use crate::store;
+
+/// Add the store paths of this image to a store that an earlier image filled
+///
+/// Run by `vega-builder up` in a one-shot container of the new image. It adds and never removes.
 #[derive(Debug, clap::Args)]
-pub struct Seed {}
+pub struct Seed {
+    /// The image's /nix
+    #[arg(long, value_name = "FOLDER")]
+    from: PathBuf,
+    /// The volume
+    #[arg(long, value_name = "FOLDER")]
+    to: PathBuf,
+}
 
 impl Seed {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        anyhow::bail!("being built")
+        let copied = store::seed(&self.from, &self.to)?;
+        println!("vega-builder: {copied} store paths added");
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -57,6 +57,11 @@ impl Credential {
         }
     }
 
+    /// A token that is in memory already; `origin` says where it came from.
+    pub fn from_text(text: &str, origin: &str) -> Result<Self, CredentialError> {
+        Self::checked(&Zeroizing::new(text.to_owned()), origin.to_owned())
+    }
+
     fn from_file(path: &Path) -> Result<Self, CredentialError> {
         use std::os::unix::fs::PermissionsExt as _;
         let unreadable = |why| CredentialError::Unreadable { path: path.to_owned(), why };

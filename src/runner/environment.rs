@@ -1,0 +1,196 @@
+//! The image's environment contract, read once into a checked value.
+
+use std::{path::PathBuf, time::Duration};
+
+use url::Url;
+
+use crate::{
+    contract::{self, env},
+    value::{Labels, Repository, RunnerName},
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironmentError {
+    #[error("the variable {name} is missing; `vega-builder up` sets it, or give it with --env")]
+    Missing { name: &'static str },
+    #[error("the variable {name} is '{value}': {why}")]
+    Value { name: &'static str, value: String, why: String },
+    #[error(
+        "VEGA_MODE=donate is reserved: lending a machine to other people's builds does not exist yet; use VEGA_MODE=runner"
+    )]
+    Donate,
+}
+
+/// The image's `VEGA_NIX_SANDBOX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Prove it, else go on relaxed, with a warning.
+    Auto,
+    /// Prove it or do not start.
+    Required,
+    Off,
+}
+
+/// Garbage collection of a runner that stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collection {
+    pub delete_older_than: String,
+    pub interval: Duration,
+    pub initial_delay: Duration,
+}
+
+/// What PID 1 is told.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    pub server: Url,
+    pub repository: Repository,
+    pub name: RunnerName,
+    pub labels: Labels,
+    pub ephemeral: bool,
+    pub token_file: Option<PathBuf>,
+    pub sandbox: Mode,
+    pub max_jobs: u32,
+    pub cores: u32,
+    pub extra_substituters: String,
+    pub extra_trusted_public_keys: String,
+    pub collection: Option<Collection>,
+    pub quiet: bool,
+    pub runner_root: PathBuf,
+}
+
+impl Environment {
+    /// Read the variables through `variable`; an empty one counts as not set.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, EnvironmentError> {
+        let get = |name: &str| variable(name).filter(|value| !value.is_empty());
+        match get(env::MODE).as_deref() {
+            None | Some("runner") => {}
+            Some("donate") => return Err(EnvironmentError::Donate),
+            Some(other) => return Err(wrong(env::MODE, other, "it is runner (or, one day, donate)")),
+        }
+        let required = |name| get(name).ok_or(EnvironmentError::Missing { name });
+        let (owner, name) = (required(env::OWNER)?, required(env::REPOSITORY)?);
+        let repository: Repository =
+            format!("{owner}/{name}").parse().map_err(|why| wrong(env::REPOSITORY, &name, &why))?;
+        let server = get(env::SERVER_URL).unwrap_or_else(|| "https://github.com".to_owned());
+        let runner_name = get(env::RUNNER_NAME).unwrap_or_else(|| format!("vega-{}", repository.name()));
+        let labels = get(env::LABELS).unwrap_or_else(|| "self-hosted,vega".to_owned());
+        let sandbox = match get(env::SANDBOX).as_deref() {
+            None | Some("auto") => Mode::Auto,
+            Some("true") => Mode::Required,
+            Some("false") => Mode::Off,
+            Some(other) => return Err(wrong(env::SANDBOX, other, "it is auto, true or false")),
+        };
+        let collection = Collection {
+            delete_older_than: get(env::GC_DELETE_OLDER_THAN).unwrap_or_else(|| "7d".to_owned()),
+            interval: span(env::GC_INTERVAL, get(env::GC_INTERVAL), "7d")?,
+            initial_delay: span(env::GC_INITIAL_DELAY, get(env::GC_INITIAL_DELAY), "1h")?,
+        };
+        span(env::GC_DELETE_OLDER_THAN, Some(collection.delete_older_than.clone()), "7d")?;
+        let ephemeral = truth(env::EPHEMERAL, get(env::EPHEMERAL).as_deref(), false)?;
+        let collects = truth(env::GC, get(env::GC).as_deref(), true)? && !ephemeral;
+        Ok(Self {
+            server: server.parse().map_err(|why| wrong(env::SERVER_URL, &server, &why))?,
+            name: runner_name.parse().map_err(|why| wrong(env::RUNNER_NAME, &runner_name, &why))?,
+            labels: labels.parse().map_err(|why| wrong(env::LABELS, &labels, &why))?,
+            repository,
+            ephemeral,
+            token_file: get(env::TOKEN_FILE).map(PathBuf::from),
+            sandbox,
+            max_jobs: number(env::MAX_JOBS, get(env::MAX_JOBS).as_deref(), 2)?,
+            cores: number(env::CORES, get(env::CORES).as_deref(), 0)?,
+            extra_substituters: one_line(env::EXTRA_SUBSTITUTERS, get(env::EXTRA_SUBSTITUTERS))?,
+            extra_trusted_public_keys: one_line(env::EXTRA_KEYS, get(env::EXTRA_KEYS))?,
+            collection: collects.then_some(collection),
+            quiet: truth(env::NO_BANNER, get(env::NO_BANNER).as_deref(), false)?,
+            runner_root: get(env::RUNNER_ROOT).unwrap_or_else(|| contract::RUNNER_ROOT.to_owned()).into(),
+        })
+    }
+}
+
+fn wrong<W: std::fmt::Display + ?Sized>(name: &'static str, value: &str, why: &W) -> EnvironmentError {
+    EnvironmentError::Value { name, value: value.to_owned(), why: why.to_string() }
+}
+
+fn truth(name: &'static str, value: Option<&str>, default: bool) -> Result<bool, EnvironmentError> {
+    match value {
+        None => Ok(default),
+        Some("1" | "true" | "yes") => Ok(true),
+        Some("0" | "false" | "no") => Ok(false),
+        Some(other) => Err(wrong(name, other, "it is true or false")),
+    }
+}
+
+fn number(name: &'static str, value: Option<&str>, default: u32) -> Result<u32, EnvironmentError> {
+    value.map_or(Ok(default), |value| value.parse().map_err(|_| wrong(name, value, "it is a whole number")))
+}
+
+/// A line break would let a value write lines of its own into nix.conf.
+fn one_line(name: &'static str, value: Option<String>) -> Result<String, EnvironmentError> {
+    let value = value.unwrap_or_default();
+    if value.chars().any(char::is_control) {
+        return Err(wrong(name, value.escape_default().to_string().as_str(), "it has a control character"));
+    }
+    Ok(value)
+}
+
+/// `7d`, `12h`, `30m`, `45s`.
+fn span(name: &'static str, value: Option<String>, default: &str) -> Result<Duration, EnvironmentError> {
+    let value = value.unwrap_or_else(|| default.to_owned());
+    let refuse = || wrong(name, &value, "it is a number and d, h, m or s, e.g. 7d");
+    let unit = value.chars().last().ok_or_else(refuse)?;
+    let seconds = match unit {
+        'd' => 86400,
+        'h' => 3600,
+        'm' => 60,
+        's' => 1,
+        _ => return Err(refuse()),
+    };
+    let count: u64 = value[..value.len() - 1].parse().map_err(|_| refuse())?;
+    count.checked_mul(seconds).map(Duration::from_secs).ok_or_else(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Environment, EnvironmentError, Mode};
+
+    fn read(more: &[(&str, &str)]) -> Result<Environment, EnvironmentError> {
+        let least = [("GITHUB_OWNER", "octo"), ("GITHUB_REPOSITORY", "heavy")];
+        Environment::read(|name| {
+            let find =
+                |list: &[(&str, &str)]| list.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+            find(more).or_else(|| find(&least))
+        })
+    }
+
+    #[test]
+    fn the_defaults_are_the_contracts() {
+        let environment = read(&[]).unwrap();
+        assert_eq!(environment.name.as_str(), "vega-heavy");
+        assert_eq!(environment.labels.to_string(), "self-hosted,vega");
+        assert_eq!((environment.sandbox, environment.max_jobs, environment.cores), (Mode::Auto, 2, 0));
+        assert!(!environment.ephemeral && environment.collection.is_some());
+    }
+
+    #[test]
+    fn donating_is_reserved() {
+        assert!(matches!(read(&[("VEGA_MODE", "donate")]), Err(EnvironmentError::Donate)));
+    }
+
+    #[test]
+    fn a_bad_value_names_its_variable() {
+        for (name, value) in [
+            ("VEGA_MODE", "x"),
+            ("VEGA_NIX_SANDBOX", "maybe"),
+            ("VEGA_NIX_MAX_JOBS", "-1"),
+            ("VEGA_GC_INTERVAL", "soon"),
+            ("VEGA_GC_DELETE_OLDER_THAN", "7d; rm"),
+            ("GITHUB_RUNNER_LABELS", "a b"),
+            ("GITHUB_RUNNER_NAME", "../x"),
+            ("VEGA_RUNNER_EPHEMERAL", "perhaps"),
+            ("VEGA_EXTRA_SUBSTITUTERS", "https://a\nsandbox = false"),
+        ] {
+            let error = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+}

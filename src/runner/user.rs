@@ -1,0 +1,60 @@
+//! The unprivileged user who runs GitHub's runner, and with it every job.
+
+use std::{
+    convert::Infallible, env, ffi::OsString, io, os::unix::process::CommandExt as _, process::Command,
+};
+
+use caps::CapSet;
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+
+use crate::contract;
+
+/// A command that `program` runs as the runner's user, in an environment of its own: nothing of PID 1's.
+pub fn as_runner(program: impl Into<OsString>) -> Command {
+    let mut command = Command::new(contract::PROGRAM);
+    command.arg("as-runner").arg("--").arg(program.into()).env_clear();
+    command
+        .env("HOME", "/home/runner")
+        .env("USER", "runner")
+        .env("LANG", "C.UTF-8")
+        .env("NIX_REMOTE", "daemon");
+    for name in ["PATH", "SSL_CERT_FILE", "NIX_SSL_CERT_FILE"] {
+        command.envs(env::var_os(name).map(|value| (name, value)));
+    }
+    command.current_dir("/home/runner");
+    command
+}
+
+/// A command of PID 1's own user in an environment that holds nothing that the image was told by its host.
+pub fn as_root(program: impl Into<OsString>) -> Command {
+    let mut command = Command::new(program.into());
+    command.env_clear().env("HOME", "/root").env("USER", "root").env("LANG", "C.UTF-8");
+    // The store itself, not the daemon.
+    command.env("NIX_REMOTE", "");
+    for name in ["PATH", "SSL_CERT_FILE", "NIX_SSL_CERT_FILE"] {
+        command.envs(env::var_os(name).map(|value| (name, value)));
+    }
+    command.current_dir("/");
+    command
+}
+
+/// Become the runner's user for good and execute `arguments`: no groups, no capability in any set, and no
+/// setuid program gives one back. Returns only when it fails.
+pub fn become_runner(arguments: &[OsString]) -> io::Result<Infallible> {
+    let [program, rest @ ..] = arguments else {
+        return Err(io::Error::other("no command to execute"));
+    };
+    let refuse = |error: caps::errors::CapsError| io::Error::other(error.to_string());
+    let (uid, gid) = (Uid::from_raw(contract::RUNNER_UID), Gid::from_raw(contract::RUNNER_UID));
+    caps::clear(None, CapSet::Ambient).map_err(refuse)?;
+    // Dropping from the bounding set needs SETPCAP, so it comes while we are root still.
+    for capability in caps::read(None, CapSet::Bounding).map_err(refuse)? {
+        caps::drop(None, CapSet::Bounding, capability).map_err(refuse)?;
+    }
+    setgroups(&[])?;
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)?;
+    caps::clear(None, CapSet::Inheritable).map_err(refuse)?;
+    nix::sys::prctl::set_no_new_privs()?;
+    Err(Command::new(program).args(rest).exec())
+}
