@@ -1,1 +1,32 @@
-fn main() {}
+//! One program, several names: the simulator's own commands, and the stand-in of GitHub's runner when it is
+//! called `Runner.Listener` or `Runner.Worker`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use simulator::runner;
+
+/// What stands in for GitHub's runner, in demonstrations and tests
+#[derive(Parser)]
+enum Command {
+    /// Write the stand-in runner into a folder, as the real one's archive unpacks
+    InstallRunner { folder: PathBuf },
+}
+
+fn main() -> ExitCode {
+    let name = std::env::args_os().next().map(PathBuf::from);
+    let name = name.as_deref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
+    match name {
+        Some(runner::LISTENER) => return runner::listener(),
+        Some(runner::WORKER) => return runner::worker(),
+        _ => {}
+    }
+    let Command::InstallRunner { folder } = Command::parse();
+    match runner::install(&folder) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("simulator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,17 @@
 //! GitHub's runner API, a queue of jobs, and faults on demand.
+//!
+//! The REST calls answer as GitHub's published description says (`tests/openapi.rs` holds them to it). What
+//! runs between GitHub and its runner is private to them; ours ([`protocol`]) is as small as the stand-in
+//! runner needs, but for the exchange of the registration token, which is as the real one's.
+
+mod fault;
+mod job;
+pub mod protocol;
+mod rest;
+mod server;
+mod state;
+
+pub use fault::{Fault, Kind};
+pub use job::{Job, Outcome, Step};
+pub use server::{Recorded, Server};
+pub use state::RunnerInfo;

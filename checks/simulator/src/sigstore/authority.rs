@@ -1,0 +1,110 @@
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use p256::{ecdsa::SigningKey, elliptic_curve::rand_core::OsRng};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use x509_cert::der::Encode as _;
+
+use super::{
+    Flaw,
+    bundle::Signing,
+    certificate::{Issuer, public_key},
+    log::Tree,
+};
+
+/// Who signs: what a certificate says of a workflow.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub uri: String,
+    pub issuer: String,
+}
+
+impl Identity {
+    /// Vega's own publish workflow at a release's tag.
+    pub fn vega() -> Self {
+        Self::github("Ad-Astra-Computing/vega-agent", "publish-builder-image.yml", "refs/tags/v0.18.0")
+    }
+
+    /// A workflow on GitHub.
+    pub fn github(repository: &str, workflow: &str, reference: &str) -> Self {
+        Self {
+            uri: format!("https://github.com/{repository}/.github/workflows/{workflow}@{reference}"),
+            issuer: "https://token.actions.githubusercontent.com".to_owned(),
+        }
+    }
+}
+
+/// A private Sigstore's keys and log.
+pub struct Authority {
+    pub(super) issuer: Issuer,
+    pub(super) transparency: SigningKey,
+    pub(super) rekor: SigningKey,
+    pub(super) tree: Mutex<Tree>,
+}
+
+pub(super) const REKOR: &str = "rekor.test";
+
+impl Authority {
+    pub fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            issuer: Issuer::new("fulcio.test")?,
+            transparency: SigningKey::random(&mut OsRng),
+            rekor: SigningKey::random(&mut OsRng),
+            tree: Mutex::default(),
+        })
+    }
+
+    /// What a verifier trusts, as `trusted_root.json`.
+    pub fn trusted_root(&self) -> anyhow::Result<String> {
+        let start = rfc3339(SystemTime::now() - Duration::from_secs(2 * 86400))?;
+        let log = |url: &str, key: &SigningKey| -> anyhow::Result<Value> {
+            let der = public_key(key)?;
+            Ok(json!({
+                "baseUrl": url,
+                "hashAlgorithm": "SHA2_256",
+                "publicKey": {
+                    "rawBytes": STANDARD.encode(&der),
+                    "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+                    "validFor": { "start": start },
+                },
+                "logId": { "keyId": STANDARD.encode(Sha256::digest(&der)) },
+            }))
+        };
+        let certificate = STANDARD.encode(self.issuer.certificate.to_der()?);
+        Ok(json!({
+            "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+            "tlogs": [log("https://rekor.test", &self.rekor)?],
+            "certificateAuthorities": [{
+                "subject": { "organization": "vega-builder checks", "commonName": "fulcio.test" },
+                "uri": "https://fulcio.test",
+                "certChain": { "certificates": [{ "rawBytes": certificate }] },
+                "validFor": { "start": start },
+            }],
+            "ctlogs": [log("https://ctfe.test", &self.transparency)?],
+            "timestampAuthorities": [],
+        })
+        .to_string())
+    }
+
+    /// Sign an image's digest as `identity`, and log it; the bundle's JSON.
+    pub fn sign(&self, digest: &str, identity: &Identity) -> anyhow::Result<String> {
+        self.sign_with(digest, identity, None)
+    }
+
+    /// The same with one thing wrong.
+    pub fn sign_with(&self, digest: &str, identity: &Identity, flaw: Option<Flaw>) -> anyhow::Result<String> {
+        Signing { authority: self, flaw }.bundle(digest, identity)
+    }
+
+    pub(super) fn tree(&self) -> std::sync::MutexGuard<'_, Tree> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn rfc3339(time: SystemTime) -> anyhow::Result<String> {
+    Ok(jiff::Timestamp::try_from(time)?.round(jiff::Unit::Second)?.to_string())
+}
