@@ -21,7 +21,7 @@ pub fn demo_image() -> PathBuf {
 
 /// The stand-in of an image that is not ours: a shell entrypoint, no layout label.
 pub fn foreign_image() -> PathBuf {
-    project().join("target/demo/foreign")
+    project().join("target/demo/foreign-image")
 }
 
 /// An OCI layout of an image without layers, whose digest `salt` makes its own.

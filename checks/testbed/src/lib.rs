@@ -1,5 +1,7 @@
 //! A real registry, a private Sigstore and a simulated GitHub around the real vega-builder.
 
+pub mod engine;
 pub mod heavy;
 pub mod layout;
 pub mod registry;
+pub mod scene;

@@ -1,0 +1,137 @@
+//! Everything around one runner: a registry with a signed image, GitHub, and the program under test.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use simulator::{
+    github::{Job, Server},
+    sigstore::{Authority, Identity, attach},
+};
+use tempfile::TempDir;
+
+use crate::{engine::Engine, layout, registry::Registry};
+
+/// What the person has logged in with.
+pub const LOGIN: &str = "ghp_testbedlogin0123456789abcdefghijk";
+/// The image's name in the registry.
+pub const IMAGE: &str = "ad-astra-computing/vega-builder";
+
+/// One runner's surroundings; all of it ends when dropped.
+pub struct Scene {
+    pub folder: TempDir,
+    pub registry: Registry,
+    pub authority: Authority,
+    pub github: Server,
+    pub repository: String,
+    /// The runner's and its container's.
+    pub name: String,
+    pub engine: Engine,
+    /// What the image's tag was pushed as.
+    pub digest: String,
+}
+
+impl Scene {
+    /// The demo image, pushed and signed; `name` tells runners apart.
+    pub fn new(name: &str) -> anyhow::Result<Self> {
+        let scene = Self::unsigned(name, &layout::demo_image(), "podman")?;
+        scene.sign(&Identity::vega())?;
+        Ok(scene)
+    }
+
+    /// The same with an image of one's own, signed by nobody yet.
+    pub fn unsigned(name: &str, image: &Path, engine: &str) -> anyhow::Result<Self> {
+        ensure!(image.join("index.json").exists(), "{} is missing: type `make image`", image.display());
+        let folder = tempfile::tempdir()?;
+        let registry = Registry::start(folder.path())?;
+        let digest = registry.push(image, IMAGE, "latest")?;
+        let authority = Authority::new()?;
+        fs::write(folder.path().join("trusted_root.json"), authority.trusted_root()?)?;
+        let github = Server::start()?;
+        let repository = format!("octo-org/{name}");
+        github.repository(&repository);
+        github.credential(LOGIN, true);
+        let engine = Engine::new(engine);
+        Ok(Self { folder, registry, authority, github, repository, name: format!("vega-{name}"), engine, digest })
+    }
+
+    /// Sign what the tag names, as `identity`.
+    pub fn sign(&self, identity: &Identity) -> anyhow::Result<()> {
+        let bundle = self.authority.sign(&self.digest, identity)?;
+        attach(&self.registry.address, IMAGE, &self.digest, &bundle)
+    }
+
+    pub fn image(&self) -> String {
+        format!("{}/{IMAGE}:latest", self.registry.address)
+    }
+
+    pub fn trusted_root(&self) -> PathBuf {
+        self.folder.path().join("trusted_root.json")
+    }
+
+    /// The program, with the settings of this scene as variables.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
+            .args(arguments)
+            .env("GH_TOKEN", LOGIN)
+            .env("VEGA_BUILDER_IMAGE", self.image())
+            .env("VEGA_BUILDER_TRUSTED_ROOT", self.trusted_root())
+            .env("VEGA_BUILDER_GITHUB_URL", self.github.url())
+            // The simulated GitHub is on this machine's loopback.
+            .env("VEGA_BUILDER_NETWORK", "host")
+            .env("VEGA_BUILDER_ENGINE", self.engine.program())
+            .env("VEGA_BUILDER_MEMORY", "2g")
+            .env("VEGA_BUILDER_CPUS", "2")
+            .env("VEGA_BUILDER_PIDS", "512");
+        command
+    }
+
+    /// Run it to its end.
+    pub fn run(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        self.command(arguments).output().context("vega-builder does not start: type `make build`")
+    }
+
+    /// `up`, which must succeed; what it said.
+    pub fn up(&self, more: &[&str]) -> anyhow::Result<String> {
+        let mut arguments = vec!["up", self.repository.as_str(), "--output", "json", "--wait", "60"];
+        arguments.extend(more);
+        succeeded(&self.run(&arguments)?).with_context(|| self.engine.logs(&self.name))
+    }
+
+    pub fn down(&self) -> anyhow::Result<String> {
+        succeeded(&self.run(&["down", &self.name])?)
+    }
+
+    /// Run a job's script on the runner and give its log; the job must succeed.
+    pub fn job(&self, script: &str) -> anyhow::Result<String> {
+        let job = self.github.enqueue(Job::push(&self.repository, "job", &["self-hosted", "vega"], script));
+        let outcome = self.github.wait(job, Duration::from_secs(120)).with_context(|| self.engine.logs(&self.name))?;
+        ensure!(outcome.result == "Succeeded", "the job {}: {}", outcome.result, outcome.log);
+        Ok(outcome.log)
+    }
+
+    /// Wait until GitHub sees the runner as online (or not).
+    pub fn until_online(&self, online: bool) -> anyhow::Result<()> {
+        self.github
+            .until(Duration::from_secs(60), || self.github.is_online(&self.name) == online)
+            .with_context(|| self.engine.logs(&self.name))
+    }
+}
+
+/// The output of a command that must succeed.
+pub fn succeeded(output: &Output) -> anyhow::Result<String> {
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{}\n{said}\n{complained}", output.status);
+    Ok(said.into_owned())
+}
+
+/// The release build that is shipped.
+pub fn program() -> PathBuf {
+    let target = format!("target/{}-unknown-linux-musl/release/vega-builder", std::env::consts::ARCH);
+    layout::project().join(target)
+}
