@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::{
     boot, engine,
     github::{Credential, GitHub},
+    image::ImageReference,
     installation::{Locked, Places, Record},
     progress::{Output, Progress},
 };
@@ -29,6 +30,9 @@ pub struct Down {
     /// Keep the Nix store's volume
     #[arg(long)]
     keep_store: bool,
+    /// Keep the image, so that the next `up` need not download it
+    #[arg(long)]
+    keep_image: bool,
     /// Do not ask GitHub; it lists the runner as offline until it is removed there
     #[arg(long)]
     offline: bool,
@@ -66,7 +70,7 @@ impl Down {
         }
 
         let step = progress.step("remove", "removing container and volumes");
-        let removed = self.remove(&engine, &installation)?;
+        let removed = self.remove(&engine, &installation, &record)?;
         let name = installation.name.clone();
         boot::forget(&name)?;
         installation.erase(self.keep_store)?;
@@ -88,7 +92,12 @@ impl Down {
         Ok(GitHub::new(&identity.server, &identity.repository, &credential)?)
     }
 
-    fn remove(&self, engine: &engine::Cli, installation: &Locked) -> anyhow::Result<Vec<String>> {
+    fn remove(
+        &self,
+        engine: &engine::Cli,
+        installation: &Locked,
+        record: &Record,
+    ) -> anyhow::Result<Vec<String>> {
         let mut removed = Vec::new();
         if engine.inspect(&installation.name)?.is_some() {
             engine.remove(&installation.name)?;
@@ -101,6 +110,11 @@ impl Down {
                 engine.remove_volume(&volume)?;
                 removed.push(format!("volume {volume}"));
             }
+        }
+        let image = format!("{}@{}", record.image.parse::<ImageReference>()?.name(), record.digest);
+        // Another runner of the same image keeps it.
+        if !self.keep_image && engine.remove_image(&image)? {
+            removed.push(format!("image {}", record.digest.short()));
         }
         removed.push(format!("{}", installation.state.display()));
         Ok(removed)

@@ -287,6 +287,11 @@ impl Cli {
         if self.has_volume(volume)? { self.run(&["volume", "rm", volume]).map(drop) } else { Ok(()) }
     }
 
+    /// Remove an image, by digest; whether it was there, and no other container needs it.
+    pub fn remove_image(&self, pinned: &str) -> Result<bool, Error> {
+        Ok(self.output(&["rmi", pinned], None)?.status.success())
+    }
+
     /// The last lines of the container's log, for an error that must tell why it does not come up.
     pub fn last_log(&self, name: &RunnerName, lines: u32) -> String {
         let arguments = ["logs", "--tail", &lines.to_string(), name.as_str()];

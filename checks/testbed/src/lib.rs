@@ -5,3 +5,5 @@ pub mod heavy;
 pub mod layout;
 pub mod registry;
 pub mod scene;
+pub mod scripts;
+pub mod search;

@@ -56,7 +56,16 @@ impl Scene {
         github.repository(&repository);
         github.credential(LOGIN, true);
         let engine = Engine::new(engine);
-        Ok(Self { folder, registry, authority, github, repository, name: format!("vega-{name}"), engine, digest })
+        Ok(Self {
+            folder,
+            registry,
+            authority,
+            github,
+            repository,
+            name: format!("vega-{name}"),
+            engine,
+            digest,
+        })
     }
 
     /// Sign what the tag names, as `identity`.
@@ -110,7 +119,8 @@ impl Scene {
     /// Run a job's script on the runner and give its log; the job must succeed.
     pub fn job(&self, script: &str) -> anyhow::Result<String> {
         let job = self.github.enqueue(Job::push(&self.repository, "job", &["self-hosted", "vega"], script));
-        let outcome = self.github.wait(job, Duration::from_secs(120)).with_context(|| self.engine.logs(&self.name))?;
+        let outcome =
+            self.github.wait(job, Duration::from_secs(120)).with_context(|| self.engine.logs(&self.name))?;
         ensure!(outcome.result == "Succeeded", "the job {}: {}", outcome.result, outcome.log);
         Ok(outcome.log)
     }
@@ -125,7 +135,8 @@ impl Scene {
 
 /// The output of a command that must succeed.
 pub fn succeeded(output: &Output) -> anyhow::Result<String> {
-    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (said, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     ensure!(output.status.success(), "{}\n{said}\n{complained}", output.status);
     Ok(said.into_owned())
 }

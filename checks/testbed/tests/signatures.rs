@@ -53,7 +53,8 @@ fn a_signature_with_anything_wrong_is_refused() {
 #[test]
 fn another_workflow_repository_branch_or_issuer_is_refused() {
     let trial = Trial::new();
-    let github = |repository: &str, workflow: &str, reference: &str| Identity::github(repository, workflow, reference);
+    let github =
+        |repository: &str, workflow: &str, reference: &str| Identity::github(repository, workflow, reference);
     let mut other_issuer = Identity::vega();
     other_issuer.issuer = "https://accounts.example.com".to_owned();
     for identity in [
@@ -71,7 +72,9 @@ fn another_workflow_repository_branch_or_issuer_is_refused() {
 #[test]
 fn a_good_signature_beside_bad_ones_counts_and_the_reverse_order_too() {
     let trial = Trial::new();
-    let sign = |flaw| trial.authority.sign_with(trial.digest.as_str(), &Identity::vega(), flaw).unwrap().into_bytes();
+    let sign = |flaw| {
+        trial.authority.sign_with(trial.digest.as_str(), &Identity::vega(), flaw).unwrap().into_bytes()
+    };
     let mut bundles = vec![sign(Some(Flaw::BrokenSignature)), b"junk".to_vec(), sign(None)];
     for _ in 0..2 {
         trial.policy.verify(&trial.digest, &bundles, &trial.digest, &[]).unwrap();

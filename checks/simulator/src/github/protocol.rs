@@ -88,7 +88,8 @@ pub fn files(server: &str, runner: &RunnerInfo, work: &str) -> Vec<(String, Stri
         "serverUrl": server, "gitHubUrl": format!("{server}/{}", runner.repository),
         "workFolder": work, "ephemeral": runner.ephemeral, "useV2Flow": true,
     });
-    let credentials = json!({ "scheme": "OAuth", "data": { "clientId": runner.id, "authorizationUrl": server } });
+    let credentials =
+        json!({ "scheme": "OAuth", "data": { "clientId": runner.id, "authorizationUrl": server } });
     let parameters = json!({ "d": runner.credential });
     [(".runner", settings), (".credentials", credentials), (".credentials_rsaparams", parameters)]
         .map(|(name, value)| (name.to_owned(), value.to_string()))
@@ -106,8 +107,11 @@ async fn open(Shared(hub): Shared<Hub>, Json(asked): Json<SessionRequest>) -> Re
     if state.refuses_version {
         return Err(refusal(400, "Runner version is deprecated"));
     }
-    let known =
-        state.kept.runners.iter().any(|runner| runner.id == asked.runner && runner.credential == asked.credential);
+    let known = state
+        .kept
+        .runners
+        .iter()
+        .any(|runner| runner.id == asked.runner && runner.credential == asked.credential);
     if !known {
         return Err(refusal(404, "The runner registration has been deleted"));
     }

@@ -35,9 +35,11 @@ pub fn refusal(status: u16, message: &str) -> Response {
 
 /// The repository, when the caller may administer it.
 fn admitted(hub: &Hub, headers: &HeaderMap, owner: &str, repo: &str) -> Result<String, Response> {
-    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let authorization =
+        headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let token = authorization.strip_prefix("Bearer ").or_else(|| authorization.strip_prefix("token "));
-    let admin = token.and_then(|token| hub.credential(token)).ok_or_else(|| refusal(401, "Bad credentials"))?;
+    let admin =
+        token.and_then(|token| hub.credential(token)).ok_or_else(|| refusal(401, "Bad credentials"))?;
     let repository = format!("{owner}/{repo}");
     if !hub.lock().repositories.iter().any(|known| known.eq_ignore_ascii_case(&repository)) {
         return Err(refusal(404, "Not Found"));
@@ -148,8 +150,10 @@ async fn jit_config(
     let runner = state.add(&repository, &asked.name, &asked.labels, true);
     let work = asked.work_folder.unwrap_or_else(|| "_work".to_owned());
     let files = super::protocol::files(&server, &runner, &work);
-    let encoded: serde_json::Map<String, Value> =
-        files.into_iter().map(|(name, text)| (name.to_owned(), Value::String(STANDARD.encode(text)))).collect();
+    let encoded: serde_json::Map<String, Value> = files
+        .into_iter()
+        .map(|(name, text)| (name.to_owned(), Value::String(STANDARD.encode(text))))
+        .collect();
     let config = STANDARD.encode(Value::Object(encoded).to_string());
     let listed = State::listed(&state, &runner);
     let reply = json!({ "runner": listed, "encoded_jit_config": config });

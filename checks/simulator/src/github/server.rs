@@ -216,14 +216,17 @@ async fn faults(Shared(hub): Shared<Hub>, request: Request, next: Next) -> Respo
         Some(Kind::DropReply) => {
             next.run(request).await;
             // A body that breaks off before its announced length: the connection is cut.
-            let broken = futures_util::stream::once(async { Err::<Vec<u8>, _>(std::io::Error::other("cut")) });
+            let broken =
+                futures_util::stream::once(async { Err::<Vec<u8>, _>(std::io::Error::other("cut")) });
             let mut response = Response::new(axum::body::Body::from_stream(broken));
             if let Ok(length) = "1000".parse() {
                 response.headers_mut().insert("content-length", length);
             }
             response
         }
-        Some(Kind::Redirect(to)) => (axum::http::StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response(),
+        Some(Kind::Redirect(to)) => {
+            (axum::http::StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response()
+        }
     };
     let status = response.status().as_u16();
     hub.lock().requests.push(Recorded { method, path, status });

@@ -13,12 +13,16 @@ use crate::github::protocol::{AddRequest, RegistrationRequest};
 /// Register with the token, and save what comes back.
 pub fn configure(options: &Options) -> anyhow::Result<()> {
     if Saved::is_there() {
-        bail!("Cannot configure the runner because it is already configured. To reconfigure the runner, run 'config.cmd remove' or './config.sh remove' first.");
+        bail!(
+            "Cannot configure the runner because it is already configured. To reconfigure the runner, run 'config.cmd remove' or './config.sh remove' first."
+        );
     }
     if !options.unattended {
         bail!("The stand-in asks no questions: --unattended");
     }
-    let missing = |name: &str| format!("Invalid configuration provided for {name}. Terminating unattended configuration.");
+    let missing = |name: &str| {
+        format!("Invalid configuration provided for {name}. Terminating unattended configuration.")
+    };
     let url = options.url.as_ref().with_context(|| missing("url"))?;
     let token = options.token.as_ref().with_context(|| missing("token"))?;
     let name = options.name.clone().unwrap_or_else(|| "stand-in".to_owned());
@@ -45,7 +49,12 @@ pub fn configure(options: &Options) -> anyhow::Result<()> {
 
     let request = AddRequest {
         name,
-        labels: labels.split(',').map(str::trim).filter(|label| !label.is_empty()).map(str::to_owned).collect(),
+        labels: labels
+            .split(',')
+            .map(str::trim)
+            .filter(|label| !label.is_empty())
+            .map(str::to_owned)
+            .collect(),
         ephemeral: options.ephemeral,
         replace: options.replace,
         work: options.work.clone().unwrap_or_else(|| "_work".to_owned()),

@@ -54,7 +54,9 @@ mod tests {
         let parse = |arguments: &[&str]| {
             Options::parse(&arguments.iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>())
         };
-        assert!(parse(&["configure", "--labels", "a,b", "--unattended"]).is_ok_and(|o| o.verb == "configure"));
+        assert!(
+            parse(&["configure", "--labels", "a,b", "--unattended"]).is_ok_and(|o| o.verb == "configure")
+        );
         assert!(parse(&["configure", "--label", "a"]).is_err());
         assert!(parse(&["configure", "--name"]).is_err());
     }

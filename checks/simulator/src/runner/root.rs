@@ -42,7 +42,9 @@ impl Saved {
         }
         let read = |name: &str| -> anyhow::Result<Value> {
             let path = root.join(name);
-            let text = fs::read(&path).map_err(|_| anyhow::anyhow!("Not configured. Run config.(sh/cmd) to configure the runner."))?;
+            let text = fs::read(&path).map_err(|_| {
+                anyhow::anyhow!("Not configured. Run config.(sh/cmd) to configure the runner.")
+            })?;
             serde_json::from_slice(&text).with_context(|| path.display().to_string())
         };
         let (settings, parameters) = (read(".runner")?, read(".credentials_rsaparams")?);

@@ -65,18 +65,24 @@ pub fn attach(address: &str, name: &str, subject: &str, bundle: &str) -> anyhow:
 impl Repository {
     fn manifest(&self, reference: &str) -> anyhow::Result<Option<(Vec<u8>, String)>> {
         let accepted = format!("{INDEX}, {MANIFEST}");
-        let reply = self.client.get(format!("{}/manifests/{reference}", self.url)).header("accept", accepted).send()?;
+        let reply = self
+            .client
+            .get(format!("{}/manifests/{reference}", self.url))
+            .header("accept", accepted)
+            .send()?;
         if reply.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         ensure!(reply.status().is_success(), "{}: {}", reply.url(), reply.status());
-        let kind = reply.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or(MANIFEST);
+        let kind =
+            reply.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or(MANIFEST);
         let kind = kind.to_owned();
         Ok(Some((reply.bytes()?.to_vec(), kind)))
     }
 
     fn put_manifest(&self, reference: &str, kind: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        let request = self.client.put(format!("{}/manifests/{reference}", self.url)).header(CONTENT_TYPE, kind);
+        let request =
+            self.client.put(format!("{}/manifests/{reference}", self.url)).header(CONTENT_TYPE, kind);
         let reply = request.body(bytes.to_vec()).send()?;
         ensure!(reply.status().is_success(), "{}: {} {}", self.url, reply.status(), reply.text()?);
         Ok(())
@@ -87,7 +93,8 @@ impl Repository {
         let place = reply.headers().get("location").and_then(|value| value.to_str().ok());
         let place = place.context("the registry names no place for an upload")?;
         let joint = if place.contains('?') { '&' } else { '?' };
-        let reply = self.client.put(format!("{place}{joint}digest={}", digest(bytes))).body(bytes.to_vec()).send()?;
+        let reply =
+            self.client.put(format!("{place}{joint}digest={}", digest(bytes))).body(bytes.to_vec()).send()?;
         ensure!(reply.status().is_success(), "{}: {}", self.url, reply.status());
         Ok(())
     }

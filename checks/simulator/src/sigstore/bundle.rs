@@ -95,7 +95,8 @@ impl Signing<'_> {
     fn statement(&self, digest: &str) -> Vec<u8> {
         let hex = digest.trim_start_matches("sha256:");
         let subject = if self.is(Flaw::OtherSubject) { sha256(hex.as_bytes()) } else { hex.to_owned() };
-        let predicate = if self.is(Flaw::OtherPredicate) { "https://example.com/other/v1" } else { COSIGN_SIGN };
+        let predicate =
+            if self.is(Flaw::OtherPredicate) { "https://example.com/other/v1" } else { COSIGN_SIGN };
         json!({
             "_type": "https://in-toto.io/Statement/v1",
             "subject": [{ "digest": { "sha256": subject } }],
@@ -119,7 +120,8 @@ impl Signing<'_> {
         let index = proof.index;
         let body = STANDARD.encode(body);
         // Canonical JSON: sorted keys, no space; serde_json sorts by itself.
-        let promise = json!({ "body": body, "integratedTime": time, "logID": hex::encode(id), "logIndex": index });
+        let promise =
+            json!({ "body": body, "integratedTime": time, "logID": hex::encode(id), "logIndex": index });
         let promiser = if self.is(Flaw::ForeignPromise) { &stranger } else { rekor };
         let noter = if self.is(Flaw::ForeignCheckpoint) { &stranger } else { rekor };
         let hashes: Vec<String> = proof.path.iter().map(|hash| STANDARD.encode(hash)).collect();

@@ -9,7 +9,10 @@ use p256::{
 use sha2::{Digest as _, Sha256};
 use x509_cert::{
     Certificate, TbsCertificate, Version,
-    der::{Decode as _, Encode as _, asn1::{BitString, ObjectIdentifier, OctetString, Utf8StringRef}},
+    der::{
+        Decode as _, Encode as _,
+        asn1::{BitString, ObjectIdentifier, OctetString, Utf8StringRef},
+    },
     ext::{
         Extension,
         pkix::{
@@ -130,7 +133,8 @@ impl Issuer {
         from: SystemTime,
         log: Option<&SigningKey>,
     ) -> anyhow::Result<Certificate> {
-        let uri = GeneralName::UniformResourceIdentifier(x509_cert::der::asn1::Ia5String::new(&identity.uri)?);
+        let uri =
+            GeneralName::UniformResourceIdentifier(x509_cert::der::asn1::Ia5String::new(&identity.uri)?);
         let authority = AuthorityKeyIdentifier {
             key_identifier: Some(key_identifier(&self.key)?),
             authority_cert_issuer: None,

@@ -1,0 +1,195 @@
+//! `make demo`: the main job from a signed image to nothing left behind, and its report.
+
+use std::{
+    fs,
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+use simulator::sigstore::Identity;
+use testbed::{layout, scene::Scene, scripts, search::Search};
+
+/// A step of the story.
+struct Told {
+    name: String,
+    ok: bool,
+    seconds: f64,
+}
+
+#[derive(Default)]
+struct Demo {
+    steps: Vec<Told>,
+}
+
+fn main() -> ExitCode {
+    let mut demo = Demo::default();
+    let mut report = json!({
+        "ok": false, "digest": null, "caps": {}, "job": {}, "token_found_in": [], "minted": null,
+        "left_behind": [],
+    });
+    let result = demo.tell(&mut report);
+    report["ok"] = json!(result.is_ok());
+    report["steps"] =
+        demo.steps.iter().map(|s| json!({ "name": s.name, "ok": s.ok, "seconds": s.seconds })).collect();
+    let path = layout::project().join("target/demo/report.json");
+    let text = serde_json::to_string_pretty(&report).unwrap_or_default();
+    if let Err(why) = fs::write(&path, text) {
+        eprintln!("demo: {}: {why}", path.display());
+        return ExitCode::FAILURE;
+    }
+    demo.table();
+    match result {
+        Ok(()) => {
+            println!("the report: target/demo/report.json");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Demo {
+    /// Do a step, and say so.
+    fn step<T>(&mut self, name: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let start = Instant::now();
+        let result = work();
+        let seconds = start.elapsed().as_secs_f64();
+        self.told(name, result.is_ok(), seconds);
+        result.with_context(|| name.to_owned())
+    }
+
+    fn told(&mut self, name: &str, ok: bool, seconds: f64) {
+        println!("{} {name} ({seconds:.2} s)", if ok { "✓" } else { "✗" });
+        self.steps.push(Told { name: name.to_owned(), ok, seconds });
+    }
+
+    fn tell(&mut self, report: &mut Value) -> anyhow::Result<()> {
+        let scene = self.step("push the image to a real registry", || {
+            Scene::unsigned("heavy-builds", &layout::demo_image(), "podman")
+        })?;
+        self.step("sign its digest as Vega's publish workflow", || scene.sign(&Identity::vega()))?;
+
+        let result = self.up(&scene)?;
+        report["digest"] = result["digest"].clone();
+        report["caps"] = result["caps"]["in_force"].clone();
+
+        let log =
+            self.step("a job: a sandboxed nix build", || scene.job(&scripts::sandboxed_build("one")))?;
+        let sandboxed = log.contains("sandbox: sandboxed");
+        let path = log.lines().find_map(|line| line.strip_prefix("store path: ")).unwrap_or_default().trim();
+        report["job"] = json!({ "result": "Succeeded", "sandbox": sandboxed, "store_path": path });
+        ensure!(sandboxed, "the build was not sandboxed: {log}");
+
+        let found = self.step("look for the token everywhere", || self::search(&scene))?;
+        report["token_found_in"] = json!(found);
+        ensure!(found.is_empty(), "the token was seen: {found:?}");
+
+        let first = scene.engine.pid(&scene.name)?;
+        self.step("kill -9 the container's first process", || kill(first))?;
+        self.step("back by itself, without a new token", || {
+            scene.until_online(false)?;
+            scene.until_online(true)?;
+            ensure!(scene.github.minted() == 1, "a second token was minted");
+            Ok(())
+        })?;
+        self.step("another job", || scene.job(&scripts::sandboxed_build("two")))?;
+        self.step("up again changes nothing", || {
+            let before = scene.engine.pid(&scene.name)?;
+            scene.up(&[])?;
+            ensure!(scene.engine.pid(&scene.name)? == before, "the container was started again");
+            Ok(())
+        })?;
+        self.step("down", || scene.down())?;
+        report["minted"] = json!(scene.github.minted());
+        let left = self.step("look for what is left", || left_behind(&scene))?;
+        report["left_behind"] = json!(left);
+        ensure!(left.is_empty(), "left behind: {left:?}");
+        ensure!(scene.github.minted() == 1, "{} tokens were minted", scene.github.minted());
+        Ok(())
+    }
+
+    /// `vega-builder up`; its steps become ours.
+    fn up(&mut self, scene: &Scene) -> anyhow::Result<Value> {
+        println!("  vega-builder up {}", scene.repository);
+        let said = scene.up(&[])?;
+        let mut result = Value::Null;
+        for line in said.lines() {
+            let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+            if let Some(name) = line["step"].as_str() {
+                let (ok, seconds) = (line["ok"] == true, line["seconds"].as_f64().unwrap_or_default());
+                self.told(
+                    &format!("up: {name}: {}", line["detail"].as_str().unwrap_or_default()),
+                    ok,
+                    seconds,
+                );
+            }
+            if line["result"].is_object() {
+                result = line["result"].clone();
+            }
+        }
+        ensure!(result.is_object(), "up told no result: {said}");
+        Ok(result)
+    }
+
+    fn table(&self) {
+        println!("\n{:>8}  step", "seconds");
+        for step in &self.steps {
+            let name: String = step.name.chars().take(110).collect();
+            println!("{:>8.2}  {}{name}", step.seconds, if step.ok { "" } else { "FAILED: " });
+        }
+        let all: f64 = self.steps.iter().map(|step| step.seconds).sum();
+        println!("{all:>8.2}  in all");
+    }
+}
+
+/// Every place where somebody could look for the token: places where it was seen.
+fn search(scene: &Scene) -> anyhow::Result<Vec<String>> {
+    let token = scene.github.tokens().pop().context("no token was minted")?;
+    let mut search = Search::new(&token);
+    search.container(&scene.engine, &scene.name);
+    search.processes();
+    search.container_files(&scene.engine, &scene.name)?;
+    for folder in ["/run", "/tmp", "/var", "/etc", "/dev/shm"] {
+        search.files(Path::new(folder));
+    }
+    if let Some(state) = std::env::var_os("VEGA_TESTBED") {
+        search.files(Path::new(&state));
+    }
+    search.text("a job's own eyes", &scene.job(scripts::LOOK_FOR_TOKENS)?);
+    Ok(search.seen)
+}
+
+fn kill(pid: u32) -> anyhow::Result<()> {
+    use nix::{sys::signal, unistd::Pid};
+    Ok(signal::kill(Pid::from_raw(i32::try_from(pid)?), signal::Signal::SIGKILL)?)
+}
+
+/// What of the runner is still on this machine, or at GitHub.
+fn left_behind(scene: &Scene) -> anyhow::Result<Vec<String>> {
+    // The kernel takes a moment to bury the last processes.
+    std::thread::sleep(Duration::from_millis(200));
+    let mut left = Vec::new();
+    let ours = |name: &String| name.starts_with(&scene.name);
+    left.extend(scene.engine.containers()?.into_iter().filter(ours).map(|name| format!("container {name}")));
+    left.extend(scene.engine.volumes()?.into_iter().filter(ours).map(|name| format!("volume {name}")));
+    let images = scene.engine.said(&["images", "--all", "--format", "{{.ID}}"])?;
+    left.extend(images.lines().map(|id| format!("image {id}")));
+    for folder in ["/var/lib/vega-builder", "/run/vega-builder"] {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            left.push(entry.path().display().to_string());
+        }
+    }
+    left.extend(scene.github.runners().into_iter().map(|runner| format!("at GitHub: {}", runner.name)));
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        if name.starts_with("Runner.") || name.trim() == "nix-daemon" {
+            left.push(format!("process {}", entry.path().display()));
+        }
+    }
+    Ok(left)
+}
