@@ -67,7 +67,7 @@ pub mod env {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// Store, daemon and sandbox probe.
+    /// Store, daemon and sandbox probe; or the pause before the listener is started again.
     Starting,
     /// Neither a saved registration nor a token: waiting for `vega-builder register`.
     WaitingForToken,
@@ -77,7 +77,7 @@ pub enum Phase {
     Listening,
     /// A job is running.
     Busy,
-    /// The runner ended and is about to be started again, or the container is about to end.
+    /// The container is about to end; the message says why, when something is wrong.
     Stopping,
 }
 

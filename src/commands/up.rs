@@ -103,11 +103,19 @@ impl UpCommand {
             Up { settings: &settings, engine: &engine, installation: &installation, progress: &progress };
 
         up.say_caps();
+        // Asked first: who may not administer the repository should not download an image for it.
+        up.may_administer(&github).await?;
         let image = up.image(image).await?;
         let container = up.container(&image)?;
         let mut record = up.record(&image, &container)?;
-        up.create(&container)?;
-        up.token(&github, &container, &mut record).await?;
+        let created = up.create(&container)?;
+        if let Err(error) = up.token(&github, &container, &mut record).await {
+            // Nothing half done: a container that cannot register is not left for somebody to start.
+            if created {
+                up.engine.remove(&container.name)?;
+            }
+            return Err(error);
+        }
         let running = up.start(&container)?;
         let caps = up.prove_caps(&container, &running)?;
         up.arrange_boot(&container)?;
@@ -154,6 +162,18 @@ impl Up<'_> {
         if self.settings.network.as_deref() == Some("host") {
             self.progress.note("network host: jobs can reach every service on this machine's loopback");
         }
+    }
+
+    /// Whether the credential can see the repository's runners: the same right as minting needs.
+    async fn may_administer(&self, github: &GitHub) -> anyhow::Result<()> {
+        let step = self.progress.step("github", "asking for the repository's runners");
+        let runner = github.runner(&self.settings.name).await?;
+        let (name, repository) = (&self.settings.name, &self.settings.repository);
+        step.done(&match runner {
+            Some(runner) => format!("{name} is runner {} of {repository}, {}", runner.id, runner.status),
+            None => format!("{repository} has no runner {name} yet"),
+        });
+        Ok(())
     }
 
     /// Tag → digest, then its signature checked beside its download. A download that ends first waits:
@@ -267,7 +287,8 @@ impl Up<'_> {
     }
 
     /// Create the container, unless the one that is there is what the settings ask for.
-    fn create(&self, container: &Container) -> anyhow::Result<()> {
+    /// Whether it did.
+    fn create(&self, container: &Container) -> anyhow::Result<bool> {
         let step = self.progress.step("create", "creating the container");
         let owner = container.userns.map(|userns| userns.base);
         self.installation.make_handover(owner)?;
@@ -275,7 +296,7 @@ impl Up<'_> {
         match self.engine.inspect(&container.name)? {
             Some(present) if present.fingerprint == fingerprint => {
                 step.done("the container is as asked for");
-                return Ok(());
+                return Ok(false);
             }
             Some(present) => {
                 anyhow::ensure!(
@@ -296,7 +317,7 @@ impl Up<'_> {
         }
         self.engine.create(container)?;
         step.done(&format!("{} from {}", container.name, container.image.value().short()));
-        Ok(())
+        Ok(true)
     }
 
     /// Make the store's volume ready for this image: a volume that an earlier image filled gets what is
@@ -414,8 +435,11 @@ impl Up<'_> {
             if !message.is_empty() {
                 step.doing(&message);
             }
-            let refused = state.is_some_and(|state| state.phase == Phase::WaitingForToken)
-                && !self.installation.has_token();
+            let refused = state.is_some_and(|state| match state.phase {
+                Phase::WaitingForToken => !self.installation.has_token(),
+                Phase::Stopping => true,
+                _ => false,
+            });
             if refused && !message.is_empty() {
                 anyhow::bail!(self.not_online(container, &message));
             }

@@ -64,7 +64,7 @@ impl Supervisor<'_> {
                     // A listener that lived long is no crash loop.
                     pause = if listened.elapsed() > SLOWEST { Duration::from_secs(1) } else { pause };
                     let wait = pause.max(least);
-                    self.report.enter(Phase::Stopping, &format!("{why}; next try in {} s", wait.as_secs()));
+                    self.report.enter(Phase::Starting, &format!("{why}; next try in {} s", wait.as_secs()));
                     say(&format!("{why}; next try in {} s", wait.as_secs()));
                     if self.rest(wait) {
                         break Ending::Asked;

@@ -4,6 +4,11 @@
 //! runs between GitHub and its runner is private to them; ours ([`protocol`]) is as small as the stand-in
 //! runner needs, but for the exchange of the registration token, which is as the real one's.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "a refusal is a whole response, and handlers give it back as it is"
+)]
+
 mod fault;
 mod job;
 pub mod protocol;

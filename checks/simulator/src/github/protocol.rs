@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{Job, rest::refusal, server::Hub, state::RunnerInfo};
 
 /// How long a poll waits for a job.
-const POLL: Duration = Duration::from_millis(1000);
+const POLL: Duration = Duration::from_secs(1);
 
 pub fn routes() -> Router<Hub> {
     Router::new()

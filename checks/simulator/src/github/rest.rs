@@ -150,10 +150,8 @@ async fn jit_config(
     let runner = state.add(&repository, &asked.name, &asked.labels, true);
     let work = asked.work_folder.unwrap_or_else(|| "_work".to_owned());
     let files = super::protocol::files(&server, &runner, &work);
-    let encoded: serde_json::Map<String, Value> = files
-        .into_iter()
-        .map(|(name, text)| (name.to_owned(), Value::String(STANDARD.encode(text))))
-        .collect();
+    let encoded: serde_json::Map<String, Value> =
+        files.into_iter().map(|(name, text)| (name, Value::String(STANDARD.encode(text)))).collect();
     let config = STANDARD.encode(Value::Object(encoded).to_string());
     let listed = State::listed(&state, &runner);
     let reply = json!({ "runner": listed, "encoded_jit_config": config });

@@ -1,5 +1,6 @@
 /// The part of the real one's command line that a self-hosted runner is driven with.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the real one's")]
 pub struct Options {
     pub verb: String,
     pub url: Option<String>,

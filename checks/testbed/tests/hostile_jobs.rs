@@ -1,0 +1,97 @@
+//! Jobs that attack: the caps, the supervisor, the token, the host.
+
+use std::time::Duration;
+
+use simulator::github::{Job, Outcome};
+use testbed::{scene::Scene, scripts};
+
+fn job(scene: &Scene, script: &str) -> Outcome {
+    let job = scene.github.enqueue(Job::push(&scene.repository, "attack", &["self-hosted", "vega"], script));
+    scene.github.wait(job, Duration::from_secs(120)).unwrap()
+}
+
+#[test]
+fn podman_a_memory_hog_is_killed_and_the_runner_survives() {
+    let scene = Scene::new("memory-hog").unwrap();
+    scene.up(&["--memory", "512m"]).unwrap();
+    let pid = scene.engine.pid(&scene.name).unwrap();
+    // Grows for ever, unless somebody stops it.
+    let outcome = job(&scene, "head -c 2000M /dev/zero | tail -c 1900M | tail -n 1 | wc -c");
+    println!("{}", outcome.log);
+    assert!(outcome.result == "Failed" || outcome.log.contains("Killed"), "{outcome:?}");
+    scene.until_online(true).unwrap();
+    assert_eq!(scene.engine.pid(&scene.name).unwrap(), pid, "PID 1 survived");
+    assert_eq!(job(&scene, "true").result, "Succeeded");
+    scene.down().unwrap();
+}
+
+#[test]
+fn podman_a_fork_bomb_stops_at_pids() {
+    let scene = Scene::new("fork-bomb").unwrap();
+    scene.up(&["--pids", "200"]).unwrap();
+    // Bounded in number and in time, in case the cap were not there.
+    let outcome = job(
+        &scene,
+        "n=0; for i in $(seq 600); do (sleep 5) 2>/dev/null & n=$((n+1)); done 2>&1 | tail -n 3; \
+         ls -d /proc/[0-9]* | wc -l",
+    );
+    println!("{}", outcome.log);
+    let most = outcome.log.lines().filter_map(|line| line.trim().parse::<u32>().ok()).max().unwrap_or(0);
+    assert!(most <= 200, "{most} processes");
+    scene.until_online(true).unwrap();
+    assert_eq!(job(&scene, "true").result, "Succeeded");
+    scene.down().unwrap();
+}
+
+#[test]
+fn podman_a_job_finds_no_token_no_supervisor_secret_and_no_engine_socket() {
+    let scene = Scene::new("curious").unwrap();
+    scene.up(&[]).unwrap();
+    let token = scene.github.tokens().pop().unwrap();
+    let seen = job(&scene, scripts::LOOK_FOR_TOKENS).log;
+    assert!(!seen.contains(&token), "{seen}");
+    // The shape that it looks for is the token's, or the search would prove nothing.
+    let control =
+        job(&scene, &format!("echo {token} >$RUNNER_TEMP/planted; {}", scripts::LOOK_FOR_TOKENS)).log;
+    assert!(control.contains(&token), "{control}");
+
+    for attack in [
+        "cat /proc/1/environ",
+        "cat /proc/1/mem",
+        "ls -l /proc/1/fd/",
+        "ls /run/vega-builder/handover",
+        "kill -9 1",
+        "cat /var/run/docker.sock || cat /run/podman/podman.sock",
+        "cat /etc/shadow",
+        "setpriv --reuid 0 true",
+        "su -c true || sudo -n true",
+        "mount -t tmpfs none /mnt",
+        "echo x >/etc/vega-builder/job-started.sh",
+        "echo ACTIONS_RUNNER_HOOK_JOB_STARTED= >/home/runner/actions-runner/.env",
+        "rm -f /home/runner/actions-runner/.env || mv /home/runner/actions-runner /home/runner/x",
+        "rm -f /home/runner/actions-runner/.vega-identity.json && ! test -e /home/runner/actions-runner/.vega-identity.json",
+        "nix-build --option sandbox false -E 'derivation { name = \"x\"; system = builtins.currentSystem; builder = \"/bin/sh\"; args = [ \"-c\" \"echo > $out\" ]; }' --no-out-link",
+        "echo x >/nix/store/x",
+        "echo x >/bin/vega-builder",
+    ] {
+        let outcome = job(&scene, &format!("if {attack}; then exit 0; else echo refused; exit 7; fi"));
+        assert_eq!(outcome.result, "Failed", "{attack}: {}", outcome.log);
+        assert!(outcome.log.contains("refused"), "{attack}: {}", outcome.log);
+    }
+    scene.down().unwrap();
+}
+
+#[test]
+fn podman_a_pull_request_from_a_fork_fails_before_its_first_step() {
+    let scene = Scene::new("fork-pull").unwrap();
+    scene.up(&[]).unwrap();
+    let attack =
+        Job::push(&scene.repository, "attack", &["self-hosted", "vega"], "echo STEP RAN").from_fork();
+    let job = scene.github.enqueue(attack);
+    let outcome = scene.github.wait(job, Duration::from_secs(60)).unwrap();
+    assert_eq!(outcome.result, "Failed");
+    assert!(!outcome.log.contains("STEP RAN"), "{}", outcome.log);
+    assert!(outcome.log.contains("takes no 'pull_request' events"), "{}", outcome.log);
+    scene.job("echo still here").unwrap();
+    scene.down().unwrap();
+}
