@@ -45,7 +45,7 @@ impl Job {
     /// The same job, started by the pull request of somebody else's fork.
     #[must_use]
     pub fn from_fork(mut self) -> Self {
-        self.event = "pull_request".to_owned();
+        "pull_request".clone_into(&mut self.event);
         self.payload = json!({
             "action": "opened",
             "pull_request": { "head": { "repo": { "full_name": "mallory/fork", "fork": true } } },
