@@ -274,8 +274,27 @@ impl Cli {
         self.run(&["stop", name.as_str()]).map(drop)
     }
 
+    /// Remove the container, running or not; one that is not there is no error.
+    ///
+    /// Podman tidies up behind a container that stopped in a process of its own, and `rm` fails while that
+    /// one still holds a mount: then it is asked again.
     pub fn remove(&self, name: &RunnerName) -> Result<(), Error> {
-        self.run(&["rm", "--force", name.as_str()]).map(drop)
+        let mut attempt = 0;
+        loop {
+            let output = self.output(&["rm", "--force", name.as_str()], None)?;
+            let text = String::from_utf8_lossy(&output.stderr).to_lowercase();
+            if output.status.success()
+                || text.contains("no such container")
+                || text.contains("no container with")
+            {
+                return Ok(());
+            }
+            attempt += 1;
+            if attempt > REMOVE_ATTEMPTS {
+                return Err(self.failed(&["rm", name.as_str()], &output));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
     }
 
     pub fn has_volume(&self, volume: &str) -> Result<bool, Error> {
@@ -304,6 +323,8 @@ impl Cli {
         )
     }
 }
+
+const REMOVE_ATTEMPTS: u32 = 25;
 
 /// Engines raise the limits of open files and processes to figures of their own, which the kernel refuses
 /// inside a user namespace on a host whose hard limits are lower: there the host's are asked for.

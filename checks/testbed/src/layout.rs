@@ -61,18 +61,3 @@ pub fn tiny_image(folder: &Path, salt: &str) -> anyhow::Result<PathBuf> {
     fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
     Ok(layout)
 }
-
-/// The last layer of the platform's image in a layout: the one that differs between images.
-pub fn last_layer(layout: &Path) -> anyhow::Result<String> {
-    let blob = |digest: &str| -> anyhow::Result<serde_json::Value> {
-        let path = layout.join("blobs").join(digest.replace(':', "/"));
-        Ok(serde_json::from_slice(&fs::read(path)?)?)
-    };
-    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(layout.join("index.json"))?)?;
-    while let Some(digest) = manifest["manifests"][0]["digest"].as_str() {
-        manifest = blob(digest)?;
-    }
-    let layers = manifest["layers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let digest = layers.last().and_then(|layer| layer["digest"].as_str());
-    Ok(anyhow::Context::context(digest, "the image has no layer")?.to_owned())
-}

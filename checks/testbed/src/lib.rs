@@ -4,6 +4,7 @@ pub mod engine;
 pub mod heavy;
 pub mod layout;
 pub mod registry;
+pub mod salted;
 pub mod scene;
 pub mod scripts;
 pub mod search;

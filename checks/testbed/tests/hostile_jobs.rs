@@ -16,7 +16,7 @@ fn podman_a_memory_hog_is_killed_and_the_runner_survives() {
     scene.up(&["--memory", "512m"]).unwrap();
     let pid = scene.engine.pid(&scene.name).unwrap();
     // Grows for ever, unless somebody stops it.
-    let outcome = job(&scene, "head -c 2000M /dev/zero | tail -c 1900M | tail -n 1 | wc -c");
+    let outcome = job(&scene, "tail /dev/zero");
     println!("{}", outcome.log);
     assert!(outcome.result == "Failed" || outcome.log.contains("Killed"), "{outcome:?}");
     scene.until_online(true).unwrap();

@@ -6,8 +6,15 @@ use std::{
     process::Stdio,
 };
 
-use simulator::github::Job;
-use testbed::scene::Scene;
+use simulator::{
+    github::Job,
+    sigstore::{Identity, attach},
+};
+use testbed::{
+    layout::demo_image,
+    salted::salted,
+    scene::{IMAGE, Scene},
+};
 
 fn token_is_gone(scene: &Scene) {
     let token = Path::new("/run/vega-builder").join(&scene.name).join("registration-token");
@@ -112,5 +119,21 @@ fn podman_what_a_job_left_running_is_gone_before_the_next_job() {
     ));
     let outcome = scene.github.wait(job, std::time::Duration::from_secs(60)).unwrap();
     assert!(!outcome.log.lines().any(|line| line == "sleep"), "{}", outcome.log);
+    scene.down().unwrap();
+}
+
+#[test]
+fn podman_a_newer_image_is_taken_without_a_token_and_the_store_stays() {
+    let scene = Scene::new("newer").unwrap();
+    scene.up(&[]).unwrap();
+    scene.job("echo kept >f; nix-store --add f").unwrap();
+    let (newer, _) = salted(&demo_image(), scene.folder.path(), "newer").unwrap();
+    let digest = scene.registry.push(&newer, IMAGE, "latest").unwrap();
+    let bundle = scene.authority.sign(&digest, &Identity::vega()).unwrap();
+    attach(&scene.registry.address, IMAGE, &digest, &bundle).unwrap();
+    scene.up(&[]).unwrap();
+    let log = scene.job("ls -d /nix/store/*-f; cat /etc/salt").unwrap();
+    assert!(log.contains("newer"), "{log}");
+    assert_eq!((scene.github.minted(), scene.github.runners().len()), (1, 1));
     scene.down().unwrap();
 }

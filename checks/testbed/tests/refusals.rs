@@ -5,6 +5,7 @@ use std::process::Output;
 use simulator::sigstore::{Authority, Identity, attach};
 use testbed::{
     layout::{demo_image, tiny_image},
+    salted::salted,
     scene::{IMAGE, Scene},
 };
 
@@ -92,11 +93,12 @@ fn podman_a_signature_of_another_sigstore_is_refused() {
 
 #[test]
 fn podman_a_truncated_blob_is_refused() {
-    let scene = Scene::new("truncated").unwrap();
-    // The layer that the image has to itself; the manifest that names it is whole, and signed.
-    let layer = testbed::layout::last_layer(&demo_image()).unwrap();
+    // The manifest that names the layer is whole, and signed; no engine holds the layer already.
+    let folder = tempfile::tempdir().unwrap();
+    let (image, layer) = salted(&demo_image(), folder.path(), "truncated").unwrap();
+    let scene = Scene::unsigned("truncated", &image, "podman").unwrap();
+    scene.sign(&Identity::vega()).unwrap();
     scene.registry.truncate_blob(&layer).unwrap();
-    let _ = scene.engine.run(&["rmi", "--all", "--force"]);
     assert_refused(&scene, &up(&scene), &[ENGINE, REGISTRY, NOT_TRUSTED], "");
 }
 
