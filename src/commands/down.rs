@@ -112,8 +112,11 @@ impl Down {
             }
         }
         let image = format!("{}@{}", record.image.parse::<ImageReference>()?.name(), record.digest);
-        // Another runner of the same image keeps it.
-        if !self.keep_image && engine.remove_image(&image)? {
+        let is_another_s = Places::standard().installed().iter().any(|other| {
+            other.name != installation.name
+                && other.record().ok().flatten().is_some_and(|other| other.digest == record.digest)
+        });
+        if !self.keep_image && !is_another_s && engine.remove_image(&image)? {
             removed.push(format!("image {}", record.digest.short()));
         }
         removed.push(format!("{}", installation.state.display()));

@@ -30,7 +30,7 @@ fn assert_refused(scene: &Scene, output: &Output, codes: &[i32], reason: &str) {
 #[test]
 fn podman_an_unsigned_image_is_refused() {
     let scene = Scene::unsigned("unsigned", &demo_image(), "podman").unwrap();
-    assert_refused(&scene, &up(&scene), &[NOT_TRUSTED], "has no signature");
+    assert_refused(&scene, &up(&scene), &[NOT_TRUSTED], "is not signed");
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn podman_a_moved_tag_is_refused() {
     let scene = Scene::new("moved-tag").unwrap();
     let evil = tiny_image(scene.folder.path(), "evil").unwrap();
     scene.registry.push(&evil, IMAGE, "latest").unwrap();
-    assert_refused(&scene, &up(&scene), &[NOT_TRUSTED], "has no signature");
+    assert_refused(&scene, &up(&scene), &[NOT_TRUSTED], "is not signed");
 }
 
 #[test]

@@ -1,0 +1,114 @@
+//! The simulated GitHub answers as GitHub's own published description says.
+
+use std::path::{Path, PathBuf};
+
+use reqwest::{Method, blocking::Client};
+use serde_json::{Value, json};
+use simulator::github::{Fault, Server};
+
+const LOGIN: &str = "ghp_login";
+
+/// The description of the calls; it is no part of this project.
+fn description() -> Option<Value> {
+    let place = std::env::var_os("VEGA_OPENAPI").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/github/openapi-runners.json"),
+        PathBuf::from,
+    );
+    let text = std::fs::read(&place).ok();
+    if text.is_none() {
+        println!("SKIPPED: GitHub's OpenAPI description is not at {} (VEGA_OPENAPI)", place.display());
+    }
+    Some(serde_json::from_slice(&text?).unwrap())
+}
+
+/// Whether `body` is what the description promises for this call and status.
+fn assert_described(description: &Value, path: &str, method: &str, status: u16, body: &Value) {
+    let operation = &description["paths"][path][method];
+    assert!(operation.is_object(), "{method} {path} is not described");
+    let mut response = operation["responses"][status.to_string()].clone();
+    if let Some(reference) = response["$ref"].as_str() {
+        response = description.pointer(reference.trim_start_matches('#')).unwrap().clone();
+    }
+    assert!(response.is_object(), "{method} {path} never answers {status}");
+    let Some(mut schema) = response.pointer("/content/application~1json/schema").cloned() else {
+        assert_eq!(status, 204, "{method} {path} {status} is described without a body");
+        return;
+    };
+    // References lead to the description's own components.
+    schema["components"] = description["components"].clone();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> =
+        validator.iter_errors(body).map(|e| format!("{}: {e}", e.instance_path())).collect();
+    assert!(errors.is_empty(), "{method} {path} {status}: {errors:?}\n{body}");
+}
+
+struct Asked {
+    server: Server,
+    client: Client,
+}
+
+impl Asked {
+    fn new() -> Self {
+        let server = Server::start().unwrap();
+        server.repository("octo/heavy");
+        server.credential(LOGIN, true);
+        Self { server, client: Client::builder().no_proxy().build().unwrap() }
+    }
+
+    fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let url = format!("{}/api/v3/repos/octo/heavy/actions/runners{path}", self.server.url());
+        let mut request = self.client.request(method, url).bearer_auth(LOGIN);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let reply = request.send().unwrap();
+        (reply.status().as_u16(), reply.json().unwrap_or(Value::Null))
+    }
+}
+
+#[test]
+fn every_reply_is_as_published() {
+    let Some(description) = description() else { return };
+    let asked = Asked::new();
+    let root = "/repos/{owner}/{repo}/actions/runners";
+    let check = |path: &str, method: &str, wanted: u16, (status, body): (u16, Value)| {
+        assert_eq!(status, wanted, "{method} {path}: {body}");
+        assert_described(&description, path, method, status, &body);
+    };
+    check(
+        &format!("{root}/registration-token"),
+        "post",
+        201,
+        asked.ask(Method::POST, "/registration-token", None),
+    );
+    check(&format!("{root}/remove-token"), "post", 201, asked.ask(Method::POST, "/remove-token", None));
+    let wanted = json!({ "name": "one", "runner_group_id": 1, "labels": ["vega"], "work_folder": "_work" });
+    let jit = || asked.ask(Method::POST, "/generate-jitconfig", Some(&wanted));
+    check(&format!("{root}/generate-jitconfig"), "post", 201, jit());
+    check(&format!("{root}/generate-jitconfig"), "post", 409, jit());
+    check(root, "get", 200, asked.ask(Method::GET, "?name=one&per_page=100", None));
+    check(&format!("{root}/{{runner_id}}"), "get", 200, asked.ask(Method::GET, "/1", None));
+    check(&format!("{root}/{{runner_id}}"), "delete", 204, asked.ask(Method::DELETE, "/1", None));
+}
+
+#[test]
+fn a_list_has_pages_and_a_name_finds_one() {
+    let asked = Asked::new();
+    for number in 0..5 {
+        let wanted = json!({ "name": format!("r{number}"), "runner_group_id": 1, "labels": ["x"] });
+        assert_eq!(asked.ask(Method::POST, "/generate-jitconfig", Some(&wanted)).0, 201);
+    }
+    let (_, page) = asked.ask(Method::GET, "?per_page=2&page=3", None);
+    assert_eq!((page["total_count"].as_u64(), page["runners"].as_array().map(Vec::len)), (Some(5), Some(1)));
+    let (_, found) = asked.ask(Method::GET, "?name=r3", None);
+    assert_eq!(found["runners"][0]["name"], "r3");
+}
+
+#[test]
+fn a_fault_comes_as_often_as_asked_for_and_is_recorded() {
+    let asked = Asked::new();
+    asked.server.fault(Fault::status("GET", "/runners", 503, &[("retry-after", "1")]).times(2));
+    let codes: Vec<u16> = (0..3).map(|_| asked.ask(Method::GET, "", None).0).collect();
+    assert_eq!(codes, [503, 503, 200]);
+    assert_eq!(asked.server.requests().len(), 3);
+}
