@@ -23,6 +23,7 @@ lint: ## format, clippy, licenses and advisories of what we depend on, shell scr
 	checks/lint
 
 bench: setup image ## the figures, against what people use today (target/bench/)
+	checks/vm/build >/dev/null
 	checks/enter checks/bench
 
 image: ## the demo images as OCI layouts (target/demo/image, target/demo/foreign-image)

@@ -1,0 +1,41 @@
+//! The real cosign, as an oracle and as what people use today.
+
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+use anyhow::Context as _;
+
+use crate::{layout::project, scene::Scene};
+
+pub const IDENTITY: &str = r"^https://github\.com/Ad-Astra-Computing/vega-agent/\.github/workflows/publish-builder-image\.yml@refs/tags/[^/]+$";
+pub const ISSUER: &str = "https://token.actions.githubusercontent.com";
+
+/// cosign from the search path, or the one that came with the virtual machine (Debian 12 packages none).
+pub fn program() -> anyhow::Result<PathBuf> {
+    let paths = env::var_os("PATH").unwrap_or_default();
+    let on_path = env::split_paths(&paths).map(|folder| folder.join("cosign"));
+    let machines = fs::read_dir(project().join("target/vm")).into_iter().flatten().flatten();
+    let found = on_path.chain(machines.map(|entry| entry.path().join("cosign"))).find(|path| path.is_file());
+    found.context("there is no cosign: type `checks/vm/build`")
+}
+
+pub fn version() -> anyhow::Result<String> {
+    let output = Command::new(program()?).arg("version").output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text.lines().find_map(|line| line.strip_prefix("GitVersion:"));
+    Ok(version.context("cosign tells no version")?.trim().trim_start_matches('v').to_owned())
+}
+
+/// `cosign verify` of an image by digest, as the guide has it.
+pub fn verify(scene: &Scene, pinned: &str) -> anyhow::Result<Output> {
+    let mut command = Command::new(program()?);
+    command
+        .args(["verify", "--new-bundle-format", "--allow-http-registry", "--trusted-root"])
+        .arg(scene.trusted_root())
+        .args(["--certificate-identity-regexp", IDENTITY, "--certificate-oidc-issuer", ISSUER, pinned])
+        .env("HOME", scene.folder.path());
+    Ok(command.output()?)
+}

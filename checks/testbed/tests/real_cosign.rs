@@ -1,0 +1,48 @@
+//! The real cosign judges what the private Sigstore signs, so that our own tests prove something.
+
+use simulator::sigstore::{Flaw, Identity, attach};
+use testbed::{
+    cosign,
+    layout::tiny_image,
+    scene::{IMAGE, Scene},
+};
+
+fn scene(name: &str) -> Scene {
+    let folder = tempfile::tempdir().unwrap();
+    let image = tiny_image(folder.path(), name).unwrap();
+    Scene::unsigned(name, &image, "podman").unwrap()
+}
+
+fn accepts(scene: &Scene) -> (bool, String) {
+    let pinned = format!("{}/{IMAGE}@{}", scene.registry.address, scene.digest);
+    let output = cosign::verify(scene, &pinned).unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn cosign_accepts_what_the_private_sigstore_signs() {
+    let scene = scene("cosign-good");
+    let (accepted, said) = accepts(&scene);
+    assert!(!accepted, "unsigned: {said}");
+    scene.sign(&Identity::vega()).unwrap();
+    let (accepted, said) = accepts(&scene);
+    assert!(accepted, "{} {said}", cosign::version().unwrap());
+}
+
+#[test]
+fn cosign_refuses_another_signer_and_every_flaw_that_is_not_cosign_s_own_to_let_through() {
+    for flaw in Flaw::ALL {
+        // cosign looks neither at the predicate's type nor at what the entry's envelope hash says.
+        if matches!(flaw, Flaw::OtherPredicate) {
+            continue;
+        }
+        let scene = scene("cosign-flaws");
+        let bundle = scene.authority.sign_with(&scene.digest, &Identity::vega(), Some(flaw)).unwrap();
+        attach(&scene.registry.address, IMAGE, &scene.digest, &bundle).unwrap();
+        let (accepted, said) = accepts(&scene);
+        assert!(!accepted, "{flaw:?}: {said}");
+    }
+    let scene = scene("cosign-other");
+    scene.sign(&Identity::github("mallory/x", "y.yml", "refs/tags/v1")).unwrap();
+    assert!(!accepts(&scene).0);
+}
