@@ -29,13 +29,28 @@ pub fn version() -> anyhow::Result<String> {
     Ok(version.context("cosign tells no version")?.trim().trim_start_matches('v').to_owned())
 }
 
-/// `cosign verify` of an image by digest, as the guide has it.
+/// What cosign 3's `verify` looks for; cosign 2.5 finds it as an attestation of this type.
+pub const SIGNATURE_TYPE: &str = "https://sigstore.dev/cosign/sign/v1";
+
+/// cosign's judgement on an image by digest.
 pub fn verify(scene: &Scene, pinned: &str) -> anyhow::Result<Output> {
     let mut command = Command::new(program()?);
     command
-        .args(["verify", "--new-bundle-format", "--allow-http-registry", "--trusted-root"])
+        .args(["verify-attestation", "--type", SIGNATURE_TYPE])
+        .args(["--new-bundle-format", "--allow-http-registry", "--trusted-root"])
         .arg(scene.trusted_root())
         .args(["--certificate-identity-regexp", IDENTITY, "--certificate-oidc-issuer", ISSUER, pinned])
-        .env("HOME", scene.folder.path());
+        .envs(environment(scene));
     Ok(command.output()?)
+}
+
+/// What keeps cosign from asking the public Sigstore, though a trusted root is named.
+pub fn environment(scene: &Scene) -> [(&'static str, PathBuf); 4] {
+    let folder = scene.folder.path();
+    [
+        ("HOME", folder.to_owned()),
+        ("SIGSTORE_ROOT_FILE", folder.join("fulcio.pem")),
+        ("SIGSTORE_CT_LOG_PUBLIC_KEY_FILE", folder.join("ctfe.pem")),
+        ("SIGSTORE_REKOR_PUBLIC_KEY", folder.join("rekor.pem")),
+    ]
 }

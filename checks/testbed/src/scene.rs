@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use simulator::{
     github::{Job, Server},
-    sigstore::{Authority, Identity, attach},
+    sigstore::{Authority, Identity, attach_as_cosign},
 };
 use tempfile::TempDir;
 
@@ -51,6 +51,9 @@ impl Scene {
         let digest = registry.push(image, IMAGE, "latest")?;
         let authority = Authority::new()?;
         fs::write(folder.path().join("trusted_root.json"), authority.trusted_root()?)?;
+        for (name, text) in authority.pem_files()? {
+            fs::write(folder.path().join(name), text)?;
+        }
         let github = Server::start()?;
         let repository = format!("octo-org/{name}");
         github.repository(&repository);
@@ -71,7 +74,7 @@ impl Scene {
     /// Sign what the tag names, as `identity`.
     pub fn sign(&self, identity: &Identity) -> anyhow::Result<()> {
         let bundle = self.authority.sign(&self.digest, identity)?;
-        attach(&self.registry.address, IMAGE, &self.digest, &bundle)
+        attach_as_cosign(&self.registry.address, IMAGE, &self.digest, &bundle)
     }
 
     pub fn image(&self) -> String {

@@ -26,8 +26,23 @@ fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     json!({ "mediaType": media_type, "digest": digest(bytes), "size": bytes.len() })
 }
 
-/// Attach `bundle` to the image NAME@SUBJECT in the registry at `address`, as cosign 3 does.
+/// Attach `bundle` to the image NAME@SUBJECT in the registry at `address`, as the specification has it.
 pub fn attach(address: &str, name: &str, subject: &str, bundle: &str) -> anyhow::Result<()> {
+    attach_listed_as(MEDIA_TYPE, address, name, subject, bundle)
+}
+
+/// The same, as cosign 3 does: its index says of the bundle that it is empty.
+pub fn attach_as_cosign(address: &str, name: &str, subject: &str, bundle: &str) -> anyhow::Result<()> {
+    attach_listed_as(EMPTY, address, name, subject, bundle)
+}
+
+fn attach_listed_as(
+    listed_as: &str,
+    address: &str,
+    name: &str,
+    subject: &str,
+    bundle: &str,
+) -> anyhow::Result<()> {
     let client = Client::builder().no_proxy().build()?;
     let repository = Repository { client, url: format!("http://{address}/v2/{name}") };
     let (subject_bytes, subject_type) =
@@ -56,8 +71,7 @@ pub fn attach(address: &str, name: &str, subject: &str, bundle: &str) -> anyhow:
         None => json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] }),
     };
     let mut entry = descriptor(MANIFEST, manifest.as_bytes());
-    // What cosign writes there, though the specification asks for the referring manifest's own type.
-    entry["artifactType"] = json!(EMPTY);
+    entry["artifactType"] = json!(listed_as);
     index["manifests"].as_array_mut().context("the fallback tag is no index")?.push(entry);
     repository.put_manifest(&tag, INDEX, index.to_string().as_bytes())
 }

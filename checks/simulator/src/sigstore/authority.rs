@@ -4,10 +4,10 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use p256::{ecdsa::SigningKey, elliptic_curve::rand_core::OsRng};
+use p256::{ecdsa::SigningKey, elliptic_curve::rand_core::OsRng, pkcs8::EncodePublicKey as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use x509_cert::der::Encode as _;
+use x509_cert::der::{Encode as _, EncodePem as _, pem::LineEnding};
 
 use super::{
     Flaw,
@@ -50,11 +50,14 @@ pub(super) const REKOR: &str = "rekor.test";
 
 impl Authority {
     pub fn new() -> anyhow::Result<Self> {
+        // Older verifiers take the index 0 for a missing one.
+        let mut tree = Tree::default();
+        tree.add(b"the first entry is nobody's");
         Ok(Self {
             issuer: Issuer::new("fulcio.test")?,
             transparency: SigningKey::random(&mut OsRng),
             rekor: SigningKey::random(&mut OsRng),
-            tree: Mutex::default(),
+            tree: Mutex::new(tree),
         })
     }
 
@@ -88,6 +91,15 @@ impl Authority {
             "timestampAuthorities": [],
         })
         .to_string())
+    }
+
+    /// The same in the files that older tools want: the certificate authority, the transparency log, Rekor.
+    pub fn pem_files(&self) -> anyhow::Result<[(&'static str, String); 3]> {
+        Ok([
+            ("fulcio.pem", self.issuer.certificate.to_pem(LineEnding::LF)?),
+            ("ctfe.pem", self.transparency.verifying_key().to_public_key_pem(LineEnding::LF)?),
+            ("rekor.pem", self.rekor.verifying_key().to_public_key_pem(LineEnding::LF)?),
+        ])
     }
 
     /// Sign an image's digest as `identity`, and log it; the bundle's JSON.

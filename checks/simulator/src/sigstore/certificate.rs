@@ -11,7 +11,7 @@ use x509_cert::{
     Certificate, TbsCertificate, Version,
     der::{
         Decode as _, Encode as _,
-        asn1::{BitString, ObjectIdentifier, OctetString, Utf8StringRef},
+        asn1::{BitString, ObjectIdentifier, OctetString, UtcTime, Utf8StringRef},
     },
     ext::{
         Extension,
@@ -73,10 +73,7 @@ impl Draft<'_> {
             serial_number: SerialNumber::new(&serial)?,
             signature: AlgorithmIdentifierOwned { oid: ECDSA_SHA256, parameters: None },
             issuer: self.issuer.clone(),
-            validity: Validity {
-                not_before: Time::try_from(self.from)?,
-                not_after: Time::try_from(self.from + self.lasts)?,
-            },
+            validity: Validity { not_before: time(self.from)?, not_after: time(self.from + self.lasts)? },
             subject: self.subject.clone(),
             subject_public_key_info: SubjectPublicKeyInfoOwned::from_der(&public_key(self.key)?)?,
             issuer_unique_id: None,
@@ -84,6 +81,11 @@ impl Draft<'_> {
             extensions: Some(self.extensions.clone()),
         })
     }
+}
+
+/// RFC 5280 wants the short form until 2049; who writes a certificate anew to check its receipt relies on it.
+fn time(time: SystemTime) -> anyhow::Result<Time> {
+    Ok(Time::UtcTime(UtcTime::from_unix_duration(time.duration_since(SystemTime::UNIX_EPOCH)?)?))
 }
 
 fn signed(tbs: TbsCertificate, by: &SigningKey) -> anyhow::Result<Certificate> {

@@ -12,6 +12,6 @@ mod certificate;
 mod flaw;
 mod log;
 
-pub use attach::attach;
+pub use attach::{attach, attach_as_cosign};
 pub use authority::{Authority, Identity};
 pub use flaw::Flaw;
