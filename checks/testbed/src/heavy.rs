@@ -49,7 +49,7 @@ busybox ls "$sources" | busybox xargs -n 4 -P "${NIX_BUILD_CORES:-1}" busybox sh
 const COMPILE: &str = r#"set -eu
 run() { program=$1; shift; "$toolchain/lib/loader" --library-path "$toolchain/lib" "$toolchain/bin/$program" "$@"; }
 for file in "$@"; do
-  run cc1 -quiet -O2 "$sources/$file" -o "$file.s"
+  run cc1 -quiet -O2 -isystem "$toolchain/include" "$sources/$file" -o "$file.s"
   run as "$file.s" -o "$file.o"
 done
 "#;
@@ -72,6 +72,9 @@ fn toolchain(folder: &Path) -> anyhow::Result<()> {
         }
     }
     fs::copy("/bin/busybox", bin.join("busybox")).context("/bin/busybox: type `make setup`")?;
+    // cc1 reads it before every file, and complains without a folder to look for it.
+    fs::create_dir_all(folder.join("include"))?;
+    fs::write(folder.join("include/stdc-predef.h"), "")?;
     fs::write(folder.join("build.sh"), BUILD)?;
     fs::write(folder.join("compile.sh"), COMPILE)?;
     Ok(())
