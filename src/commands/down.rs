@@ -103,7 +103,7 @@ impl Down {
             engine.remove(&installation.name)?;
             removed.push(format!("container {}", installation.name));
         }
-        let store = format!("{}-store", installation.name);
+        let store = engine::store_volume(&installation.name);
         let volumes = [(format!("{}-runner", installation.name), true), (store, !self.keep_store)];
         for (volume, goes) in volumes {
             if goes && engine.has_volume(&volume)? {

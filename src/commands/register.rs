@@ -66,19 +66,19 @@ pub fn needs_token(
     installation: &Locked,
     container: &Container,
     record: &Record,
+    status: Status,
 ) -> anyhow::Result<Option<&'static str>> {
-    let present = engine.inspect(&container.name)?.context("the container is gone")?;
     let on_its_way = record.token_lapses.is_some_and(|lapses| lapses > Timestamp::now());
     if container.layout == Layout::Foreign {
         // Its registration lives and dies with its container; what is in it cannot be seen from here.
-        let fresh = present.status == Status::Created && !on_its_way;
+        let fresh = status == Status::Created && !on_its_way;
         return Ok(fresh.then_some("the container is new"));
     }
     if on_its_way && installation.has_token() {
         return Ok(None);
     }
     let phase = installation.runner_state().map(|state| state.phase);
-    Ok(match (present.status, phase) {
+    Ok(match (status, phase) {
         (Status::Running, Some(Phase::WaitingForToken)) => Some("the runner waits for one"),
         (Status::Running, _) => None,
         _ if record.registered.as_ref() != Some(&record.identity) => {

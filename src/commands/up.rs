@@ -78,6 +78,13 @@ pub struct Up<'a> {
     pub progress: &'a Progress,
 }
 
+/// What was here before.
+struct Present {
+    container: Option<Inspected>,
+    /// The store's volume is there, but no start after its creation is on record.
+    half_filled_store: bool,
+}
+
 /// An image that may run, as the engine holds it.
 struct ReadyImage {
     reference: ImageReference,
@@ -105,19 +112,19 @@ impl UpCommand {
         up.say_caps();
         // Asked first: who may not administer the repository should not download an image for it.
         up.may_administer(&github).await?;
-        let image = up.image(image).await?;
+        let (image, present) = tokio::try_join!(up.image(image), up.present())?;
         let container = up.container(&image)?;
         let mut record = up.record(&image, &container)?;
-        let created = up.create(&container)?;
-        if let Err(error) = up.token(&github, &container, &mut record).await {
+        let created = up.create(&container, present)?;
+        if let Err(error) = up.token(&github, &container, &mut record, created).await {
             // Nothing half done: a container that cannot register is not left for somebody to start.
             if created {
                 up.engine.remove(&container.name)?;
             }
             return Err(error);
         }
-        let running = up.start(&container)?;
-        let caps = up.prove_caps(&container, &running)?;
+        up.start(&container, created)?;
+        let (running, caps) = up.prove_caps(&container)?;
         up.arrange_boot(&container)?;
         let runner = up.online(&github, &container, Duration::from_secs(self.wait)).await?;
         record.registered = Some(record.identity.clone());
@@ -286,14 +293,26 @@ impl Up<'_> {
         Ok(record)
     }
 
-    /// Create the container, unless the one that is there is what the settings ask for.
-    /// Whether it did.
-    fn create(&self, container: &Container) -> anyhow::Result<bool> {
+    /// What of this runner is here already; asked beside the registry, because each question to an engine
+    /// costs as much as a signature's check.
+    async fn present(&self) -> anyhow::Result<Present> {
+        let (engine, name) = (self.engine.clone(), self.settings.name.clone());
+        let may_be_half_filled = self.installation.store()?.is_none_or(|store| store.seeded.is_none());
+        let look = move || -> Result<_, engine::Error> {
+            let container = engine.inspect(&name)?;
+            let half_filled_store = may_be_half_filled && engine.has_volume(&engine::store_volume(&name))?;
+            Ok(Present { container, half_filled_store })
+        };
+        Ok(tokio::task::spawn_blocking(look).await??)
+    }
+
+    /// Create the container, unless the one that is there is what the settings ask for; whether it did.
+    fn create(&self, container: &Container, present: Present) -> anyhow::Result<bool> {
         let step = self.progress.step("create", "creating the container");
         let owner = container.userns.map(|userns| userns.base);
         self.installation.make_handover(owner)?;
         let fingerprint = self.engine.fingerprint(container);
-        match self.engine.inspect(&container.name)? {
+        match present.container {
             Some(present) if present.fingerprint == fingerprint => {
                 step.done("the container is as asked for");
                 return Ok(false);
@@ -313,7 +332,7 @@ impl Up<'_> {
         }
         self.installation.forget_state();
         if container.layout == Layout::Contract {
-            self.seed(container, &step)?;
+            self.seed(container, present.half_filled_store, &step)?;
         }
         self.engine.create(container)?;
         step.done(&format!("{} from {}", container.name, container.image.value().short()));
@@ -322,7 +341,7 @@ impl Up<'_> {
 
     /// Make the store's volume ready for this image: a volume that an earlier image filled gets what is
     /// missing; one that may be half filled (a crash at the first start) is made anew by the engine.
-    fn seed(&self, container: &Container, step: &Step<'_>) -> anyhow::Result<()> {
+    fn seed(&self, container: &Container, half_filled: bool, step: &Step<'_>) -> anyhow::Result<()> {
         let digest = container.image.value();
         let userns_base = container.userns.map(|userns| userns.base);
         let seeded = self.installation.store()?.and_then(|store| store.seeded);
@@ -331,7 +350,9 @@ impl Up<'_> {
         }
         self.installation.save_store(&Store { userns_base, seeded: seeded.clone() })?;
         if seeded.is_none() {
-            self.engine.remove_volume(&container.store_volume())?;
+            if half_filled {
+                self.engine.remove_volume(&container.store_volume())?;
+            }
             return Ok(());
         }
         step.doing("adding the new image's store paths to the store");
@@ -341,9 +362,16 @@ impl Up<'_> {
     }
 
     /// Mint a registration token and hand it in, when the container needs one.
-    async fn token(&self, github: &GitHub, container: &Container, record: &mut Record) -> anyhow::Result<()> {
+    async fn token(
+        &self,
+        github: &GitHub,
+        container: &Container,
+        record: &mut Record,
+        created: bool,
+    ) -> anyhow::Result<()> {
         let step = self.progress.step("token", "looking for a saved registration");
-        let Some(why) = needs_token(self.engine, self.installation, container, record)? else {
+        let status = if created { Status::Created } else { self.inspect(container)?.status };
+        let Some(why) = needs_token(self.engine, self.installation, container, record, status)? else {
             step.done("not needed: the saved registration serves");
             return Ok(());
         };
@@ -353,35 +381,38 @@ impl Up<'_> {
         Ok(())
     }
 
-    fn start(&self, container: &Container) -> anyhow::Result<Inspected> {
+    fn inspect(&self, container: &Container) -> anyhow::Result<Inspected> {
+        self.engine.inspect(&container.name)?.context("the container is gone")
+    }
+
+    fn start(&self, container: &Container, created: bool) -> anyhow::Result<()> {
         let step = self.progress.step("start", "starting the container");
-        let inspect = || self.engine.inspect(&container.name)?.context("the container is gone");
-        let present = inspect()?;
-        if present.status == Status::Running && present.pid != 0 {
+        if !created && self.inspect(container)?.status == Status::Running {
             step.done("it runs already");
-            return Ok(present);
+            return Ok(());
         }
         self.engine.start(&container.name)?;
+        step.done(&format!("{} runs", container.name));
         if container.layout == Layout::Contract {
             let userns_base = container.userns.map(|userns| userns.base);
             self.installation
                 .save_store(&Store { userns_base, seeded: Some(container.image.value().clone()) })?;
         }
-        let running = inspect()?;
+        Ok(())
+    }
+
+    /// Read the caps back; a container whose caps are not in force is stopped.
+    fn prove_caps(&self, container: &Container) -> anyhow::Result<(Inspected, InForce)> {
+        let step = self.progress.step("caps", "reading the caps back from the cgroup");
+        let running = self.inspect(container)?;
         if running.pid == 0 {
             anyhow::bail!(self.not_online(container, "its container ended at once"));
         }
-        step.done(&format!("process {}", running.pid));
-        Ok(running)
-    }
-
-    fn prove_caps(&self, container: &Container, running: &Inspected) -> anyhow::Result<InForce> {
-        let step = self.progress.step("caps", "reading the caps back from the cgroup");
         let proven = InForce::of(running.pid).and_then(|caps| caps.prove(&container.caps).map(|()| caps));
         match proven {
             Ok(caps) => {
                 step.done(&format!("in force: {}", container.caps));
-                Ok(caps)
+                Ok((running, caps))
             }
             Err(error) => {
                 self.engine.stop(&container.name)?;

@@ -53,9 +53,14 @@ pub const FINGERPRINT_LABEL: &str = "dev.vega.builder.fingerprint";
 /// The label that says a container, volume or folder is ours to remove.
 pub const INSTANCE_LABEL: &str = "dev.vega.builder.instance";
 
+/// The volume that holds a runner's Nix store.
+pub fn store_volume(name: &RunnerName) -> String {
+    format!("{name}-store")
+}
+
 impl Container {
     pub fn store_volume(&self) -> String {
-        format!("{}-store", self.name)
+        store_volume(&self.name)
     }
 
     pub fn runner_volume(&self) -> String {

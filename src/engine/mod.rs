@@ -14,7 +14,7 @@ mod seccomp;
 
 pub use caps::{InForce, Limit};
 pub use cli::{Cli, Engine, Inspected, LocalImage, Status};
-pub use container::{Container, Handover, Layout, UserNamespace};
+pub use container::{Container, Handover, Layout, UserNamespace, store_volume};
 pub use detect::detect;
 pub use error::Error;
 pub use seccomp::SeccompProfile;

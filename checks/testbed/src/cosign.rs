@@ -26,7 +26,9 @@ pub fn version() -> anyhow::Result<String> {
     let output = Command::new(program()?).arg("version").output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let version = text.lines().find_map(|line| line.strip_prefix("GitVersion:"));
-    Ok(version.context("cosign tells no version")?.trim().trim_start_matches('v').to_owned())
+    let version = version.context("cosign tells no version")?.trim().trim_start_matches('v');
+    // Debian's build leaves its own version out.
+    Ok(if version == "devel" { "of Debian 13".to_owned() } else { version.to_owned() })
 }
 
 /// What cosign 3's `verify` looks for; cosign 2.5 finds it as an attestation of this type.
