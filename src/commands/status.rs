@@ -202,7 +202,7 @@ async fn ask_github(record: &Record, token_file: Option<&std::path::Path>) -> an
 
 /// The disk that the store's volume takes, as the file system counts it.
 fn store_size(engine: &Cli, installation: &Installation) -> Option<ByteSize> {
-    let volume = format!("{}-store", installation.name);
+    let volume = crate::engine::store_volume(&installation.name);
     let place = engine.run(&["volume", "inspect", "--format", "{{.Mountpoint}}", volume.as_str()]).ok()?;
     let output = std::process::Command::new("du").args(["-s", "--block-size=1", &place]).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -296,14 +296,14 @@ impl Up<'_> {
     /// What of this runner is here already; asked beside the registry, because each question to an engine
     /// costs as much as a signature's check.
     async fn present(&self) -> anyhow::Result<Present> {
-        let (engine, name) = (self.engine.clone(), self.settings.name.clone());
+        let name = self.settings.name.clone();
         let may_be_half_filled = self.installation.store()?.is_none_or(|store| store.seeded.is_none());
-        let look = move || -> Result<_, engine::Error> {
-            let container = engine.inspect(&name)?;
-            let half_filled_store = may_be_half_filled && engine.has_volume(&engine::store_volume(&name))?;
-            Ok(Present { container, half_filled_store })
-        };
-        Ok(tokio::task::spawn_blocking(look).await??)
+        let (engine, volume) = (self.engine.clone(), engine::store_volume(&name));
+        let has_store = tokio::task::spawn_blocking(move || engine.has_volume(&volume));
+        let engine = self.engine.clone();
+        let container = tokio::task::spawn_blocking(move || engine.inspect(&name));
+        let half_filled_store = has_store.await?? && may_be_half_filled;
+        Ok(Present { container: container.await??, half_filled_store })
     }
 
     /// Create the container, unless the one that is there is what the settings ask for; whether it did.

@@ -25,7 +25,7 @@ fn run() -> anyhow::Result<bool> {
     figures.push(bench::heavy_build()?);
     figures.push(bench::idle_memory()?);
     figures.push(bench::program_size()?);
-    let ok = figures.iter().all(|figure| figure.ok());
+    let ok = figures.iter().all(bench::Figure::ok);
     println!("\n{:<44} {:>9} {:>9} {:>7} {:>7}", "figure", "ours", "theirs", "ratio", "bound");
     for figure in &figures {
         println!("{figure}");
