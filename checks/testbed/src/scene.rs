@@ -33,6 +33,8 @@ pub struct Scene {
     pub engine: Engine,
     /// What the image's tag was pushed as.
     pub digest: String,
+    /// How long a runner may take to come online, in seconds.
+    pub patience: u64,
 }
 
 impl Scene {
@@ -45,6 +47,11 @@ impl Scene {
 
     /// The same with an image of one's own, signed by nobody yet.
     pub fn unsigned(name: &str, image: &Path, engine: &str) -> anyhow::Result<Self> {
+        Self::around(Server::start()?, name, image, engine)
+    }
+
+    /// The same around a GitHub that is there already.
+    pub fn around(github: Server, name: &str, image: &Path, engine: &str) -> anyhow::Result<Self> {
         ensure!(image.join("index.json").exists(), "{} is missing: type `make image`", image.display());
         let folder = tempfile::tempdir()?;
         let registry = Registry::start(folder.path())?;
@@ -54,12 +61,12 @@ impl Scene {
         for (name, text) in authority.pem_files()? {
             fs::write(folder.path().join(name), text)?;
         }
-        let github = Server::start()?;
         let repository = format!("octo-org/{name}");
         github.repository(&repository);
         github.credential(LOGIN, true);
         let engine = Engine::new(engine);
         Ok(Self {
+            patience: 60,
             folder,
             registry,
             authority,
@@ -110,7 +117,8 @@ impl Scene {
 
     /// `up`, which must succeed; what it said.
     pub fn up(&self, more: &[&str]) -> anyhow::Result<String> {
-        let mut arguments = vec!["up", self.repository.as_str(), "--output", "json", "--wait", "60"];
+        let patience = self.patience.to_string();
+        let mut arguments = vec!["up", self.repository.as_str(), "--output", "json", "--wait", &patience];
         arguments.extend(more);
         succeeded(&self.run(&arguments)?).with_context(|| self.engine.logs(&self.name))
     }
@@ -122,8 +130,10 @@ impl Scene {
     /// Run a job's script on the runner and give its log; the job must succeed.
     pub fn job(&self, script: &str) -> anyhow::Result<String> {
         let job = self.github.enqueue(Job::push(&self.repository, "job", &["self-hosted", "vega"], script));
-        let outcome =
-            self.github.wait(job, Duration::from_secs(120)).with_context(|| self.engine.logs(&self.name))?;
+        let outcome = self
+            .github
+            .wait(job, Duration::from_secs(2 * self.patience))
+            .with_context(|| self.engine.logs(&self.name))?;
         ensure!(outcome.result == "Succeeded", "the job {}: {}", outcome.result, outcome.log);
         Ok(outcome.log)
     }
@@ -131,7 +141,7 @@ impl Scene {
     /// Wait until GitHub sees the runner as online (or not).
     pub fn until_online(&self, online: bool) -> anyhow::Result<()> {
         self.github
-            .until(Duration::from_secs(60), || self.github.is_online(&self.name) == online)
+            .until(Duration::from_secs(self.patience), || self.github.is_online(&self.name) == online)
             .with_context(|| self.engine.logs(&self.name))
     }
 }
@@ -144,8 +154,11 @@ pub fn succeeded(output: &Output) -> anyhow::Result<String> {
     Ok(said.into_owned())
 }
 
-/// The release build that is shipped.
+/// The release build that is shipped; inside a virtual machine, the one that was brought along.
 pub fn program() -> PathBuf {
+    if let Some(program) = std::env::var_os("VEGA_TESTBED_PROGRAM") {
+        return program.into();
+    }
     let target = format!("target/{}-unknown-linux-musl/release/vega-builder", std::env::consts::ARCH);
     layout::project().join(target)
 }
