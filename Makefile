@@ -1,15 +1,21 @@
 # What a newcomer types; each target installs what it needs first and says so. The work is in checks/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench image build setup
+.PHONY: help install demo test lint bench image build setup
 # The targets share cargo's lock and target/demo: side by side they would only wait for each other.
 .NOTPARALLEL:
 
 TARGET := $(shell uname -m)-unknown-linux-musl
 RELEASE := target/$(TARGET)/release
+PREFIX ?= /usr/local
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: ## build, and copy the program to /usr/local/bin (PREFIX=/usr/local)
+	checks/setup build
+	$(MAKE) --no-print-directory build
+	$$(test -w $(PREFIX)/bin || echo sudo) install -D -m 0755 $(RELEASE)/vega-builder $(PREFIX)/bin/vega-builder
 
 demo: setup image ## the main job for real: signed image to running job and away again (target/demo/report.json)
 	checks/enter checks/demo
