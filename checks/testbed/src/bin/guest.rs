@@ -17,7 +17,7 @@ use testbed::{
 const PORT: u16 = 8090;
 const ENGINES: [&str; 2] = ["podman", "docker"];
 /// An emulated machine is slow.
-const PATIENCE: u64 = 75;
+const PATIENCE: u64 = 120;
 
 fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
