@@ -153,7 +153,9 @@ impl Supervisor<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
-            match registration.take_token().map(|token| token.or_else(|| self.token.take())) {
+            // One that came as a variable first: it is here once only.
+            let token = self.token.take().map_or_else(|| registration.take_token(), |token| Ok(Some(token)));
+            match token {
                 Ok(Some(token)) => {
                     self.report.enter(Phase::Registering, "registering with GitHub");
                     match registration.configure(&token, &self.mask) {
