@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::{Method, blocking::Client};
 use serde_json::{Value, json};
-use simulator::github::{Fault, Server};
+use simulator::{fault::Fault, github::Server};
 
 const LOGIN: &str = "ghp_login";
 

@@ -10,14 +10,12 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-use simulator::{
-    github::Job,
-    sigstore::{Identity, attach},
-};
+use simulator::github::Job;
 
 use crate::{
-    cosign, heavy,
-    scene::{IMAGE, LOGIN, Scene, program, succeeded},
+    cosign::{self, Cosign},
+    heavy,
+    scene::{LOGIN, Scene, program, succeeded},
 };
 
 /// Rounds of a pair; odd, so that a median is one of them.
@@ -80,9 +78,6 @@ fn median(mut values: Vec<f64>) -> f64 {
 pub fn up(against: &str) -> anyhow::Result<Vec<Figure>> {
     let scene = Scene::new("bench")?;
     let guide = guide(&scene)?;
-    // As cosign 2.5 wants it listed, beside the one that is there.
-    let bundle = scene.authority.sign(&scene.digest, &Identity::vega())?;
-    attach(&scene.registry.address, IMAGE, &scene.digest, &bundle)?;
     // With the image present: neither side has to download.
     let image = format!("{}@{}", scene.image().trim_end_matches(":latest"), scene.digest);
     scene.engine.said(&["pull", "--quiet", "--tls-verify=false", &scene.image()])?;
@@ -148,7 +143,7 @@ fn guide(scene: &Scene) -> anyhow::Result<std::path::PathBuf> {
         r#"set -eu
 podman pull --quiet --tls-verify=false {image} >/dev/null
 DIGEST=$(podman inspect --format '{{{{index .RepoDigests 0}}}}' {image})
-{cosign} verify-attestation --type {kind} --new-bundle-format --allow-http-registry --trusted-root {root} "$DIGEST" \
+{cosign} verify "$DIGEST" --allow-http-registry --trusted-root {root} \
   --certificate-identity-regexp '{identity}' --certificate-oidc-issuer {issuer} >/dev/null
 TOKEN_FILE=$(mktemp)
 curl -fsS -X POST -H "Authorization: Bearer $GH_TOKEN" \
@@ -164,8 +159,7 @@ rm -f "$TOKEN_FILE"
 podman start "$cid" >/dev/null
 "#,
         image = scene.image(),
-        kind = cosign::SIGNATURE_TYPE,
-        cosign = cosign::program()?.display(),
+        cosign = Cosign::Three.program()?.display(),
         root = scene.trusted_root().display(),
         identity = cosign::IDENTITY,
         issuer = cosign::ISSUER,

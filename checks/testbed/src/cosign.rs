@@ -1,49 +1,105 @@
-//! The real cosign, as an oracle and as what people use today.
+//! The real cosign, as an oracle and as what people use today: Debian 13's, and cosign 3.
 
 use std::{
-    env, fs,
+    fs,
     path::PathBuf,
     process::{Command, Output},
 };
 
 use anyhow::Context as _;
+use simulator::sigstore::{Identity, Service};
 
 use crate::{layout::project, scene::Scene};
 
 pub const IDENTITY: &str = r"^https://github\.com/Ad-Astra-Computing/vega-agent/\.github/workflows/publish-builder-image\.yml@refs/tags/[^/]+$";
 pub const ISSUER: &str = "https://token.actions.githubusercontent.com";
+/// What cosign 3's `sign` writes and its `verify` looks for; Debian 13's knows it as an attestation of this type.
+const SIGNATURE_TYPE: &str = "https://sigstore.dev/cosign/sign/v1";
 
-/// cosign from the search path, or the one that came with the virtual machine (Debian 12 packages none).
-pub fn program() -> anyhow::Result<PathBuf> {
-    let paths = env::var_os("PATH").unwrap_or_default();
-    let on_path = env::split_paths(&paths).map(|folder| folder.join("cosign"));
-    let machines = fs::read_dir(project().join("target/vm")).into_iter().flatten().flatten();
-    let found = on_path.chain(machines.map(|entry| entry.path().join("cosign"))).find(|path| path.is_file());
-    found.context("there is no cosign: type `checks/vm/build`")
+/// A cosign and what its commands are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cosign {
+    /// 2.5, which came with the virtual machine (Debian 12 packages none).
+    Debian13,
+    /// What publishers sign with today; `checks/cosign` brings it.
+    Three,
 }
 
-pub fn version() -> anyhow::Result<String> {
-    let output = Command::new(program()?).arg("version").output()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let version = text.lines().find_map(|line| line.strip_prefix("GitVersion:"));
-    let version = version.context("cosign tells no version")?.trim().trim_start_matches('v');
-    // Debian's build leaves its own version out.
-    Ok(if version == "devel" { "of Debian 13".to_owned() } else { version.to_owned() })
-}
+impl Cosign {
+    pub const BOTH: [Self; 2] = [Self::Debian13, Self::Three];
 
-/// What cosign 3's `verify` looks for; cosign 2.5 finds it as an attestation of this type.
-pub const SIGNATURE_TYPE: &str = "https://sigstore.dev/cosign/sign/v1";
+    pub fn program(self) -> anyhow::Result<PathBuf> {
+        let target = project().join("target");
+        if self == Self::Three {
+            let program = target.join("cosign/usr/bin/cosign");
+            return program
+                .is_file()
+                .then_some(program)
+                .context("there is no cosign 3: type `checks/cosign`");
+        }
+        let machines = fs::read_dir(target.join("vm")).into_iter().flatten().flatten();
+        let found = machines.map(|entry| entry.path().join("cosign")).find(|path| path.is_file());
+        found.context("there is no cosign of Debian 13: type `checks/vm/build`")
+    }
 
-/// cosign's judgement on an image by digest.
-pub fn verify(scene: &Scene, pinned: &str) -> anyhow::Result<Output> {
-    let mut command = Command::new(program()?);
-    command
-        .args(["verify-attestation", "--type", SIGNATURE_TYPE])
-        .args(["--new-bundle-format", "--allow-http-registry", "--trusted-root"])
-        .arg(scene.trusted_root())
-        .args(["--certificate-identity-regexp", IDENTITY, "--certificate-oidc-issuer", ISSUER, pinned])
-        .envs(environment(scene));
-    Ok(command.output()?)
+    /// For a report: Debian's builds do not tell.
+    pub fn version(self) -> anyhow::Result<String> {
+        match self {
+            Self::Debian13 => Ok("2.5 of Debian 13".to_owned()),
+            Self::Three => Ok(fs::read_to_string(project().join("target/cosign/version"))?.trim().to_owned()),
+        }
+    }
+
+    /// The words of its judgement on a pinned image, without the program.
+    pub fn verify_arguments(self, scene: &Scene, pinned: &str) -> Vec<String> {
+        let command: &[&str] = match self {
+            Self::Debian13 => &["verify-attestation", "--type", SIGNATURE_TYPE],
+            Self::Three => &["verify"],
+        };
+        let root = scene.trusted_root().display().to_string();
+        let rest = [
+            "--new-bundle-format",
+            "--allow-http-registry",
+            "--trusted-root",
+            &root,
+            "--certificate-identity-regexp",
+            IDENTITY,
+            "--certificate-oidc-issuer",
+            ISSUER,
+            pinned,
+        ];
+        command.iter().chain(&rest).map(|word| (*word).to_owned()).collect()
+    }
+
+    /// Its judgement on the scene's image.
+    pub fn verify(self, scene: &Scene) -> anyhow::Result<Output> {
+        let mut command = Command::new(self.program()?);
+        command.args(self.verify_arguments(scene, &scene.pinned())).envs(environment(scene));
+        Ok(command.output()?)
+    }
+
+    /// Sign the scene's image as `identity`, keyless, with the scene's own Sigstore as a service.
+    pub fn sign(self, scene: &Scene, identity: &Identity) -> anyhow::Result<Output> {
+        let service = Service::of(&scene.authority)?;
+        let folder = scene.folder.path();
+        let (configuration, predicate) = (folder.join("signing_config.json"), folder.join("predicate.json"));
+        fs::write(&configuration, service.signing_config())?;
+        fs::write(&predicate, "{}")?;
+        let mut command = Command::new(self.program()?);
+        match self {
+            Self::Debian13 => command
+                .args(["attest", "--yes", "--new-bundle-format", "--type", SIGNATURE_TYPE, "--predicate"])
+                .arg(&predicate)
+                .args(["--fulcio-url", service.url(), "--rekor-url", service.url()]),
+            Self::Three => command
+                .args(["sign", "--yes", "--signing-config"])
+                .arg(&configuration)
+                .arg("--trusted-root")
+                .arg(scene.trusted_root()),
+        };
+        command.args(["--identity-token", &identity.token(), "--allow-http-registry", &scene.pinned()]);
+        Ok(command.envs(environment(scene)).output()?)
+    }
 }
 
 /// What keeps cosign from asking the public Sigstore, though a trusted root is named.

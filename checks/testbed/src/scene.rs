@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::Arc,
     time::Duration,
 };
 
@@ -25,7 +26,7 @@ pub const IMAGE: &str = "ad-astra-computing/vega-builder";
 pub struct Scene {
     pub folder: TempDir,
     pub registry: Registry,
-    pub authority: Authority,
+    pub authority: Arc<Authority>,
     pub github: Server,
     pub repository: String,
     /// The runner's and its container's.
@@ -56,7 +57,7 @@ impl Scene {
         let folder = tempfile::tempdir()?;
         let registry = Registry::start(folder.path())?;
         let digest = registry.push(image, IMAGE, "latest")?;
-        let authority = Authority::new()?;
+        let authority = Arc::new(Authority::new()?);
         fs::write(folder.path().join("trusted_root.json"), authority.trusted_root()?)?;
         for (name, text) in authority.pem_files()? {
             fs::write(folder.path().join(name), text)?;
@@ -86,6 +87,11 @@ impl Scene {
 
     pub fn image(&self) -> String {
         format!("{}/{IMAGE}:latest", self.registry.address)
+    }
+
+    /// The image by digest.
+    pub fn pinned(&self) -> String {
+        format!("{}/{IMAGE}@{}", self.registry.address, self.digest)
     }
 
     pub fn trusted_root(&self) -> PathBuf {

@@ -1,6 +1,6 @@
 //! GitHub's refusals and faults: one sentence with what to type, the right exit code, nothing half done.
 
-use simulator::github::{Fault, Kind};
+use simulator::fault::{Fault, Kind};
 use testbed::scene::{LOGIN, Scene};
 
 const GITHUB: i32 = 5;

@@ -1,11 +1,16 @@
-//! The real cosign judges what the private Sigstore signs, so that our own tests prove something.
+//! The real cosign judges what the private Sigstore signs, so that our own tests prove something; and our
+//! verifier judges what the real cosign signs.
+
+use std::process::Output;
 
 use simulator::sigstore::{Flaw, Identity, attach};
 use testbed::{
-    cosign,
+    cosign::Cosign,
     layout::tiny_image,
     scene::{IMAGE, Scene},
 };
+
+const NOT_TRUSTED: i32 = 3;
 
 fn scene(name: &str) -> Scene {
     let folder = tempfile::tempdir().unwrap();
@@ -19,20 +24,21 @@ fn sign(scene: &Scene, identity: &Identity) {
     attach(&scene.registry.address, IMAGE, &scene.digest, &bundle).unwrap();
 }
 
-fn accepts(scene: &Scene) -> (bool, String) {
-    let pinned = format!("{}/{IMAGE}@{}", scene.registry.address, scene.digest);
-    let output = cosign::verify(scene, &pinned).unwrap();
+fn accepts(cosign: Cosign, scene: &Scene) -> (bool, String) {
+    let output = cosign.verify(scene).unwrap();
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 #[test]
 fn cosign_accepts_what_the_private_sigstore_signs() {
-    let scene = scene("cosign-good");
-    let (accepted, said) = accepts(&scene);
-    assert!(!accepted, "unsigned: {said}");
-    sign(&scene, &Identity::vega());
-    let (accepted, said) = accepts(&scene);
-    assert!(accepted, "{} {said}", cosign::version().unwrap());
+    for cosign in Cosign::BOTH {
+        let scene = scene("cosign-good");
+        let (accepted, said) = accepts(cosign, &scene);
+        assert!(!accepted, "unsigned: {cosign:?}: {said}");
+        sign(&scene, &Identity::vega());
+        let (accepted, said) = accepts(cosign, &scene);
+        assert!(accepted, "{cosign:?}: {said}");
+    }
 }
 
 #[test]
@@ -46,14 +52,59 @@ fn cosign_refuses_another_signer_and_every_flaw_but_those_that_it_lets_through()
         let scene = scene("cosign-flaws");
         let bundle = scene.authority.sign_with(&scene.digest, &Identity::vega(), Some(flaw)).unwrap();
         attach(&scene.registry.address, IMAGE, &scene.digest, &bundle).unwrap();
-        let (accepted, said) = accepts(&scene);
-        assert!(!accepted, "{flaw:?}: {said}");
+        for cosign in Cosign::BOTH {
+            let (accepted, said) = accepts(cosign, &scene);
+            assert!(!accepted, "{cosign:?}: {flaw:?}: {said}");
+        }
     }
     let scene = scene("cosign-other");
     // What it refuses it refuses for that reason only.
     let good = scene.authority.sign(&scene.digest, &Identity::vega()).unwrap();
     sign(&scene, &Identity::github("mallory/x", "y.yml", "refs/tags/v1"));
-    assert!(!accepts(&scene).0);
+    for cosign in Cosign::BOTH {
+        assert!(!accepts(cosign, &scene).0, "{cosign:?}");
+    }
     attach(&scene.registry.address, IMAGE, &scene.digest, &good).unwrap();
-    assert!(accepts(&scene).0);
+    for cosign in Cosign::BOTH {
+        assert!(accepts(cosign, &scene).0, "{cosign:?}");
+    }
+}
+
+fn ours(scene: &Scene) -> Output {
+    scene.run(&["verify", &scene.image()]).unwrap()
+}
+
+#[test]
+fn what_the_real_cosign_signs_is_trusted_and_pinned() {
+    for cosign in Cosign::BOTH {
+        let scene = scene("signed-by-cosign");
+        assert_eq!(ours(&scene).status.code(), Some(NOT_TRUSTED), "nobody has signed it yet");
+        let signed = cosign.sign(&scene, &Identity::vega()).unwrap();
+        assert!(signed.status.success(), "{cosign:?}: {}", String::from_utf8_lossy(&signed.stderr));
+        let verified = ours(&scene);
+        let complaint = String::from_utf8_lossy(&verified.stderr);
+        assert!(verified.status.success(), "{cosign:?}: {complaint}");
+        assert_eq!(String::from_utf8_lossy(&verified.stdout).trim(), scene.pinned(), "{cosign:?}");
+        assert!(accepts(cosign, &scene).0, "{cosign:?} does not accept its own signature");
+    }
+}
+
+#[test]
+fn what_the_real_cosign_signs_as_another_workflow_branch_or_issuer_is_refused() {
+    let other_issuer = Identity { issuer: "https://token.example.com".to_owned(), ..Identity::vega() };
+    for cosign in Cosign::BOTH {
+        let scene = scene("signed-by-other");
+        for identity in [
+            Identity::github("Ad-Astra-Computing/vega-agent", "test.yml", "refs/tags/v1"),
+            Identity::github("Ad-Astra-Computing/vega-agent", "publish-builder-image.yml", "refs/heads/main"),
+            other_issuer.clone(),
+        ] {
+            let signed = cosign.sign(&scene, &identity).unwrap();
+            assert!(signed.status.success(), "{cosign:?}: {}", String::from_utf8_lossy(&signed.stderr));
+            let refused = ours(&scene);
+            let complaint = String::from_utf8_lossy(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(NOT_TRUSTED), "{cosign:?}: {complaint}");
+            assert!(complaint.contains("it is signed by https://github.com/"), "{complaint}");
+        }
+    }
 }

@@ -9,14 +9,12 @@
     reason = "a refusal is a whole response, and handlers give it back as it is"
 )]
 
-mod fault;
 mod job;
 pub mod protocol;
 mod rest;
 mod server;
 mod state;
 
-pub use fault::{Fault, Kind};
 pub use job::{Job, Outcome, Step};
-pub use server::{Recorded, Server};
+pub use server::Server;
 pub use state::RunnerInfo;

@@ -51,8 +51,10 @@ async fn registration(
     if !asked.url.to_lowercase().ends_with(&format!("/{}", repository.to_lowercase())) {
         return Err(unknown());
     }
-    Ok(Json(json!({ "url": hub.url, "token": remote_auth(&headers), "token_schema": "OAuthAccessToken" }))
-        .into_response())
+    Ok(Json(
+        json!({ "url": hub.lock().url, "token": remote_auth(&headers), "token_schema": "OAuthAccessToken" }),
+    )
+    .into_response())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,7 +80,7 @@ async fn add(
         state.remove(present);
     }
     let runner = state.add(&repository, &asked.name, &asked.labels, asked.ephemeral);
-    Ok(Json(files(&hub.url, &runner, &asked.work)).into_response())
+    Ok(Json(files(&state.url, &runner, &asked.work)).into_response())
 }
 
 /// The runner's three files, as it saves them: name and content.

@@ -142,14 +142,13 @@ async fn jit_config(
     if asked.labels.is_empty() || asked.labels.len() > 100 || asked.runner_group_id == 0 {
         return Err(refusal(422, "Invalid request. \"labels\" wants 1 to 100 items"));
     }
-    let server = hub.url.clone();
     let mut state = hub.lock();
     if state.named(&repository, &asked.name).is_some() {
         return Err(refusal(409, "Already exists - A runner with the name already exists."));
     }
     let runner = state.add(&repository, &asked.name, &asked.labels, true);
     let work = asked.work_folder.unwrap_or_else(|| "_work".to_owned());
-    let files = super::protocol::files(&server, &runner, &work);
+    let files = super::protocol::files(&state.url, &runner, &work);
     let encoded: serde_json::Map<String, Value> =
         files.into_iter().map(|(name, text)| (name, Value::String(STANDARD.encode(text)))).collect();
     let config = STANDARD.encode(Value::Object(encoded).to_string());

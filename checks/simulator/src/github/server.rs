@@ -7,27 +7,17 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use axum::{
-    Router,
-    extract::{Request, State as Shared},
-    middleware::{Next, from_fn_with_state},
-    response::{IntoResponse as _, Response},
-};
-use tokio::{net::TcpListener, sync::oneshot};
+use axum::{Router, middleware::from_fn_with_state};
 
 use super::{
-    Fault, Job, Kind, Outcome, RunnerInfo, protocol,
+    Job, Outcome, RunnerInfo, protocol,
     rest::{self, refusal},
     state::State,
 };
-
-/// A request that was answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
-    pub method: String,
-    pub path: String,
-    pub status: u16,
-}
+use crate::{
+    fault::{Fault, Faults, Recorded},
+    loopback::Loopback,
+};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -35,7 +25,6 @@ pub struct Hub {
     state: Arc<Mutex<State>>,
     /// Credential → whether it may administer.
     credentials: Arc<Mutex<BTreeMap<String, bool>>>,
-    pub url: String,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -52,11 +41,11 @@ impl Hub {
     }
 }
 
-/// A simulated GitHub on the loopback, in a thread of its own; it ends when dropped.
+/// A simulated GitHub on the loopback; it ends when dropped.
 pub struct Server {
     hub: Hub,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
+    faults: Faults,
+    loopback: Loopback,
 }
 
 impl Server {
@@ -66,34 +55,26 @@ impl Server {
 
     /// On a port of its own (0: any), with what outlives a reboot in a file.
     pub fn start_at(port: u16, file: Option<PathBuf>) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", port)))?;
-        let url = format!("http://{}", listener.local_addr()?);
         let kept = file.as_ref().and_then(|file| std::fs::read(file).ok());
         let kept = kept.map(|text| serde_json::from_slice(&text)).transpose()?.unwrap_or_default();
-        let state = State::new(kept, file);
-        let hub = Hub { state: Arc::new(Mutex::new(state)), credentials: Arc::default(), url };
+        let hub = Hub { state: Arc::new(Mutex::new(State::new(kept, file))), credentials: Arc::default() };
+        let faults = Faults::new(refusal);
         let api = rest::routes().merge(protocol::routes());
-        let router = Router::new()
-            .merge(api.clone())
-            .nest("/api/v3", api)
-            .fallback(|| async { refusal(404, "Not Found") })
-            .layer(from_fn_with_state(hub.clone(), faults))
-            .with_state(hub.clone());
-        let (stop, stopped) = oneshot::channel();
-        let thread = thread::spawn(move || {
-            runtime.block_on(async {
-                let serve = axum::serve(listener, router);
-                tokio::select! { _ = serve => {}, _ = stopped => {} }
-            });
-            runtime.shutdown_background();
-        });
-        Ok(Self { hub, stop: Some(stop), thread: Some(thread) })
+        let loopback = Loopback::serve(port, |url| {
+            url.clone_into(&mut hub.lock().url);
+            Ok(Router::new()
+                .merge(api.clone())
+                .nest("/api/v3", api)
+                .fallback(|| async { refusal(404, "Not Found") })
+                .layer(from_fn_with_state(faults.clone(), Faults::around))
+                .with_state(hub.clone()))
+        })?;
+        Ok(Self { hub, faults, loopback })
     }
 
     /// `http://127.0.0.1:PORT`, what a GitHub Enterprise Server's address would be.
     pub fn url(&self) -> &str {
-        &self.hub.url
+        self.loopback.url()
     }
 
     /// Let a repository exist.
@@ -168,67 +149,10 @@ impl Server {
     }
 
     pub fn fault(&self, fault: Fault) {
-        self.hub.lock().faults.push(fault);
+        self.faults.add(fault);
     }
 
     pub fn requests(&self) -> Vec<Recorded> {
-        self.hub.lock().requests.clone()
+        self.faults.requests()
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// The fault that fits this request, when there is one left.
-fn next_fault(hub: &Hub, method: &str, path: &str) -> Option<Kind> {
-    let mut state = hub.lock();
-    let fits = |fault: &Fault| fault.count > 0 && fault.method == method && path.contains(&fault.path);
-    let fault = state.faults.iter_mut().find(|fault| fits(fault))?;
-    fault.count -= 1;
-    Some(fault.kind.clone())
-}
-
-async fn faults(Shared(hub): Shared<Hub>, request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-    let response = match next_fault(&hub, &method, &path) {
-        None => next.run(request).await,
-        Some(Kind::Status { status, headers, message }) => {
-            let mut response = refusal(status, &message);
-            for (name, value) in headers {
-                if let (Ok(name), Ok(value)) = (name.parse::<axum::http::HeaderName>(), value.parse()) {
-                    response.headers_mut().insert(name, value);
-                }
-            }
-            response
-        }
-        Some(Kind::Delay(delay)) => {
-            tokio::time::sleep(delay).await;
-            next.run(request).await
-        }
-        Some(Kind::DropReply) => {
-            next.run(request).await;
-            // A body that breaks off before its announced length: the connection is cut.
-            let broken =
-                futures_util::stream::once(async { Err::<Vec<u8>, _>(std::io::Error::other("cut")) });
-            let mut response = Response::new(axum::body::Body::from_stream(broken));
-            if let Ok(length) = "1000".parse() {
-                response.headers_mut().insert("content-length", length);
-            }
-            response
-        }
-        Some(Kind::Redirect(to)) => {
-            (axum::http::StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response()
-        }
-    };
-    let status = response.status().as_u16();
-    hub.lock().requests.push(Recorded { method, path, status });
-    response
 }

@@ -11,7 +11,7 @@ use rand::{Rng as _, distr::Alphanumeric};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Fault, Job, Outcome, Recorded};
+use super::{Job, Outcome};
 
 /// A session that nobody polled for this long is over.
 const SESSION_LAPSE: Duration = Duration::from_secs(3);
@@ -53,8 +53,8 @@ pub struct State {
     pub kept: Kept,
     pub file: Option<PathBuf>,
     pub repositories: BTreeSet<String>,
-    pub faults: Vec<Fault>,
-    pub requests: Vec<Recorded>,
+    /// The server's own address.
+    pub url: String,
     tokens: BTreeMap<String, Token>,
     sessions: Vec<Session>,
     waiting: Vec<(u64, Job)>,

@@ -46,8 +46,6 @@ pub struct Authority {
     pub(super) tree: Mutex<Tree>,
 }
 
-pub(super) const REKOR: &str = "rekor.test";
-
 impl Authority {
     pub fn new() -> anyhow::Result<Self> {
         // Older verifiers take the index 0 for a missing one.

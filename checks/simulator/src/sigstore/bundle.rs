@@ -3,10 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use p256::{
-    ecdsa::{DerSignature, SigningKey, signature::Signer as _},
-    elliptic_curve::rand_core::OsRng,
-};
+use p256::{ecdsa::SigningKey, elliptic_curve::rand_core::OsRng};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use x509_cert::{
@@ -16,9 +13,8 @@ use x509_cert::{
 
 use super::{
     Authority, Flaw, Identity,
-    authority::REKOR,
     certificate::{Issuer, public_key},
-    log::{Tree, checkpoint},
+    rekor::{LogKeys, sign},
 };
 
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
@@ -30,12 +26,7 @@ pub struct Signing<'a> {
     pub flaw: Option<Flaw>,
 }
 
-fn sign(key: &SigningKey, message: &[u8]) -> Vec<u8> {
-    let signature: DerSignature = key.sign(message);
-    signature.as_bytes().to_vec()
-}
-
-fn sha256(bytes: &[u8]) -> String {
+pub fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
@@ -60,7 +51,8 @@ impl Signing<'_> {
             "signatures": [{ "sig": STANDARD.encode(&signature) }],
         });
         let entry_payload = if self.is(Flaw::OtherEntry) { b"{}".to_vec() } else { payload };
-        let body = entry_body(&entry_payload, &envelope, &logged, &certificate)?;
+        let signed_by = (STANDARD.encode(&logged), STANDARD.encode(certificate.to_pem(LineEnding::LF)?));
+        let body = entry_body(&entry_payload, &envelope.to_string(), &[signed_by]);
         let mut material = json!({ "certificate": { "rawBytes": STANDARD.encode(certificate.to_der()?) } });
         if !self.is(Flaw::NoLogEntry) {
             material["tlogEntries"] = json!([self.entry(&body)?]);
@@ -74,6 +66,7 @@ impl Signing<'_> {
     }
 
     fn certificate(&self, key: &SigningKey, identity: &Identity) -> anyhow::Result<Certificate> {
+        let public = public_key(key)?;
         let from = if self.is(Flaw::Lapsed) {
             SystemTime::now() - Duration::from_secs(3600)
         } else {
@@ -87,9 +80,9 @@ impl Signing<'_> {
         };
         if self.is(Flaw::ForeignAuthority) {
             // The same name, another key.
-            return Issuer::new("fulcio.test")?.issue(key, identity, from, log);
+            return Issuer::new("fulcio.test")?.issue(&public, identity, from, log);
         }
-        self.authority.issuer.issue(key, identity, from, log)
+        self.authority.issuer.issue(&public, identity, from, log)
     }
 
     fn statement(&self, digest: &str) -> Vec<u8> {
@@ -107,40 +100,29 @@ impl Signing<'_> {
         .into_bytes()
     }
 
-    /// What Rekor gives back for an entry: its promise, and the proof that it kept it.
+    /// What Rekor gives back for an entry, in the form of a bundle.
     fn entry(&self, body: &[u8]) -> anyhow::Result<Value> {
-        let rekor = &self.authority.rekor;
-        let id = Sha256::digest(public_key(rekor)?);
         let stranger = SigningKey::random(&mut OsRng);
-        let mut proof = self.authority.tree().add(body);
-        if self.is(Flaw::WrongInclusionProof) {
-            proof = Tree::default().add(b"something else");
-        }
-        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-        let index = proof.index;
-        let body = STANDARD.encode(body);
-        // Canonical JSON: sorted keys, no space; serde_json sorts by itself.
-        let promise =
-            json!({ "body": body, "integratedTime": time, "logID": hex::encode(id), "logIndex": index });
-        let promiser = if self.is(Flaw::ForeignPromise) { &stranger } else { rekor };
-        let noter = if self.is(Flaw::ForeignCheckpoint) { &stranger } else { rekor };
-        let hashes: Vec<String> = proof.path.iter().map(|hash| STANDARD.encode(hash)).collect();
+        let keys = LogKeys {
+            promiser: if self.is(Flaw::ForeignPromise) { &stranger } else { &self.authority.rekor },
+            noter: if self.is(Flaw::ForeignCheckpoint) { &stranger } else { &self.authority.rekor },
+        };
+        let logged = self.authority.log(body, &keys, self.is(Flaw::WrongInclusionProof))?;
+        let hashes: Vec<String> = logged.proof.path.iter().map(|hash| STANDARD.encode(hash)).collect();
         Ok(json!({
-            "logIndex": index.to_string(),
-            "logId": { "keyId": STANDARD.encode(id) },
+            "logIndex": logged.proof.index.to_string(),
+            "logId": { "keyId": STANDARD.encode(&logged.log_id) },
             "kindVersion": { "kind": "dsse", "version": "0.0.1" },
-            "integratedTime": time.to_string(),
-            "inclusionPromise": {
-                "signedEntryTimestamp": STANDARD.encode(sign(promiser, promise.to_string().as_bytes())),
-            },
+            "integratedTime": logged.time.to_string(),
+            "inclusionPromise": { "signedEntryTimestamp": STANDARD.encode(&logged.promise) },
             "inclusionProof": {
-                "logIndex": index.to_string(),
-                "rootHash": STANDARD.encode(proof.root),
-                "treeSize": proof.size.to_string(),
+                "logIndex": logged.proof.index.to_string(),
+                "rootHash": STANDARD.encode(logged.proof.root),
+                "treeSize": logged.proof.size.to_string(),
                 "hashes": hashes,
-                "checkpoint": { "envelope": checkpoint(REKOR, &proof, noter, &id) },
+                "checkpoint": { "envelope": logged.checkpoint },
             },
-            "canonicalizedBody": body,
+            "canonicalizedBody": STANDARD.encode(body),
         }))
     }
 }
@@ -152,22 +134,20 @@ fn pae(payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Rekor's canonical form of an entry of the kind `dsse`.
-fn entry_body(
-    payload: &[u8],
-    envelope: &Value,
-    signature: &[u8],
-    certificate: &Certificate,
-) -> anyhow::Result<Vec<u8>> {
-    let pem = certificate.to_pem(LineEnding::LF)?;
+/// Rekor's canonical form of an entry of the kind `dsse`: signatures and their certificates in base64.
+pub fn entry_body(payload: &[u8], envelope: &str, signatures: &[(String, String)]) -> Vec<u8> {
+    let signatures: Vec<Value> = signatures
+        .iter()
+        .map(|(signature, verifier)| json!({ "signature": signature, "verifier": verifier }))
+        .collect();
     let body = json!({
         "apiVersion": "0.0.1",
         "kind": "dsse",
         "spec": {
-            "envelopeHash": { "algorithm": "sha256", "value": sha256(envelope.to_string().as_bytes()) },
+            "envelopeHash": { "algorithm": "sha256", "value": sha256(envelope.as_bytes()) },
             "payloadHash": { "algorithm": "sha256", "value": sha256(payload) },
-            "signatures": [{ "signature": STANDARD.encode(signature), "verifier": STANDARD.encode(pem) }],
+            "signatures": signatures,
         },
     });
-    Ok(body.to_string().into_bytes())
+    body.to_string().into_bytes()
 }

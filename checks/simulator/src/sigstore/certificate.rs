@@ -39,8 +39,8 @@ pub fn public_key(key: &SigningKey) -> anyhow::Result<Vec<u8>> {
     Ok(key.verifying_key().to_public_key_der()?.into_vec())
 }
 
-fn key_identifier(key: &SigningKey) -> anyhow::Result<OctetString> {
-    Ok(OctetString::new(Sha256::digest(public_key(key)?)[..20].to_vec())?)
+fn key_identifier(public_key: &[u8]) -> anyhow::Result<OctetString> {
+    Ok(OctetString::new(Sha256::digest(public_key)[..20].to_vec())?)
 }
 
 fn extension(id: ObjectIdentifier, critical: bool, value: Vec<u8>) -> anyhow::Result<Extension> {
@@ -55,7 +55,8 @@ fn known<T: x509_cert::der::oid::AssociatedOid + x509_cert::der::Encode>(
 }
 
 struct Draft<'a> {
-    key: &'a SigningKey,
+    /// In the form of [`public_key`].
+    key: &'a [u8],
     subject: Name,
     issuer: Name,
     from: SystemTime,
@@ -75,7 +76,7 @@ impl Draft<'_> {
             issuer: self.issuer.clone(),
             validity: Validity { not_before: time(self.from)?, not_after: time(self.from + self.lasts)? },
             subject: self.subject.clone(),
-            subject_public_key_info: SubjectPublicKeyInfoOwned::from_der(&public_key(self.key)?)?,
+            subject_public_key_info: SubjectPublicKeyInfoOwned::from_der(self.key)?,
             issuer_unique_id: None,
             subject_unique_id: None,
             extensions: Some(self.extensions.clone()),
@@ -109,9 +110,10 @@ impl Issuer {
     pub fn new(name: &str) -> anyhow::Result<Self> {
         let key = SigningKey::random(&mut p256::elliptic_curve::rand_core::OsRng);
         let name: Name = format!("CN={name},O=vega-builder checks").parse()?;
+        let public = public_key(&key)?;
         let usages = KeyUsage(KeyUsages::KeyCertSign | KeyUsages::CRLSign);
         let draft = Draft {
-            key: &key,
+            key: &public,
             subject: name.clone(),
             issuer: name.clone(),
             from: SystemTime::now() - Duration::from_secs(86400),
@@ -119,18 +121,18 @@ impl Issuer {
             extensions: vec![
                 known(true, &usages)?,
                 known(true, &BasicConstraints { ca: true, path_len_constraint: Some(0) })?,
-                known(false, &SubjectKeyIdentifier(key_identifier(&key)?))?,
+                known(false, &SubjectKeyIdentifier(key_identifier(&public)?))?,
             ],
         };
         let certificate = signed(draft.tbs()?, &key)?;
         Ok(Self { key, name, certificate })
     }
 
-    /// A certificate of ten minutes for somebody's key; `log` is the certificate transparency log that has
+    /// A certificate of ten minutes for somebody's public key; `log` is the certificate transparency log that has
     /// seen it.
     pub fn issue(
         &self,
-        key: &SigningKey,
+        key: &[u8],
         identity: &Identity,
         from: SystemTime,
         log: Option<&SigningKey>,
@@ -138,7 +140,7 @@ impl Issuer {
         let uri =
             GeneralName::UniformResourceIdentifier(x509_cert::der::asn1::Ia5String::new(&identity.uri)?);
         let authority = AuthorityKeyIdentifier {
-            key_identifier: Some(key_identifier(&self.key)?),
+            key_identifier: Some(key_identifier(&public_key(&self.key)?)?),
             authority_cert_issuer: None,
             authority_cert_serial_number: None,
         };

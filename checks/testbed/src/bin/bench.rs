@@ -4,7 +4,7 @@ use std::{fs, process::ExitCode};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use testbed::{bench, cosign, layout};
+use testbed::{bench, cosign::Cosign, layout};
 
 fn main() -> ExitCode {
     match run() {
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<bool> {
-    let cosign = cosign::version()?;
+    let cosign = Cosign::Three.version()?;
     let against = format!("the guide's commands: podman, cosign {cosign}");
     let mut figures = Vec::new();
     figures.extend(bench::up(&against)?);
