@@ -22,6 +22,7 @@ demo: setup image ## the main job for real: signed image to running job and away
 
 test: setup image ## every test, with real podman, registry and Nix (target/checks/report.json)
 	checks/vm/build >/dev/null
+	checks/cosign >/dev/null
 	checks/test
 
 lint: ## format, clippy, licenses and advisories of what we depend on, shell scripts
@@ -29,7 +30,7 @@ lint: ## format, clippy, licenses and advisories of what we depend on, shell scr
 	checks/lint
 
 bench: setup image ## the figures, against what people use today (target/bench/)
-	checks/vm/build >/dev/null
+	checks/cosign >/dev/null
 	checks/enter checks/bench
 
 image: ## the demo images as OCI layouts (target/demo/image, target/demo/foreign-image)

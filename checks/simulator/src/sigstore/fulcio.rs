@@ -96,7 +96,7 @@ struct Version1 {
     proof: String,
 }
 
-/// PEM in version 2, base64 of DER in version 1.
+/// PEM; in version 1 in base64 once more.
 #[derive(Deserialize)]
 struct KeyText {
     content: String,
@@ -134,7 +134,9 @@ async fn version_1(
     let issue = || -> anyhow::Result<Response> {
         let wish = Wish {
             token: bearer(&headers).context("no identity token")?,
-            key: VerifyingKey::from_public_key_der(&STANDARD.decode(&asked.key.content)?)?,
+            key: VerifyingKey::from_public_key_pem(&String::from_utf8(
+                STANDARD.decode(&asked.key.content)?,
+            )?)?,
             proof: STANDARD.decode(&asked.proof)?,
         };
         let chain = authority.grant(&wish)?.concat();
