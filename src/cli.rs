@@ -4,10 +4,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{
-    as_runner::AsRunner, completions::Completions, down::Down, entrypoint::Entrypoint,
-    job_started::JobStarted, man::Man, mint::Mint, register::Register, sandbox_witness::SandboxWitness,
-    seed::Seed, status::StatusCommand, up::UpCommand, verify::Verify,
+use crate::{
+    commands::{
+        as_runner::AsRunner, can_sandbox::CanSandbox, completions::Completions, down::Down,
+        entrypoint::Entrypoint, job_started::JobStarted, man::Man, mint::Mint, register::Register,
+        sandbox_witness::SandboxWitness, seed::Seed, status::StatusCommand, up::UpCommand, verify::Verify,
+    },
+    progress::Output,
 };
 
 /// Put your own machine behind GitHub Actions for heavy Nix builds
@@ -47,12 +50,26 @@ pub enum Command {
     #[command(hide = true)]
     AsRunner(AsRunner),
     #[command(hide = true)]
+    CanSandbox(CanSandbox),
+    #[command(hide = true)]
     SandboxWitness(SandboxWitness),
     #[command(hide = true)]
     Mint(Mint),
 }
 
 impl Cli {
+    /// How the chosen command reports.
+    pub fn output(&self) -> Output {
+        match &self.command {
+            Command::Up(command) => command.output(),
+            Command::Verify(command) => command.output(),
+            Command::Register(command) => command.output(),
+            Command::Status(command) => command.output(),
+            Command::Down(command) => command.output(),
+            _ => Output::Text,
+        }
+    }
+
     /// Run the chosen command and give its exit code.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
@@ -67,6 +84,7 @@ impl Cli {
             Command::Seed(command) => command.run(),
             Command::JobStarted(command) => command.run(),
             Command::AsRunner(command) => command.run(),
+            Command::CanSandbox(command) => Ok(command.run()),
             Command::SandboxWitness(command) => command.run(),
             Command::Mint(command) => wait_for(command.run()),
         }
@@ -76,5 +94,9 @@ impl Cli {
 /// Only the host's commands need a runtime; PID 1 stays small without one.
 fn wait_for(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     crate::secrecy::harden();
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(command)
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let result = runtime.block_on(command);
+    // A question to an engine that is still open does not keep the person from the answer.
+    runtime.shutdown_background();
+    result
 }

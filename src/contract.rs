@@ -50,6 +50,8 @@ pub mod env {
     pub const CORES: &str = "VEGA_NIX_CORES";
     pub const EXTRA_SUBSTITUTERS: &str = "VEGA_EXTRA_SUBSTITUTERS";
     pub const EXTRA_KEYS: &str = "VEGA_EXTRA_TRUSTED_PUBLIC_KEYS";
+    /// `memory=BYTES,millicpus=NUMBER,pids=NUMBER`: the caps that PID 1 proves for itself before it listens.
+    pub const CAPS: &str = "VEGA_BUILDER_CAPS";
     pub const GC: &str = "VEGA_GC";
     pub const GC_DELETE_OLDER_THAN: &str = "VEGA_GC_DELETE_OLDER_THAN";
     pub const GC_INTERVAL: &str = "VEGA_GC_INTERVAL";
@@ -90,6 +92,9 @@ pub struct State {
     /// Whether builds run in Nix's sandbox, as proven by a real build; absent before the probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<bool>,
+    /// The store lacks a part of the image's closure, or holds it with another content; the host makes it anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub damaged: bool,
     /// One sentence for the person who asks for the status.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,

@@ -65,7 +65,7 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
     }
     if let Some(error) = error.downcast_ref::<github::CredentialError>() {
         return Some(match error {
-            github::CredentialError::None => Kind::GitHub,
+            github::CredentialError::None { .. } => Kind::GitHub,
             _ => Kind::Settings,
         });
     }
@@ -79,7 +79,9 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
         return Some(match error {
             installation::Error::None
             | installation::Error::NotFound { .. }
-            | installation::Error::Several { .. } => Kind::Settings,
+            | installation::Error::Several { .. }
+            | installation::Error::Taken { .. }
+            | installation::Error::OtherEngine { .. } => Kind::Settings,
             _ => Kind::Host,
         });
     }
@@ -97,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_kind_shows_through_context() {
-        let error: Result<(), _> = Err(crate::github::CredentialError::None);
+        let error: Result<(), _> = Err(crate::github::CredentialError::None { sudo: "" });
         let error = error.context("while registering").unwrap_err();
         assert_eq!(kind(&error), Kind::GitHub);
         assert_eq!(kind(&anyhow::anyhow!("x")), Kind::Other);

@@ -1,14 +1,24 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use vega_builder::{cli::Cli, exit};
+use vega_builder::{
+    cli::Cli,
+    exit,
+    progress::{Output, Progress},
+};
 
 fn main() -> ExitCode {
-    match Cli::parse().run() {
+    let cli = Cli::parse();
+    let output = cli.output();
+    match cli.run() {
         Ok(code) => code,
         Err(error) => {
-            anstream::eprintln!("vega-builder: {error:#}");
-            ExitCode::from(exit::kind(&error) as u8)
+            let (message, code) = (format!("{error:#}"), exit::kind(&error) as u8);
+            if output == Output::Json {
+                Progress::failure(&message, code);
+            }
+            anstream::eprintln!("vega-builder: {message}");
+            ExitCode::from(code)
         }
     }
 }

@@ -69,6 +69,11 @@ impl Progress {
         }
     }
 
+    /// A failure for programs; people read it on standard error.
+    pub fn failure(message: &str, code: u8) {
+        Self::object(&json!({ "error": { "message": message, "exit_code": code } }));
+    }
+
     fn object(object: &Value) {
         let mut out = std::io::stdout().lock();
         // A closed pipe is the reader's choice, not our failure.
@@ -84,16 +89,25 @@ impl Progress {
     }
 }
 
+/// Text that came from elsewhere (a job's name, a log's line), without what a terminal would act on.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 impl Step<'_> {
     /// What is happening now, on the live line only.
     pub fn doing(&self, text: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_message(text.to_owned());
+            bar.set_message(printable(text));
         }
     }
 
     pub fn done(mut self, detail: &str) {
         self.end(true, detail);
+    }
+
+    pub fn failed(mut self, why: &str) {
+        self.end(false, why);
     }
 
     fn end(&mut self, ok: bool, detail: &str) {
@@ -110,6 +124,7 @@ impl Step<'_> {
         let (mark, colour) = if ok { ("✓", AnsiColor::Green) } else { ("✗", AnsiColor::Red) };
         let style = Style::new().fg_color(Some(colour.into()));
         let name = self.name;
+        let detail = printable(detail);
         let line = format!("  {style}{mark}{style:#} {name:9} {detail} ({seconds:.2} s)");
         self.progress.line(&line);
     }

@@ -1,5 +1,7 @@
 //! What keeps a process that holds a token from leaking it by accident.
 
+use std::process::Command;
+
 use nix::sys::{
     prctl::set_dumpable,
     resource::{Resource, setrlimit},
@@ -11,4 +13,18 @@ use nix::sys::{
 pub fn harden() {
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let _ = set_dumpable(false);
+}
+
+/// Where people keep a GitHub token; whoever needs it has read it before another program starts.
+const SECRET_VARIABLES: [&str; 4] =
+    ["GH_TOKEN", "GITHUB_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"];
+
+/// A command for another program, without the secrets of our environment. An engine hands its whole
+/// environment to helpers that live as long as a container does (podman's conmon).
+pub fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for variable in SECRET_VARIABLES {
+        command.env_remove(variable);
+    }
+    command
 }

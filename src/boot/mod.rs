@@ -7,10 +7,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
-use crate::value::RunnerName;
+use crate::{secrecy, value::RunnerName};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -35,6 +35,15 @@ pub fn is_ours_to_arrange() -> bool {
     Path::new("/run/systemd/system").is_dir() && nix::unistd::geteuid().is_root()
 }
 
+/// Why not, and what the person does instead.
+pub fn why_not() -> &'static str {
+    if Path::new("/run/systemd/system").is_dir() {
+        "without root's rights a reboot or a logout ends it: type `loginctl enable-linger`, and this command again after a reboot"
+    } else {
+        "this host's boot is not ours to arrange: after a reboot, run this command again"
+    }
+}
+
 /// A program's full path, as a unit wants it.
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
@@ -53,16 +62,26 @@ fn unit_path(name: &RunnerName) -> PathBuf {
     Path::new("/etc/systemd/system").join(unit_name(name))
 }
 
+/// Where systemd notes that a unit is started at boot.
+fn enabled_path(name: &RunnerName) -> PathBuf {
+    Path::new("/etc/systemd/system/multi-user.target.wants").join(unit_name(name))
+}
+
 impl Boot<'_> {
     /// Write what is missing or different; true when something was.
     pub fn arrange(&self) -> Result<bool, Error> {
         let mut changed = replace(&tmpfiles_path(self.name), &self.tmpfiles())?;
-        if let Some(starter) = &self.starter
-            && replace(&unit_path(self.name), &self.unit(starter))?
-        {
-            systemctl(&["daemon-reload"])?;
-            systemctl(&["enable", "--quiet", &unit_name(self.name)])?;
-            changed = true;
+        match &self.starter {
+            Some(starter) => {
+                let written = replace(&unit_path(self.name), &self.unit(starter))?;
+                // Looked at by itself: a crash may have come between the two.
+                if written || !enabled_path(self.name).exists() {
+                    systemctl(&["daemon-reload"])?;
+                    systemctl(&["enable", "--quiet", &unit_name(self.name)])?;
+                    changed = true;
+                }
+            }
+            None => remove_unit(self.name)?,
         }
         Ok(changed)
     }
@@ -96,12 +115,18 @@ impl Boot<'_> {
 
 /// Take back what [`Boot::arrange`] wrote.
 pub fn forget(name: &RunnerName) -> Result<(), Error> {
-    let (tmpfiles, unit) = (tmpfiles_path(name), unit_path(name));
+    let tmpfiles = tmpfiles_path(name);
     if tmpfiles.exists() {
         fs::remove_file(&tmpfiles).map_err(|why| Error::File { path: tmpfiles, why })?;
     }
+    remove_unit(name)
+}
+
+fn remove_unit(name: &RunnerName) -> Result<(), Error> {
+    let unit = unit_path(name);
     if unit.exists() {
-        systemctl(&["disable", "--quiet", &unit_name(name)])?;
+        // After a reboot it counts as active; its container is gone by now.
+        systemctl(&["disable", "--quiet", "--now", &unit_name(name)])?;
         fs::remove_file(&unit).map_err(|why| Error::File { path: unit, why })?;
         systemctl(&["daemon-reload"])?;
     }
@@ -127,7 +152,7 @@ fn replace(path: &Path, text: &str) -> Result<bool, Error> {
 fn systemctl(arguments: &[&str]) -> Result<(), Error> {
     let failed =
         |why: String| Error::Systemctl { command: format!("systemctl {}", arguments.join(" ")), why };
-    let output = Command::new("systemctl")
+    let output = secrecy::command("systemctl")
         .args(arguments)
         .stdin(Stdio::null())
         .output()

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use serde_json::json;
 
 use crate::{
-    boot, engine,
-    github::{Credential, GitHub},
+    boot,
+    config::{CredentialArgs, EngineChoice},
+    engine::{self, Cli, Status},
+    github::GitHub,
     image::ImageReference,
     installation::{Locked, Places, Record},
     progress::{Output, Progress},
@@ -15,7 +16,7 @@ use crate::{
 
 /// Stop the runner, take it off GitHub's list, and remove its container, volumes and files
 ///
-/// A job that runs is cancelled. With --keep-store the Nix store stays, and the next `up` uses it again.
+/// A job that runs is cancelled. It asks GitHub as `up` does, with the same login. With --keep-store the Nix store stays, and the next `up` uses it again.
 /// When GitHub cannot be reached the container is stopped, but everything stays for the next `down`;
 /// --offline removes what is here all the same.
 #[derive(Debug, clap::Args)]
@@ -36,41 +37,58 @@ pub struct Down {
     /// Do not ask GitHub; it lists the runner as offline until it is removed there
     #[arg(long)]
     offline: bool,
-    /// A file that holds a GitHub token, instead of GH_TOKEN, GITHUB_TOKEN or `gh auth token`
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    credential: CredentialArgs,
     /// How to report
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
 
 impl Down {
+    pub fn output(&self) -> Output {
+        self.output
+    }
+
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let progress = Progress::new(self.output);
         let installation = Places::standard().find(self.runner.as_deref())?.lock()?;
-        let record = installation.record()?.context("the record is gone")?;
-        let engine = engine::detect(Some(&record.engine))?;
+        let record = match installation.record() {
+            Ok(record) => record,
+            // Its names are all that is needed to take away what is here.
+            Err(why) if self.offline => {
+                progress.note(&format!("going by the names alone: {why}"));
+                None
+            }
+            Err(why) => {
+                return Err(anyhow::Error::new(why).context(
+                    "who to ask at GitHub is not known; --offline removes what is here, and GitHub lists the runner \
+                     as offline until it is removed there",
+                ));
+            }
+        };
+        let engine = match &record {
+            Some(record) => engine::detect(Some(&record.engine))?,
+            None => super::up::chosen_engine(EngineChoice::Auto)?,
+        };
         // Asked before anything is stopped: a missing login should not cost a running job.
-        let github = if self.offline { None } else { Some(self.github(&record)?) };
+        let github = match &record {
+            Some(record) if !self.offline => Some((self.github(record)?, record)),
+            _ => None,
+        };
 
         let step = progress.step("stop", "stopping the container");
-        match engine.inspect(&installation.name)? {
-            Some(present) if present.status == engine::Status::Running => {
-                engine.stop(&installation.name)?;
-                step.done("stopped");
-            }
-            _ => step.done("nothing runs"),
-        }
+        let stopped = stop(&engine, &installation)?;
+        step.done(stopped);
         installation.discard_token()?;
 
         let step = progress.step("github", "taking the runner off GitHub's list");
         match &github {
-            Some(github) => step.done(&deregister(github, &record).await?),
+            Some((github, record)) => step.done(&deregister(github, record).await?),
             None => step.done("not asked (--offline)"),
         }
 
         let step = progress.step("remove", "removing container and volumes");
-        let removed = self.remove(&engine, &installation, &record)?;
+        let removed = self.remove(&engine, &installation, record.as_ref())?;
         let name = installation.name.clone();
         boot::forget(&name)?;
         installation.erase(self.keep_store)?;
@@ -87,41 +105,61 @@ impl Down {
 
     fn github(&self, record: &Record) -> anyhow::Result<GitHub> {
         let identity = &record.identity;
-        let host = identity.server.host_str().unwrap_or("github.com");
-        let credential = Credential::find(self.token_file.as_deref(), host)?;
+        let credential = super::register::credential(&self.credential, record)?;
         Ok(GitHub::new(&identity.server, &identity.repository, &credential)?)
     }
 
     fn remove(
         &self,
-        engine: &engine::Cli,
+        engine: &Cli,
         installation: &Locked,
-        record: &Record,
+        record: Option<&Record>,
     ) -> anyhow::Result<Vec<String>> {
+        let name = &installation.name;
         let mut removed = Vec::new();
-        if engine.inspect(&installation.name)?.is_some() {
-            engine.remove(&installation.name)?;
-            removed.push(format!("container {}", installation.name));
+        // Ours by their label, or by the names that a crash left behind.
+        let is_ours = engine.inspect(name.as_str())?.is_some_and(|found| !found.fingerprint.is_empty());
+        if is_ours {
+            engine.remove(name.as_str())?;
+            removed.push(format!("container {name}"));
         }
-        let store = engine::store_volume(&installation.name);
-        let volumes = [(format!("{}-runner", installation.name), true), (store, !self.keep_store)];
+        engine.remove(&engine::successor_name(name))?;
+        engine.remove(&engine::seeder_name(name))?;
+        let volumes = [(engine::runner_volume(name), true), (engine::store_volume(name), !self.keep_store)];
         for (volume, goes) in volumes {
             if goes && engine.has_volume(&volume)? {
                 engine.remove_volume(&volume)?;
                 removed.push(format!("volume {volume}"));
             }
         }
-        let image = format!("{}@{}", record.image.parse::<ImageReference>()?.name(), record.digest);
-        let is_another_s = Places::standard().installed().iter().any(|other| {
-            other.name != installation.name
-                && other.record().ok().flatten().is_some_and(|other| other.digest == record.digest)
-        });
-        if !self.keep_image && !is_another_s && engine.remove_image(&image)? {
-            removed.push(format!("image {}", record.digest.short()));
+        if let Some(record) = record {
+            let image = format!("{}@{}", record.image.parse::<ImageReference>()?.name(), record.digest);
+            if !self.keep_image && !is_anothers(installation, record) && engine.remove_image(&image)? {
+                removed.push(format!("image {}", record.digest.short()));
+            }
         }
-        removed.push(format!("{}", installation.state.display()));
+        removed.push(installation.state.display().to_string());
         Ok(removed)
     }
+}
+
+fn stop(engine: &Cli, installation: &Locked) -> anyhow::Result<&'static str> {
+    Ok(match engine.inspect(installation.name.as_str())? {
+        Some(found) if found.fingerprint.is_empty() => "a container of this name is not ours: left alone",
+        Some(found) if found.status == Status::Running => {
+            engine.stop(&installation.name)?;
+            "stopped"
+        }
+        _ => "nothing runs",
+    })
+}
+
+/// Whether another runner here is made of the same image.
+fn is_anothers(installation: &Locked, record: &Record) -> bool {
+    Places::standard().installed().iter().any(|other| {
+        other.name != installation.name
+            && other.record().ok().flatten().is_some_and(|other| other.digest == record.digest)
+    })
 }
 
 async fn deregister(github: &GitHub, record: &Record) -> anyhow::Result<String> {

@@ -1,6 +1,7 @@
 //! One file a verb; each reads like its own manual page.
 
 pub mod as_runner;
+pub mod can_sandbox;
 pub mod completions;
 pub mod down;
 pub mod entrypoint;

@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
-    contract::Phase,
+    config::CredentialArgs,
+    contract::{self, Phase},
     engine::{self, Cli, Container, Layout, Status},
-    github::{Credential, GitHub},
-    installation::{Locked, Places, Record},
+    github::{Credential, CredentialError, GitHub},
+    installation::{self, Locked, Places, Record},
     progress::{Output, Progress},
+    value::RegistrationToken,
 };
 
 /// Mint a registration token and hand it to the runner that is installed here
@@ -24,40 +26,69 @@ use crate::{
 Examples:
   vega-builder register
       for the only runner that is installed here
-  vega-builder register octo-org/heavy-builds --token-file /root/github-token")]
+  vega-builder register octo-org/heavy-builds --token-file /etc/vega-builder/github-token")]
 pub struct Register {
     /// The runner's name or its repository, when several are installed here
     #[arg(value_name = "NAME|OWNER/REPO")]
     runner: Option<String>,
-    /// A file that holds a GitHub token, instead of GH_TOKEN, GITHUB_TOKEN or `gh auth token`
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    credential: CredentialArgs,
     /// How to report
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
 
 impl Register {
+    pub fn output(&self) -> Output {
+        self.output
+    }
+
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let progress = Progress::new(self.output);
         let installation = Places::standard().find(self.runner.as_deref())?.lock()?;
         let mut record = installation.record()?.context("the record is gone")?;
-        let server = &record.identity.server;
-        let credential =
-            Credential::find(self.token_file.as_deref(), server.host_str().unwrap_or("github.com"))?;
-        let github = GitHub::new(server, &record.identity.repository, &credential)?;
+        let engine = engine::detect(Some(&record.engine))?;
+        if record.layout == Layout::Foreign {
+            return Err(installation::Error::NoHandover { name: installation.name.to_string() }.into());
+        }
+        let runs = engine
+            .inspect(installation.name.as_str())?
+            .is_some_and(|container| container.status == Status::Running);
+        let phase = installation.runner_state().map(|state| state.phase);
+        if runs && phase.is_some_and(|phase| phase != Phase::WaitingForToken) {
+            // A token that nobody waits for would lie there while jobs run.
+            let text =
+                format!("{} asks for no token; `vega-builder status` shows how it is", installation.name);
+            progress.result(&text, &json!({ "name": installation.name, "minted": false }));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let credential = credential(&self.credential, &record)?;
+        let github = GitHub::new(&record.identity.server, &record.identity.repository, &credential)?;
 
         let step = progress.step("token", "minting a registration token");
         let owner = installation.store()?.and_then(|store| store.userns_base);
         installation.make_handover(owner)?;
-        hand_over(&installation, &github, &mut record).await?;
+        let token = Token::mint(&github, &installation, record.layout).await?;
+        hand_over(&engine, &installation, &mut record, token, Layout::Contract)?;
         step.done("minted, laid down 0400 for the container's root");
 
         let text =
             format!("{} has a token; it registers within seconds when its container runs", installation.name);
-        progress.result(&text, &json!({ "name": installation.name, "lapses": record.token_lapses }));
+        let lapses = record.token_lapses;
+        progress.result(&text, &json!({ "name": installation.name, "minted": true, "lapses": lapses }));
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Who asks GitHub about a runner that is installed: what the settings name, what is logged in here, or the file
+/// that `up` was given.
+pub fn credential(args: &CredentialArgs, record: &Record) -> anyhow::Result<Credential> {
+    let host = record.identity.server.host_str().unwrap_or("github.com");
+    let found = Credential::find(args.token_file()?.as_deref(), host);
+    Ok(match (found, &record.token_file) {
+        (Err(CredentialError::None { .. }), Some(file)) => Credential::find(Some(file), host)?,
+        (found, _) => found?,
+    })
 }
 
 /// Why `container` needs a token, or `None` when it has a registration, or a token on its way.
@@ -81,7 +112,7 @@ pub fn needs_token(
     Ok(match (status, phase) {
         (Status::Running, Some(Phase::WaitingForToken)) => Some("the runner waits for one"),
         (Status::Running, _) => None,
-        _ if record.registered.as_ref() != Some(&record.identity) => {
+        _ if record.registered.as_ref().is_none_or(|known| !known.is_same(&record.identity)) => {
             Some("no registration is saved for these settings")
         }
         _ if !engine.has_volume(&container.runner_volume())? => Some("the saved registration is gone"),
@@ -89,46 +120,52 @@ pub fn needs_token(
     })
 }
 
-/// Mint a token and hand it in, in the way that the image's layout wants.
-pub async fn lay_token(
+/// A registration token on its way from GitHub to a container; wiped when it does not arrive.
+pub struct Token {
+    token: RegistrationToken,
+    lapses: Timestamp,
+}
+
+impl Token {
+    /// Mint one, when there is a place in memory through which it can go in.
+    pub async fn mint(github: &GitHub, installation: &Locked, layout: Layout) -> anyhow::Result<Self> {
+        if layout == Layout::Contract && !installation.handover_is_in_memory() {
+            return Err(engine::Error::Failed {
+                command: format!("looking at {}", installation.handover.display()),
+                why: "it is not on a tmpfs, and a token is not written to a disk; mount one on /run"
+                    .to_owned(),
+            }
+            .into());
+        }
+        let (token, lapses) = github.mint_registration_token().await?;
+        Ok(Self { token, lapses })
+    }
+}
+
+/// Hand a token in, in the way that the image's layout wants.
+pub fn hand_over(
     engine: &Cli,
     installation: &Locked,
-    github: &GitHub,
-    container: &Container,
     record: &mut Record,
+    token: Token,
+    layout: Layout,
 ) -> anyhow::Result<()> {
-    if container.layout == Layout::Contract {
-        return hand_over(installation, github, record).await;
+    if layout == Layout::Contract {
+        // The record first: a crash in between leaves a note of a token that nobody has, not a token that is
+        // not noted and would be minted again.
+        record.token_lapses = Some(token.lapses);
+        installation.save(record)?;
+        let owner = installation.store()?.and_then(|store| store.userns_base);
+        return Ok(installation.lay_token(&token.token, owner)?);
     }
     // A foreign image reads the token from its own file system: copied in before the start, then deleted here.
-    let (token, lapses) = github.mint_registration_token().await?;
-    installation.lay_token(&token, None)?;
+    installation.lay_token(&token.token, None)?;
+    let Token { token, lapses } = token;
     drop(token);
-    let copied = engine.copy_in(
-        &container.name,
-        &installation.token_path().to_string_lossy(),
-        crate::contract::FOREIGN_TOKEN,
-    );
+    let from = installation.token_path().to_string_lossy().into_owned();
+    let copied = engine.copy_in(&installation.name, &from, contract::FOREIGN_TOKEN);
     installation.discard_token()?;
     copied?;
     record.token_lapses = Some(lapses);
-    installation.save(record)?;
-    Ok(())
-}
-
-async fn hand_over(installation: &Locked, github: &GitHub, record: &mut Record) -> anyhow::Result<()> {
-    if !installation.handover_is_in_memory() {
-        return Err(engine::Error::Failed {
-            command: format!("looking at {}", installation.handover.display()),
-            why: "it is not on a tmpfs, and a token is not written to a disk; mount one on /run".to_owned(),
-        }
-        .into());
-    }
-    let (token, lapses) = github.mint_registration_token().await?;
-    // The record first: a crash in between leaves a note of a token that nobody has, not a token that is
-    // not noted and would be minted again.
-    record.token_lapses = Some(lapses);
-    installation.save(record)?;
-    installation.lay_token(&token, installation.store()?.and_then(|store| store.userns_base))?;
-    Ok(())
+    Ok(installation.save(record)?)
 }

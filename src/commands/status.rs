@@ -6,19 +6,21 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use crate::{
-    contract::State,
+    config::CredentialArgs,
+    contract::{Phase, State},
     engine::{self, Cli, InForce, Inspected, Status as ContainerStatus},
-    github::{Credential, GitHub, Runner},
+    exit::Kind,
+    github::{GitHub, Runner},
     installation::{Installation, Places, Record},
-    progress::Output,
+    progress::{Output, printable},
     value::ByteSize,
 };
 
 /// Show the runners that are installed here
 ///
 /// The container, the digest that runs and when its signature was verified, the caps that were asked for and
-/// those that the kernel enforces, the registration, what GitHub says, and how large the store is.
-/// Exit code 0: every runner runs, under its caps; 8: one does not.
+/// those that the kernel enforces, the registration, what GitHub says (asked with the same login as `up`), and how
+/// large the store is. Exit code 0: every runner runs, under its caps, and takes jobs; 8: one does not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -28,9 +30,8 @@ pub struct StatusCommand {
     /// The runner's name or its repository; all of them unless given
     #[arg(value_name = "NAME|OWNER/REPO")]
     runner: Option<String>,
-    /// A file that holds a GitHub token, instead of GH_TOKEN, GITHUB_TOKEN or `gh auth token`
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    credential: CredentialArgs,
     /// How to report
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -39,7 +40,8 @@ pub struct StatusCommand {
 /// Everything that is known of one runner; what could not be asked is the reason why.
 struct Report {
     record: Record,
-    container: Option<Inspected>,
+    /// What the engine says; a reason when it could not be asked.
+    container: Result<Option<Inspected>, String>,
     in_force: Option<Result<InForce, String>>,
     state: Option<State>,
     github: Result<Option<Runner>, String>,
@@ -47,6 +49,10 @@ struct Report {
 }
 
 impl StatusCommand {
+    pub fn output(&self) -> Output {
+        self.output
+    }
+
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let places = Places::standard();
         let installed = match &self.runner {
@@ -56,41 +62,64 @@ impl StatusCommand {
         if installed.is_empty() {
             return Err(crate::installation::Error::None.into());
         }
-        let mut reports = Vec::new();
+        let (mut reports, mut unreadable) = (Vec::new(), Vec::new());
         for installation in &installed {
-            reports.push(Report::of(installation, self.token_file.as_deref()).await?);
+            // One runner that cannot be told of does not hide the others.
+            match Report::of(installation, &self.credential).await {
+                Ok(report) => reports.push(report),
+                Err(error) => unreadable.push((&installation.name, format!("{error:#}"))),
+            }
         }
         match self.output {
             Output::Json => {
-                let objects: Vec<_> = reports.iter().map(Report::object).collect();
+                let broken = unreadable.iter().map(|(name, why)| json!({ "name": name, "error": why }));
+                let objects: Vec<_> = reports.iter().map(Report::object).chain(broken).collect();
                 println!("{}", serde_json::to_string_pretty(&objects)?);
             }
-            Output::Text => reports.iter().for_each(Report::print),
+            Output::Text => {
+                reports.iter().for_each(Report::print);
+                for (name, why) in &unreadable {
+                    anstream::println!("{name}\n  {why}");
+                }
+            }
         }
-        Ok(if reports.iter().all(Report::is_sound) { ExitCode::SUCCESS } else { ExitCode::from(8) })
+        let all_sound = unreadable.is_empty() && reports.iter().all(Report::is_sound);
+        Ok(if all_sound { ExitCode::SUCCESS } else { ExitCode::from(Kind::Offline as u8) })
     }
 }
 
 impl Report {
-    async fn of(installation: &Installation, token_file: Option<&std::path::Path>) -> anyhow::Result<Self> {
+    async fn of(installation: &Installation, credential: &CredentialArgs) -> anyhow::Result<Self> {
         let record = installation.record()?.context("the record is gone")?;
         let engine = engine::detect(Some(&record.engine))?;
-        let container = engine.inspect(&installation.name)?;
-        let in_force = container
-            .as_ref()
-            .filter(|container| container.status == ContainerStatus::Running && container.pid != 0)
-            .map(|container| {
-                let caps = InForce::of(container.pid).map_err(|why| why.to_string())?;
-                caps.prove(&record.caps).map_err(|why| why.to_string())?;
-                Ok(caps)
-            });
-        let github = ask_github(&record, token_file).await.map_err(|why| format!("{why:#}"));
+        let container = engine.inspect(installation.name.as_str());
+        let in_force = match &container {
+            Ok(Some(found)) if found.status == ContainerStatus::Running && found.pid != 0 => {
+                let read = InForce::of(found.pid).and_then(|caps| caps.prove(&record.caps).map(|()| caps));
+                Some(read.map_err(|why| why.to_string()))
+            }
+            _ => None,
+        };
+        let github = ask_github(&record, credential).await.map_err(|why| format!("{why:#}"));
         let store = store_size(&engine, installation);
+        let container = container.map_err(|why| why.to_string());
         Ok(Self { state: installation.runner_state(), container, in_force, github, store, record })
     }
 
+    /// The container is of the image that was verified, or its place is empty.
+    fn runs_what_was_verified(&self) -> bool {
+        let Ok(Some(found)) = &self.container else { return true };
+        self.record.local_id.is_empty() || found.image_id == self.record.local_id
+    }
+
+    /// It runs under its caps, from the verified image, and takes jobs as far as can be known from here.
     fn is_sound(&self) -> bool {
-        matches!(self.in_force, Some(Ok(_)))
+        let takes_jobs = match (&self.github, &self.state) {
+            (Ok(runner), _) => runner.as_ref().is_some_and(Runner::is_online),
+            (Err(_), Some(state)) => matches!(state.phase, Phase::Listening | Phase::Busy),
+            (Err(_), None) => true,
+        };
+        matches!(self.in_force, Some(Ok(_))) && self.runs_what_was_verified() && takes_jobs
     }
 
     fn object(&self) -> serde_json::Value {
@@ -102,13 +131,19 @@ impl Report {
             "image": self.record.image,
             "digest": self.record.digest,
             "evidence": self.record.evidence,
-            "container": self.container.as_ref().map(|container| json!({
-                "id": container.id,
-                "status": format!("{:?}", container.status).to_lowercase(),
-                "pid": container.pid,
-                "started_at": container.started_at,
-                "restarts": container.restarts,
-            })),
+            "container": match &self.container {
+                Ok(Some(found)) => json!({
+                    "id": found.id,
+                    "image": found.image_id,
+                    "is_of_the_verified_image": self.runs_what_was_verified(),
+                    "status": format!("{:?}", found.status).to_lowercase(),
+                    "pid": found.pid,
+                    "started_at": found.started_at,
+                    "restarts": found.restarts,
+                }),
+                Ok(None) => serde_json::Value::Null,
+                Err(why) => json!({ "error": why }),
+            },
             "caps": {
                 "asked": self.record.caps,
                 "in_force": self.in_force.as_ref().and_then(|caps| caps.as_ref().ok()),
@@ -130,7 +165,8 @@ impl Report {
         let line = |name: &str, text: &str| anstream::println!("  {name:12} {text}");
         anstream::println!("{} for {}", record.identity.name, record.identity.repository);
         line("container", &self.container_line());
-        line("image", &format!("{}@{}", record.image, record.digest));
+        line("image", &record.image);
+        line("digest", record.digest.as_str());
         let evidence = &record.evidence;
         line("verified", &format!("{:.0}, signed by {}", evidence.verified_at, evidence.identity));
         line("caps asked", &record.caps.to_string());
@@ -148,6 +184,11 @@ impl Report {
                 Some(state) => format!("{} since {:.0}{}", words(state), state.since, sandbox(state)),
                 None => "says nothing of itself".to_owned(),
             },
+        );
+        let saved = record.registered.as_ref().is_some_and(|known| known.is_same(&record.identity));
+        line(
+            "registered",
+            if saved { "saved: a restart needs no token" } else { "not yet, as far as is known here" },
         );
         line("labels", &record.identity.labels.to_string());
         line(
@@ -168,12 +209,17 @@ impl Report {
 
     fn container_line(&self) -> String {
         match &self.container {
-            None => format!("gone; type `vega-builder up {}`", self.record.identity.repository),
-            Some(container) => {
-                let status = format!("{:?}", container.status).to_lowercase();
+            Err(why) => format!("not known: {why}"),
+            Ok(None) => format!("gone; type `vega-builder up {}`", self.record.identity.repository),
+            Ok(Some(_)) if !self.runs_what_was_verified() => format!(
+                "is of ANOTHER IMAGE than the one that was verified; type `vega-builder up {}`",
+                self.record.identity.repository
+            ),
+            Ok(Some(found)) => {
+                let status = format!("{:?}", found.status).to_lowercase();
                 format!(
                     "{status} in {}, process {}, restarted {} times",
-                    self.record.engine, container.pid, container.restarts
+                    self.record.engine, found.pid, found.restarts
                 )
             }
         }
@@ -183,7 +229,7 @@ impl Report {
 fn words(state: &State) -> String {
     let phase = serde_json::to_value(state.phase).ok();
     let phase = phase.as_ref().and_then(|phase| phase.as_str()).unwrap_or_default().replace('-', " ");
-    if state.message.is_empty() { phase } else { format!("{phase} ({})", state.message) }
+    if state.message.is_empty() { phase } else { format!("{phase} ({})", printable(&state.message)) }
 }
 
 fn sandbox(state: &State) -> &'static str {
@@ -194,9 +240,9 @@ fn sandbox(state: &State) -> &'static str {
     }
 }
 
-async fn ask_github(record: &Record, token_file: Option<&std::path::Path>) -> anyhow::Result<Option<Runner>> {
+async fn ask_github(record: &Record, credential: &CredentialArgs) -> anyhow::Result<Option<Runner>> {
     let identity = &record.identity;
-    let credential = Credential::find(token_file, identity.server.host_str().unwrap_or("github.com"))?;
+    let credential = super::register::credential(credential, record)?;
     Ok(GitHub::new(&identity.server, &identity.repository, &credential)?.runner(&identity.name).await?)
 }
 
@@ -204,7 +250,12 @@ async fn ask_github(record: &Record, token_file: Option<&std::path::Path>) -> an
 fn store_size(engine: &Cli, installation: &Installation) -> Option<ByteSize> {
     let volume = crate::engine::store_volume(&installation.name);
     let place = engine.run(&["volume", "inspect", "--format", "{{.Mountpoint}}", volume.as_str()]).ok()?;
-    let output = std::process::Command::new("du").args(["-s", "--block-size=1", &place]).output().ok()?;
+    // A store of a million files takes its time: then its size is left out.
+    let mut du = crate::secrecy::command("timeout");
+    let output = du.args(["5", "du", "-s", "--block-size=1", &place]).output().ok()?;
+    if !output.status.success() {
+        return None;
+    }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.split_whitespace().next()?.parse().ok().map(ByteSize)
 }

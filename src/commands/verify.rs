@@ -41,6 +41,10 @@ pub struct Verify {
 }
 
 impl Verify {
+    pub fn output(&self) -> Output {
+        self.output
+    }
+
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let progress = Progress::new(self.output);
         let settings = ImageSettings::resolve(&self.file, &self.trust, self.reference.as_deref())?;

@@ -134,6 +134,21 @@ pub struct GitHubArgs {
     token_file: Option<String>,
 }
 
+/// Who asks GitHub about a runner that is installed already.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct CredentialArgs {
+    /// A file that holds a GitHub token, instead of GH_TOKEN, GITHUB_TOKEN or `gh auth token` [default: the one that
+    /// `up` was given] [key: github.token-file]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<String>,
+}
+
+impl CredentialArgs {
+    pub fn layer(&self) -> Layer {
+        flags([("github.token-file", self.token_file.clone())]).collect()
+    }
+}
+
 impl SettingsArgs {
     /// The flags as the strongest layer.
     pub fn layer(&self, repository: Option<&str>) -> Layer {

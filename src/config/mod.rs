@@ -10,7 +10,7 @@ mod layer;
 mod settings;
 
 pub use host::Host;
-pub use keys::{FileArgs, SettingsArgs, TrustArgs};
+pub use keys::{CredentialArgs, FileArgs, SettingsArgs, TrustArgs};
 pub use layer::{Error, Given, Layer, Origin};
 pub use settings::{
     EngineChoice, GitHubSettings, ImageSettings, NixSettings, Sandbox, Settings, TrustSettings,

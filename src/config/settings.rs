@@ -9,7 +9,7 @@ use url::Url;
 use super::{
     file,
     host::Host,
-    keys::{self, FileArgs, SettingsArgs, TrustArgs},
+    keys::{self, CredentialArgs, FileArgs, SettingsArgs, TrustArgs},
     layer::{Error, Layer, Layers, Origin},
 };
 use crate::value::{ByteSize, Caps, Labels, Repository, RunnerName};
@@ -155,6 +155,30 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// What nobody gave stays as it was at an earlier installation: the host's own figures move a little from boot
+    /// to boot, and a running container is not made anew for that.
+    pub fn keep_caps(&mut self, installed: &Caps) {
+        let [memory, cpus, pids] = &mut self.caps_origin;
+        let keep = |origin: &mut Origin| {
+            let is_default = matches!(origin, Origin::Default(_));
+            if is_default {
+                *origin = Origin::Default("as it was installed".to_owned());
+            }
+            is_default
+        };
+        if installed.memory != self.caps.memory && keep(memory) {
+            self.caps.memory = installed.memory;
+        }
+        if installed.cpus != self.caps.cpus && keep(cpus) {
+            self.caps.cpus = installed.cpus;
+        }
+        if installed.pids != self.caps.pids && keep(pids) {
+            self.caps.pids = installed.pids;
+        }
+    }
+}
+
 /// An image and whose signature it must have: all that `verify` needs.
 #[derive(Debug, Clone)]
 pub struct ImageSettings {
@@ -168,6 +192,13 @@ impl ImageSettings {
         let layers = layers(trust.layer(), file)?;
         let image = image.map_or_else(|| text_or(&layers, "image", VEGA_IMAGE), str::to_owned);
         Ok(Self { image, trust: trust_of(&layers)? })
+    }
+}
+
+impl CredentialArgs {
+    /// The token's file, when the flag, the variable or the configuration file names one.
+    pub fn token_file(&self) -> Result<Option<PathBuf>, Error> {
+        Ok(path(&layers(self.layer(), &FileArgs::default())?, "github.token-file"))
     }
 }
 

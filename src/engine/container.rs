@@ -8,9 +8,11 @@ use crate::{
 };
 
 /// What an image promises of its inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Layout {
     /// Ours: volumes over /nix and the runner's root, the handover folder, seeding.
+    #[default]
     Contract,
     /// Vega's published contract: a shell entrypoint, the token at /home/runner/.runner-token, no volumes.
     Foreign,
@@ -37,8 +39,9 @@ pub struct Container {
     pub image: Verified<ImageDigest>,
     /// The image's name in the registry, without tag and digest.
     pub image_name: String,
-    /// The digest of the image's configuration, from its verified manifest.
-    pub image_id: ImageDigest,
+    /// The image in the engine's store, as 64 hex digits: compared with the verified manifest, and what the
+    /// container is made of. A name could be given to another image in between.
+    pub local_id: String,
     pub layout: Layout,
     pub caps: Caps,
     pub network: Option<String>,
@@ -46,6 +49,8 @@ pub struct Container {
     pub userns: Option<UserNamespace>,
     pub handover: Handover,
     pub seccomp: PathBuf,
+    /// Whether AppArmor's default profile for containers is lifted, because no build could be sandboxed in it.
+    pub unconfined: bool,
 }
 
 /// The label on the container that tells whether it is still what the settings ask for.
@@ -58,18 +63,38 @@ pub fn store_volume(name: &RunnerName) -> String {
     format!("{name}-store")
 }
 
+/// The volume that holds a runner's registration.
+pub fn runner_volume(name: &RunnerName) -> String {
+    format!("{name}-runner")
+}
+
+/// The container that will take a runner's place, between its creation and its renaming.
+pub fn successor_name(name: &RunnerName) -> String {
+    format!("{name}.next")
+}
+
+/// The one-shot container that adds store paths to a runner's store.
+pub fn seeder_name(name: &RunnerName) -> String {
+    format!("{name}.seed")
+}
+
 impl Container {
     pub fn store_volume(&self) -> String {
         store_volume(&self.name)
     }
 
     pub fn runner_volume(&self) -> String {
-        format!("{}-runner", self.name)
+        runner_volume(&self.name)
     }
 
-    /// The image as the engine is told to run it: by digest, never by tag.
-    pub fn pinned(&self) -> String {
-        format!("{}@{}", self.image_name, self.image.value())
+    /// What a container is called that will take this one's place.
+    pub fn successor_name(&self) -> String {
+        successor_name(&self.name)
+    }
+
+    /// The one-shot container that adds store paths.
+    pub fn seeder_name(&self) -> String {
+        seeder_name(&self.name)
     }
 
     /// A hash of everything that is fixed when the container is created; another one means: create anew.
@@ -79,6 +104,8 @@ impl Container {
             hash.update(argument.as_bytes());
             hash.update([0]);
         }
+        // The profile's place stays the same when its content changes with the system's package.
+        hash.update(std::fs::read(&self.seccomp).unwrap_or_default());
         hex::encode(hash.finalize())
     }
 }

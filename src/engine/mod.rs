@@ -1,20 +1,28 @@
 //! podman and docker behind one small trait, driven by their command lines.
 //!
-//! What differs between them is told by [`Engine`]; what both do alike stands in [`Cli`]. Only an image
+//! What differs between them is told by [`Engine`]; what both do alike stands in [`Cli`],
+//! in one file for containers, images and volumes each. Only an image
 //! that came out of verification can be created: [`Container`] holds a `Verified<ImageDigest>`.
 
 mod caps;
 mod cli;
 mod container;
+mod containers;
 mod detect;
 mod docker;
 mod error;
+mod images;
 mod podman;
 mod seccomp;
+mod volumes;
 
 pub use caps::{InForce, Limit};
-pub use cli::{Cli, Engine, Inspected, LocalImage, Status};
-pub use container::{Container, Handover, Layout, UserNamespace, store_volume};
+pub use cli::{Cli, Engine};
+pub use container::{
+    Container, Handover, Layout, UserNamespace, runner_volume, seeder_name, store_volume, successor_name,
+};
+pub use containers::{Inspected, Status};
 pub use detect::detect;
 pub use error::Error;
+pub use images::LocalImage;
 pub use seccomp::SeccompProfile;

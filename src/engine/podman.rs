@@ -8,12 +8,21 @@ impl Engine for Podman {
         "podman"
     }
 
+    /// Under SELinux the folder gets this one container's label, or its root could not enter it.
+    fn mount_options(&self) -> &'static str {
+        ",relabel=private"
+    }
+
     fn isolation(&self, container: &Container) -> Vec<String> {
         let mut options = vec![
             // Nix mounts a /proc of its own in the build sandbox, which the kernel refuses while parts of
             // ours are masked.
             "--security-opt=unmask=/proc/*".to_owned(),
             format!("--security-opt=seccomp={}", container.seccomp.display()),
+            // Whatever an administrator's containers.conf says: nothing of the host's environment goes in, where a
+            // token or a proxy's password may be.
+            "--env-host=false".to_owned(),
+            "--http-proxy=false".to_owned(),
         ];
         // A fixed range, not `--userns=auto`: the volumes' owners must stay the same when the container is
         // made anew. A rootless podman is in a user namespace already.
@@ -22,10 +31,5 @@ impl Engine for Podman {
             options.extend([format!("--uidmap=0:{base}:{size}"), format!("--gidmap=0:{base}:{size}")]);
         }
         options
-    }
-
-    /// The id is the digest of the image's configuration, which the verified manifest names.
-    fn image_argument(&self, container: &Container) -> String {
-        container.image_id.hex().to_owned()
     }
 }

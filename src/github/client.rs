@@ -35,6 +35,8 @@ impl GitHub {
         let refuse = |why: &dyn std::fmt::Display| Error::Client(why.to_string());
         let api = match server.host_str() {
             Some("github.com") => "https://api.github.com".to_owned(),
+            // GitHub Enterprise Cloud with data residency.
+            Some(host) if host.ends_with(".ghe.com") => format!("https://api.{host}"),
             _ => format!("{}/api/v3", server.as_str().trim_end_matches('/')),
         };
         let client = Octocrab::builder()
@@ -137,7 +139,10 @@ impl GitHub {
             301 | 302 | 307 | 308 => Error::Moved { operation, target, status },
             401 => Error::Unauthorized { operation, target, origin },
             429 => Error::RateLimited { operation, target, status, when: when(&reply.headers) },
-            403 if limited => Error::RateLimited { operation, target, status, when: when(&reply.headers) },
+            // A secondary limit may come without any of the headers.
+            403 if limited || message.to_lowercase().contains("rate limit") => {
+                Error::RateLimited { operation, target, status, when: when(&reply.headers) }
+            }
             403 => {
                 if let Some((_, url)) = header("x-github-sso").and_then(|sso| sso.split_once("url=")) {
                     return Error::Sso { operation, target, url: url.to_owned() };

@@ -18,9 +18,9 @@ pub struct Credential {
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
     #[error(
-        "no GitHub token is at hand: type `gh auth login`, or set GH_TOKEN, or name a file with --token-file"
+        "no GitHub token is at hand: type `gh auth login`, or set GH_TOKEN, or name a file with --token-file{sudo}"
     )]
-    None,
+    None { sudo: &'static str },
     #[error("the token file {} cannot be read: {why}; check its path, owner and mode", .path.display())]
     Unreadable { path: PathBuf, why: std::io::Error },
     #[error("the token file {} is readable by others; type `chmod 0600 {}`", .path.display(), .path.display())]
@@ -30,16 +30,19 @@ pub enum CredentialError {
 }
 
 impl Credential {
-    /// From the token file when one is named, else `GH_TOKEN`, `GITHUB_TOKEN`, or the login of `gh`.
+    /// From the token file when one is named, else `GH_TOKEN`, `GITHUB_TOKEN`, or the login of `gh`. A GitHub
+    /// Enterprise Server has variables of its own, as `gh` has them, which come first.
     pub fn find(token_file: Option<&Path>, host: &str) -> Result<Self, CredentialError> {
         if let Some(path) = token_file {
             return Self::from_file(path);
         }
-        for variable in ["GH_TOKEN", "GITHUB_TOKEN"] {
+        let enterprise = ["GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"];
+        let variables = if host == "github.com" { [].as_slice() } else { &enterprise };
+        for variable in variables.iter().chain(&["GH_TOKEN", "GITHUB_TOKEN"]) {
             if let Ok(token) = env::var(variable)
                 && !token.is_empty()
             {
-                return Self::checked(&Zeroizing::new(token), variable.to_owned());
+                return Self::checked(&Zeroizing::new(token), (*variable).to_owned());
             }
         }
         let login = Command::new("gh")
@@ -53,7 +56,7 @@ impl Credential {
                 drop(Zeroizing::new(output.stdout));
                 Self::checked(&token, "`gh auth token`".to_owned())
             }
-            _ => Err(CredentialError::None),
+            _ => Err(CredentialError::None { sudo: sudo_hint() }),
         }
     }
 
@@ -83,6 +86,16 @@ impl Credential {
 
     pub(super) fn expose(&self) -> &str {
         &self.token
+    }
+}
+
+/// Root has not the login of the person who typed sudo.
+fn sudo_hint() -> &'static str {
+    match env::var_os("SUDO_USER") {
+        Some(user) if user != "root" => {
+            "; under sudo your own login is not seen: type `gh auth token | sudo vega-builder … --token-file /dev/stdin`"
+        }
+        _ => "",
     }
 }
 

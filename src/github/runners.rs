@@ -39,8 +39,13 @@ struct Minted {
 
 #[derive(serde::Deserialize)]
 struct Page {
+    total_count: u64,
     runners: Vec<Runner>,
 }
+
+const PAGE: u64 = 100;
+/// As many runners as a repository may have, and more.
+const MOST_PAGES: u64 = 100;
 
 impl GitHub {
     /// A registration token and the time of its lapse (an hour from now).
@@ -53,14 +58,24 @@ impl GitHub {
         Ok((RegistrationToken::new(minted.token), minted.expires_at))
     }
 
-    /// The runner of this name, when GitHub knows one.
+    /// The runner of this name, when GitHub knows one; it compares names without case.
     ///
-    /// Source: `GET /repos/{owner}/{repo}/actions/runners?name=…`.
+    /// Source: `GET /repos/{owner}/{repo}/actions/runners?name=…`. Older servers pass over `name` and list all.
     pub async fn runner(&self, name: &RunnerName) -> Result<Option<Runner>, Error> {
         let operation = Operation::ListRunners;
-        let reply = self.read(operation, &self.route(&format!("?name={name}&per_page=100"))).await?;
-        let page: Page = self.parsed(operation, &reply)?;
-        Ok(page.runners.into_iter().find(|runner| runner.name == name.as_str()))
+        for number in 1..=MOST_PAGES {
+            let query = format!("?name={name}&per_page={PAGE}&page={number}");
+            let reply = self.read(operation, &self.route(&query)).await?;
+            let page: Page = self.parsed(operation, &reply)?;
+            let is_it = |runner: &Runner| runner.name.eq_ignore_ascii_case(name.as_str());
+            if let Some(runner) = page.runners.into_iter().find(is_it) {
+                return Ok(Some(runner));
+            }
+            if number * PAGE >= page.total_count {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     /// Take the runner off GitHub's list; one that is not there is no error.

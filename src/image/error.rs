@@ -9,7 +9,7 @@ pub enum Error {
     #[error("{image}: the registry has no such image; check its name and tag")]
     NotFound { image: String },
     #[error(
-        "{image}: the registry refuses to show it ({why}); is it private? log in with `podman login {registry}`"
+        "{image}: the registry refuses to show it ({why}); is it private? {registry} is asked without a login: make the image public"
     )]
     Unauthorized { image: String, registry: String, why: String },
     #[error("{registry} cannot be reached: {why}; check the network, then run this command again")]

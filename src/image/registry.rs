@@ -65,7 +65,12 @@ impl Registry {
         let mut bundles = Vec::new();
         for referrer in self.referrers(subject).await?.into_iter().take(MOST_REFERRERS) {
             // The index's artifactType may say "empty": only the referring manifest itself tells.
-            let manifest = self.manifest(&self.image.pinned(&referrer)).await?;
+            let manifest = match self.manifest(&self.image.pinned(&referrer)).await {
+                Ok(manifest) => manifest,
+                // Listed still, and cleaned away: it vouches for nothing, and hides nothing.
+                Err(Error::NotFound { .. }) => continue,
+                Err(error) => return Err(error),
+            };
             let Ok(manifest) =
                 serde_json::from_slice::<oci_client::manifest::OciImageManifest>(&manifest.bytes)
             else {
@@ -88,7 +93,17 @@ impl Registry {
             .pull_referrers(pinned.inner(), None)
             .await
             .map_err(|error| Error::from_client(&self.image.referrers_tag(subject), &error))?;
-        Ok(index.manifests.iter().filter_map(|entry| entry.digest.parse().ok()).collect())
+        let listed: Vec<ImageDigest> =
+            index.manifests.iter().filter_map(|entry| entry.digest.parse().ok()).collect();
+        if !listed.is_empty() {
+            return Ok(listed);
+        }
+        // The client takes a refusal of the fallback tag for an empty list: "try later" would read as "unsigned".
+        match self.manifest(&self.image.referrers_tag(subject)).await {
+            Ok(index) => Ok(digests(&index)),
+            Err(Error::NotFound { .. }) => Ok(vec![]),
+            Err(error) => Err(error),
+        }
     }
 
     async fn manifest(&self, image: &ImageReference) -> Result<Manifest, Error> {
@@ -129,4 +144,19 @@ impl Registry {
             Err(error) => Err(Error::from_client(image, &error)),
         }
     }
+}
+
+/// What an index lists.
+fn digests(index: &Manifest) -> Vec<ImageDigest> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        manifests: Vec<Entry>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        digest: String,
+    }
+    serde_json::from_slice::<Index>(&index.bytes)
+        .map(|index| index.manifests.iter().filter_map(|entry| entry.digest.parse().ok()).collect())
+        .unwrap_or_default()
 }

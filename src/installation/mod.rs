@@ -17,8 +17,28 @@ pub enum Error {
         "another vega-builder is at work on {name} (process {pid}); wait until it has ended, then run this command again"
     )]
     Busy { name: String, pid: String },
-    #[error("{} cannot be understood: {why}; it was written by a newer vega-builder, or damaged: type `vega-builder down {name}`, then `up` again", .path.display())]
+    #[error("{} cannot be understood: {why}; it was written by a newer vega-builder, or damaged: type `vega-builder down {name}`, which goes by the names alone, then `up` again", .path.display())]
     Record { path: PathBuf, name: String, why: String },
+    #[error(
+        "{name} is installed here for {other} already; choose another name with --name, or type `vega-builder down {name}` first"
+    )]
+    Taken { name: String, other: String },
+    #[error("{name} runs with {engine}; to run it with {wanted}, type `vega-builder down {name}` first")]
+    OtherEngine { name: String, engine: String, wanted: String },
+    #[error(
+        "a {kind} named {thing} is there that is not ours; choose another name with --name, or remove it with `{engine} {kind} rm {thing}` when nobody needs it"
+    )]
+    NotOurs { kind: &'static str, thing: String, engine: &'static str },
+    #[error(
+        "{name} is at work ({job}), and this would cancel it; run this command again when it is idle, or add --now"
+    )]
+    AtWork { name: String, job: String },
+    #[error(
+        "{name} is of an image that takes a token only when its container is created; type `vega-builder down {name}`, then `up` again"
+    )]
+    NoHandover { name: String },
+    #[error("no range of user ids is free for another runner; remove one with `vega-builder down`")]
+    NoUserIds,
     #[error("no runner is installed here; type `vega-builder up OWNER/REPO`")]
     None,
     #[error("no runner for '{wanted}' is installed here; installed: {}", .have.join(", "))]

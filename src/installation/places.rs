@@ -57,10 +57,28 @@ impl Places {
     }
 
     /// Every first id of a user namespace that a volume's files belong to.
-    pub fn userns_bases(&self) -> Vec<u32> {
+    fn userns_bases(&self) -> Vec<u32> {
         let Ok(entries) = fs::read_dir(&self.state) else { return vec![] };
         let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         names.filter_map(|name| self.installation(&name).store().ok().flatten()?.userns_base).collect()
+    }
+
+    /// The first id of a user namespace's range that no other runner here has, noted in `installation`'s store; the
+    /// one that is noted there already, when there is one, because its volumes' files belong to it.
+    pub fn userns_base(&self, installation: &Locked) -> Result<u32, Error> {
+        if let Some(base) = installation.store()?.and_then(|store| store.userns_base) {
+            return Ok(base);
+        }
+        // Two first starts at once must not take the same range: the folder itself is the lock.
+        let folder = File::open(&self.state).map_err(|why| Error::file(&self.state, why))?;
+        let _lock = Flock::lock(folder, FlockArg::LockExclusive)
+            .map_err(|(_, why)| Error::file(&self.state, std::io::Error::from(why)))?;
+        let taken = self.userns_bases();
+        let mut free = (0..RANGES).map(|slot| FIRST_ID + slot * RANGE);
+        let base = free.find(|base| !taken.contains(base)).ok_or(Error::NoUserIds)?;
+        let store = installation.store()?.unwrap_or_default();
+        installation.save_store(&Store { userns_base: Some(base), ..store })?;
+        Ok(base)
     }
 
     /// The runner that `wanted` names (by its own name or its repository), or the only one.
@@ -76,7 +94,7 @@ impl Places {
         };
         let repository = wanted.parse::<Repository>().ok();
         let is_wanted = |one: &Installation| {
-            one.name.as_str() == wanted
+            one.name.as_str().eq_ignore_ascii_case(wanted)
                 || repository.is_some()
                     && one.record().ok().flatten().map(|record| record.identity.repository) == repository
         };
@@ -88,8 +106,14 @@ impl Places {
     }
 }
 
+/// Host ids above those that anybody else gives away; a runner's user namespace has `RANGE` of them.
+const FIRST_ID: u32 = 0xf000_0000;
+const RANGE: u32 = 65536;
+const RANGES: u32 = 4095;
+
 const RECORD: &str = "installation.json";
 const STORE: &str = "store.json";
+const SECCOMP: &str = "seccomp.json";
 
 /// One runner's folders.
 #[derive(Debug, Clone)]
@@ -193,9 +217,10 @@ impl Locked {
     /// Remove every file of this runner's; `keep_store` leaves what is known of the store's volume.
     pub fn erase(self, keep_store: bool) -> Result<(), Error> {
         remove_folder(&self.handover)?;
-        if keep_store {
-            let path = self.state.join(RECORD);
-            fs::remove_file(&path).map_err(|why| Error::file(&path, why))?;
+        if keep_store && self.state.join(STORE).exists() {
+            for name in [RECORD, SECCOMP] {
+                remove_file(&self.state.join(name))?;
+            }
         } else {
             remove_folder(&self.state)?;
         }
@@ -204,6 +229,18 @@ impl Locked {
             let _ = fs::remove_dir(parent);
         }
         Ok(())
+    }
+
+    /// Where the seccomp profile of the container lies.
+    pub fn seccomp(&self) -> PathBuf {
+        self.state.join(SECCOMP)
+    }
+}
+
+fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(Error::file(path, why)),
+        _ => Ok(()),
     }
 }
 

@@ -1,18 +1,31 @@
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use url::Url;
 
 use crate::{
+    engine::Layout,
     trust::Evidence,
     value::{Caps, ImageDigest, Labels, Repository, RunnerName},
 };
 
 /// What a registration is for: another one of these needs another token, nothing else does.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Identity {
     pub server: Url,
     pub repository: Repository,
     pub name: RunnerName,
     pub labels: Labels,
+}
+
+impl Identity {
+    /// Whether one registration serves both: GitHub keeps neither the labels' order nor anybody's case.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.server == other.server
+            && self.repository == other.repository
+            && self.name == other.name
+            && self.labels.same_set(&other.labels)
+    }
 }
 
 /// What is known of a store's volume; it outlives the installation under `down --keep-store`.
@@ -31,11 +44,22 @@ pub struct Store {
 pub struct Record {
     pub identity: Identity,
     pub engine: String,
+    #[serde(default)]
+    pub layout: Layout,
     /// The reference as the person gave it.
     pub image: String,
     /// The digest of the image that runs, and why it was trusted.
     pub digest: ImageDigest,
     pub evidence: Evidence,
+    /// The image in the engine's store; empty in a record of an older version.
+    #[serde(default)]
+    pub local_id: String,
+    /// Whether AppArmor's profile for containers was found to forbid the build sandbox, and lifted.
+    #[serde(default)]
+    pub unconfined: bool,
+    /// Where a GitHub token is read from, unless a flag or a variable says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
     pub caps: Caps,
     /// The identity for which the runner's volume holds a registration, as far as we know.
     #[serde(default, skip_serializing_if = "Option::is_none")]

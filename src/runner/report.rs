@@ -17,8 +17,13 @@ impl Report {
     }
 
     fn into_folder(folder: PathBuf) -> Self {
-        let state =
-            State { phase: Phase::Starting, since: Timestamp::now(), sandbox: None, message: String::new() };
+        let state = State {
+            phase: Phase::Starting,
+            since: Timestamp::now(),
+            sandbox: None,
+            damaged: false,
+            message: String::new(),
+        };
         let report = Self { folder, state };
         report.write();
         report

@@ -3,12 +3,14 @@
 mod closure;
 mod configuration;
 mod daemon;
+mod namespaces;
 mod probe;
 mod seed;
 
 pub use closure::Closure;
 pub use configuration::Configuration;
 pub use daemon::Daemon;
+pub use namespaces::can_sandbox;
 pub use probe::{probe, witness};
 pub use seed::seed;
 

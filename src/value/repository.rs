@@ -1,11 +1,18 @@
 use std::{fmt, str::FromStr};
 
-/// A repository on GitHub, `owner/name`, in the letters that GitHub allows for both.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
+/// A repository on GitHub, `owner/name`, in the letters that GitHub allows for both. Two spellings that differ in
+/// case only are one repository there, and here.
+#[derive(Debug, Clone, Eq, serde::Serialize)]
 #[serde(into = "String")]
 pub struct Repository {
     owner: String,
     name: String,
+}
+
+impl PartialEq for Repository {
+    fn eq(&self, other: &Self) -> bool {
+        self.owner.eq_ignore_ascii_case(&other.owner) && self.name.eq_ignore_ascii_case(&other.name)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +92,13 @@ impl<'de> serde::Deserialize<'de> for Repository {
 #[cfg(test)]
 mod tests {
     use super::Repository;
+
+    #[test]
+    fn two_spellings_of_one_repository_are_the_same() {
+        let parse = |text: &str| text.parse::<Repository>().unwrap();
+        assert_eq!(parse("Octo/Heavy"), parse("octo/heavy"));
+        assert_ne!(parse("octo/heavy"), parse("octo/heavier"));
+    }
 
     #[test]
     fn owner_and_name_are_taken_apart() {

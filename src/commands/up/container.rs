@@ -1,123 +1,123 @@
-//! The container that the settings ask for, made unless it is there already.
+//! The container that the settings ask for, and its making.
 
 use std::collections::BTreeMap;
 
-use super::{Up, image::ReadyImage};
+use super::{Up, before::Plan, confinement, image::ReadyImage};
 use crate::{
     config::Settings,
     contract::{self, env},
-    engine::{self, Container, Handover, Inspected, Layout, SeccompProfile, UserNamespace},
+    engine::{Container, Handover, Layout, SeccompProfile, UserNamespace},
     installation::{Places, Store},
     progress::Step,
 };
 
-/// What was here before.
-pub(super) struct Present {
-    pub container: Option<Inspected>,
-    /// The store's volume is there, but no start after its creation is on record.
-    half_filled_store: bool,
-}
-
 impl Up<'_> {
     pub(super) fn container(&self, image: &ReadyImage) -> anyhow::Result<Container> {
         let settings = self.settings;
-        let userns = self.user_namespace(image.layout)?;
-        let seccomp = SeccompProfile::from_host()?.write(&self.installation.state.join("seccomp.json"))?;
-        Ok(Container {
+        let userns = self.user_namespace()?;
+        let seccomp = SeccompProfile::from_host()?.write(&self.installation.seccomp())?;
+        let mut container = Container {
             name: settings.name.clone(),
             image: image.verified.clone(),
             image_name: image.reference.name(),
-            image_id: image.image_id.clone(),
-            layout: image.layout,
+            local_id: image.local.id.clone(),
+            layout: image.local.layout,
             caps: settings.caps,
             network: settings.network.clone(),
-            env: environment(settings, image.layout),
+            env: environment(settings, image.local.layout),
             userns,
             handover: Handover(self.installation.handover.clone()),
             seccomp,
-        })
+            unconfined: false,
+        };
+        container.unconfined = match &self.before {
+            Some(before) if before.local_id == container.local_id => before.unconfined,
+            _ => confinement::must_be_lifted(self.engine, &container, self.progress)?,
+        };
+        Ok(container)
     }
 
-    /// A range of ids that no other runner of ours has; the same one for as long as the volumes live, because
-    /// their files belong to it. Rootless podman and docker have no choice here.
-    fn user_namespace(&self, layout: Layout) -> anyhow::Result<Option<UserNamespace>> {
-        if self.engine.program() != "podman" || !nix::unistd::geteuid().is_root() || layout == Layout::Foreign
-        {
+    /// A range of ids that no other runner of ours has. Rootless podman and docker have no choice here.
+    fn user_namespace(&self) -> anyhow::Result<Option<UserNamespace>> {
+        if self.engine.program() != "podman" || !nix::unistd::geteuid().is_root() {
             return Ok(None);
         }
-        if let Some(base) = self.installation.store()?.and_then(|store| store.userns_base) {
-            return Ok(Some(UserNamespace { base }));
-        }
-        let taken = Places::standard().userns_bases();
-        let mut free = (0..4096).map(|slot| 0xf000_0000 + slot * UserNamespace::SIZE);
-        Ok(free.find(|base| !taken.contains(base)).map(|base| UserNamespace { base }))
+        let base = Places::standard().userns_base(self.installation)?;
+        Ok(Some(UserNamespace { base }))
     }
 
-    /// What of this runner is here already; asked beside the registry, because each question to an engine
-    /// costs as much as a signature's check.
-    pub(super) async fn present(&self) -> anyhow::Result<Present> {
-        let name = self.settings.name.clone();
-        let may_be_half_filled = self.installation.store()?.is_none_or(|store| store.seeded.is_none());
-        let (engine, volume) = (self.engine.clone(), engine::store_volume(&name));
-        let has_store = tokio::task::spawn_blocking(move || engine.has_volume(&volume));
-        let engine = self.engine.clone();
-        let container = tokio::task::spawn_blocking(move || engine.inspect(&name));
-        let half_filled_store = has_store.await?? && may_be_half_filled;
-        Ok(Present { container: container.await??, half_filled_store })
-    }
-
-    /// Create the container, unless the one that is there is what the settings ask for; whether it did.
-    pub(super) fn create(&self, container: &Container, present: Present) -> anyhow::Result<bool> {
+    /// Make the container, or leave the one that is there.
+    pub(super) fn create(&self, container: &Container, plan: &Plan) -> anyhow::Result<()> {
         let step = self.progress.step("create", "creating the container");
-        let owner = container.userns.map(|userns| userns.base);
-        self.installation.make_handover(owner)?;
-        let fingerprint = self.engine.fingerprint(container);
-        match present.container {
-            Some(present) if present.fingerprint == fingerprint => {
+        self.installation.make_handover(container.userns.map(|userns| userns.base))?;
+        match plan {
+            Plan::Keep(_) => {
                 step.done("the container is as asked for");
-                return Ok(false);
+                return Ok(());
             }
-            Some(present) => {
-                anyhow::ensure!(
-                    !present.fingerprint.is_empty(),
-                    "a container named {0} is there that is not ours; type `{1} rm {0}`, or choose another name with --name",
-                    container.name,
-                    self.engine.program(),
-                );
-                step.doing("the settings changed: replacing the container");
-                self.engine.stop(&container.name)?;
-                self.engine.remove(&container.name)?;
+            Plan::Replace { remake_store: false } => self.replace(container, &step)?,
+            Plan::Replace { remake_store: true } => {
+                step.doing("the store is not whole: making it anew");
+                self.engine.remove(container.name.as_str())?;
+                self.engine.remove_volume(&container.store_volume())?;
+                self.note_seeded(container, false)?;
+                self.create_first(container)?;
             }
-            None => {}
+            Plan::Create => self.create_first(container)?,
         }
-        self.installation.forget_state();
-        if container.layout == Layout::Contract {
-            self.seed(container, present.half_filled_store, &step)?;
-        }
-        self.engine.create(container)?;
         step.done(&format!("{} from {}", container.name, container.image.value().short()));
-        Ok(true)
+        Ok(())
     }
 
-    /// Make the store's volume ready for this image: a volume that an earlier image filled gets what is
-    /// missing; one that may be half filled (a crash at the first start) is made anew by the engine.
-    fn seed(&self, container: &Container, half_filled: bool, step: &Step<'_>) -> anyhow::Result<()> {
-        let digest = container.image.value();
-        let userns_base = container.userns.map(|userns| userns.base);
-        let seeded = self.installation.store()?.and_then(|store| store.seeded);
-        if seeded.as_ref() == Some(digest) {
-            return Ok(());
+    fn create_first(&self, container: &Container) -> anyhow::Result<()> {
+        if self.before.is_some() {
+            // What a crash left between its creation and its renaming.
+            self.engine.remove(&container.successor_name())?;
         }
-        self.installation.save_store(&Store { userns_base, seeded: seeded.clone() })?;
-        if seeded.is_none() {
-            if half_filled {
-                self.engine.remove_volume(&container.store_volume())?;
+        if container.layout == Layout::Contract {
+            match self.installation.store()?.and_then(|store| store.seeded) {
+                // Noted before there is a volume: from here on it is ours.
+                None => self.note_seeded(container, false)?,
+                Some(seeded) if seeded == *container.image.value() => {}
+                Some(_) => self.engine.seed(container)?,
             }
-            return Ok(());
         }
-        step.doing("adding the new image's store paths to the store");
-        self.engine.seed(container)?;
-        self.installation.save_store(&Store { userns_base, seeded: Some(digest.clone()) })?;
+        Ok(self.engine.create(container, container.name.as_str())?)
+    }
+
+    /// The new container stands beside the old one until nothing can go wrong any more; on an error the old one
+    /// runs on.
+    fn replace(&self, container: &Container, step: &Step<'_>) -> anyhow::Result<()> {
+        let successor = container.successor_name();
+        self.engine.remove(&successor)?;
+        self.engine.create(container, &successor)?;
+        step.doing("the settings changed: replacing the container");
+        self.engine.stop(&container.name)?;
+        if container.layout == Layout::Contract && self.seeded_by_another(container)? {
+            step.doing("adding the new image's store paths to the store");
+            if let Err(error) = self.engine.seed(container) {
+                let _ = self.engine.remove(&successor);
+                self.engine.start(&container.name)?;
+                return Err(error.into());
+            }
+        }
+        self.engine.remove(container.name.as_str())?;
+        Ok(self.engine.rename(&successor, &container.name)?)
+    }
+
+    /// Whether the store was filled by an earlier image, so that this one's paths must be added.
+    fn seeded_by_another(&self, container: &Container) -> anyhow::Result<bool> {
+        let seeded = self.installation.store()?.and_then(|store| store.seeded);
+        Ok(seeded.is_some_and(|seeded| seeded != *container.image.value()))
+    }
+
+    /// Note whether every store path of this image is in the volume, as far as we know.
+    pub(super) fn note_seeded(&self, container: &Container, whole: bool) -> anyhow::Result<()> {
+        let userns_base = container.userns.map(|userns| userns.base);
+        let now = Store { userns_base, seeded: whole.then(|| container.image.value().clone()) };
+        if self.installation.store()?.as_ref() != Some(&now) {
+            self.installation.save_store(&now)?;
+        }
         Ok(())
     }
 }
@@ -128,6 +128,7 @@ fn environment(settings: &Settings, layout: Layout) -> BTreeMap<&'static str, St
         Layout::Contract => format!("{}/{}", contract::HANDOVER_MOUNT, contract::HANDOVER_TOKEN),
         Layout::Foreign => contract::FOREIGN_TOKEN.to_owned(),
     };
+    let caps = &settings.caps;
     let mut variables = BTreeMap::from([
         (env::MODE, "runner".to_owned()),
         (env::OWNER, settings.repository.owner().to_owned()),
@@ -138,6 +139,7 @@ fn environment(settings: &Settings, layout: Layout) -> BTreeMap<&'static str, St
         (env::SANDBOX, settings.nix.sandbox.to_string()),
         (env::MAX_JOBS, settings.nix.max_jobs.to_string()),
         (env::CORES, settings.nix.cores.to_string()),
+        (env::CAPS, format!("memory={},millicpus={},pids={}", caps.memory.0, caps.cpus.millis, caps.pids)),
     ]);
     if settings.github.server.host_str() != Some("github.com") {
         variables.insert(env::SERVER_URL, settings.github.server.as_str().trim_end_matches('/').to_owned());

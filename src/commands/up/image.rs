@@ -3,23 +3,22 @@
 use super::Up;
 use crate::{
     commands::verify::{check, policy, summary},
-    engine::{self, Layout, LocalImage},
+    engine::{Error, LocalImage},
     image::{ImageReference, Registry, Resolved},
     trust::{Policy, Verified},
     value::ImageDigest,
 };
 
 /// An image that may run, as the engine holds it.
-pub(super) struct ReadyImage {
+pub struct ReadyImage {
     pub reference: ImageReference,
     pub verified: Verified<ImageDigest>,
-    pub image_id: ImageDigest,
-    pub layout: Layout,
+    pub local: LocalImage,
 }
 
 impl Up<'_> {
-    /// Tag → digest, then its signature checked beside its download. A download that ends first waits:
-    /// only what is verified goes on.
+    /// A download that ends first waits: only what is verified goes on. When the check fails, the download ends,
+    /// and what came of it goes.
     pub(super) async fn image(&self, reference: ImageReference) -> anyhow::Result<ReadyImage> {
         let policy = policy(&self.settings.trust)?;
         let registry = Registry::of(&reference);
@@ -28,10 +27,17 @@ impl Up<'_> {
         let resolved = registry.resolve().await?;
         step.done(&format!("{reference} is {}", resolved.top.digest));
 
-        let (verified, local) =
-            tokio::try_join!(self.verify(&registry, &resolved, &policy), self.pull(&reference, &resolved))?;
+        let both =
+            tokio::try_join!(self.verify(&registry, &resolved, &policy), self.pull(&reference, &resolved));
+        let (verified, local) = match both {
+            Ok(both) => both,
+            Err(error) => {
+                self.remove_refused(&reference, &resolved);
+                return Err(error);
+            }
+        };
         self.engine.expect_image(&local, &verified, &resolved.image_id, &reference.name())?;
-        Ok(ReadyImage { reference, verified, image_id: resolved.image_id, layout: local.layout })
+        Ok(ReadyImage { reference, verified, local })
     }
 
     async fn verify(
@@ -41,30 +47,46 @@ impl Up<'_> {
         policy: &Policy,
     ) -> anyhow::Result<Verified<ImageDigest>> {
         let step = self.progress.step("verify", "checking the signature");
-        let verified = check(registry, resolved, policy).await?;
-        step.done(&summary(&verified));
-        Ok(verified)
+        match check(registry, resolved, policy).await {
+            Ok(verified) => {
+                step.done(&summary(&verified));
+                Ok(verified)
+            }
+            Err(error) => {
+                step.failed(&format!("{error:#}"));
+                Err(error)
+            }
+        }
     }
 
-    /// Beside the signature's check, so in a thread of its own.
     async fn pull(&self, reference: &ImageReference, resolved: &Resolved) -> anyhow::Result<LocalImage> {
         let (name, digest) = (reference.name(), resolved.platform.digest.clone());
-        let (engine, loopback) = (self.engine.clone(), reference.is_loopback());
         let step = self.progress.step("pull", &format!("downloading {name}"));
-        let work = move || -> Result<_, engine::Error> {
-            if let Some(local) = engine.local_image(&name, &digest)? {
-                return Ok((local, "the image is here already"));
-            }
-            engine.pull(&name, &digest, loopback)?;
-            engine.local_image(&name, &digest)?.map(|local| (local, "downloaded by digest")).ok_or_else(
-                || {
-                    let why = "the engine lost the image that it downloaded".to_owned();
-                    engine::Error::Failed { command: format!("{} pull", engine.program()), why }
-                },
-            )
+        if let Some(local) = self.local_image(&name, &digest).await? {
+            step.done("the image is here already");
+            return Ok(local);
+        }
+        self.engine.pull(&name, &digest, reference.is_loopback()).await?;
+        let Some(local) = self.local_image(&name, &digest).await? else {
+            let command = format!("{} pull", self.engine.program());
+            let why = "the engine lost the image that it downloaded".to_owned();
+            return Err(Error::Failed { command, why }.into());
         };
-        let (local, how) = tokio::task::spawn_blocking(work).await??;
-        step.done(how);
+        step.done("downloaded by digest");
         Ok(local)
+    }
+
+    /// In a thread of its own, because the signature's check goes on beside it.
+    async fn local_image(&self, name: &str, digest: &ImageDigest) -> anyhow::Result<Option<LocalImage>> {
+        let (engine, name, digest) = (self.engine.clone(), name.to_owned(), digest.clone());
+        Ok(tokio::task::spawn_blocking(move || engine.local_image(&name, &digest)).await??)
+    }
+
+    /// What was refused is not left on the disk, unless a container of ours was made of it while it was trusted.
+    fn remove_refused(&self, reference: &ImageReference, resolved: &Resolved) {
+        let digest = &resolved.platform.digest;
+        if self.before.as_ref().is_none_or(|before| before.digest != *digest) {
+            let _ = self.engine.remove_image(&format!("{}@{digest}", reference.name()));
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! `up`: from a repository's name to a runner that GitHub lists as online.
 
+mod before;
+mod confinement;
 mod container;
 mod image;
 mod online;
@@ -10,21 +12,23 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use serde_json::json;
 
+use self::before::settle;
 use crate::{
     config::{EngineChoice, Host, Settings, SettingsArgs},
-    engine::{self, Cli},
+    engine::{self, Cli, Container, Layout},
     github::{Credential, GitHub},
     image::ImageReference,
-    installation::{Locked, Places},
+    installation::{Locked, Places, Record},
     progress::{Output, Progress},
 };
 
 /// Put this machine behind a repository's `runs-on: [self-hosted, vega]`
 ///
-/// Resolves the runner image to a digest, verifies its signature, downloads it by digest, creates its
-/// container under hard caps, hands a short-lived registration token in, starts it, proves the caps from
-/// the cgroup, and waits until GitHub lists the runner as online. Run again, it changes nothing; run with
-/// other settings, it makes anew exactly what must be. A restart or reboot needs no new token.
+/// Resolves the runner image to a digest, verifies its signature, downloads it by digest, mints a short-lived
+/// registration token, creates the image's container under hard caps, hands the token in, starts it, proves the
+/// caps from the cgroup, and waits until GitHub lists the runner as online. Run again, it changes nothing; run
+/// with other settings, it makes anew exactly what must be, and never cancels a job for it unless --now is
+/// given. A restart or reboot needs no new token.
 ///
 /// Exit codes: 2 settings, 3 image not trusted, 4 registry, 5 GitHub, 6 engine, 7 caps not in force,
 /// 8 runner not online, 9 this host.
@@ -54,6 +58,9 @@ pub struct UpCommand {
     repository: Option<String>,
     #[command(flatten)]
     settings: SettingsArgs,
+    /// Replace the container even while it runs a job, which is cancelled
+    #[arg(long)]
+    now: bool,
     /// How long to wait for the runner to come online, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 180)]
     wait: u64,
@@ -64,66 +71,54 @@ pub struct UpCommand {
 
 /// What the steps share.
 pub struct Up<'a> {
-    pub settings: &'a Settings,
-    pub engine: &'a Cli,
-    pub installation: &'a Locked,
-    pub progress: &'a Progress,
+    settings: &'a Settings,
+    engine: &'a Cli,
+    installation: &'a Locked,
+    progress: &'a Progress,
+    /// The record of an earlier `up` for this runner.
+    before: Option<Record>,
+    /// Whether a job may be cancelled.
+    now: bool,
+    busy_at_github: bool,
 }
+
 impl UpCommand {
+    pub fn output(&self) -> Output {
+        self.output
+    }
+
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let progress = Progress::new(self.output);
         let host = Host::read().context("the host's memory and processors cannot be read from /proc")?;
-        let settings = Settings::resolve(&self.settings, self.repository.as_deref(), &host)?;
+        let mut settings = Settings::resolve(&self.settings, self.repository.as_deref(), &host)?;
         let image: ImageReference = settings.image.parse()?;
+        let places = Places::standard().installation(&settings.name);
+        let before = places.record()?;
+        if let Some(before) = &before {
+            settle(&mut settings, before)?;
+        }
         let engine = chosen_engine(settings.engine)?;
         let credential = Credential::find(
             settings.github.token_file.as_deref(),
             settings.github.server.host_str().unwrap_or("github.com"),
         )?;
         let github = GitHub::new(&settings.github.server, &settings.repository, &credential)?;
-        let installation = Places::standard().installation(&settings.name).lock()?;
-        let up =
-            Up { settings: &settings, engine: &engine, installation: &installation, progress: &progress };
-
-        up.say_caps();
-        // Asked first: who may not administer the repository should not download an image for it.
-        up.may_administer(&github).await?;
-        let (image, present) = tokio::try_join!(up.image(image), up.present())?;
-        let container = up.container(&image)?;
-        let mut record = up.record(&image, &container)?;
-        let created = up.create(&container, present)?;
-        if let Err(error) = up.token(&github, &container, &mut record, created).await {
-            // Nothing half done: a container that cannot register is not left for somebody to start.
-            if created {
-                up.engine.remove(&container.name)?;
-            }
-            return Err(error);
+        let installation = places.lock()?;
+        let up = Up {
+            settings: &settings,
+            engine: &engine,
+            installation: &installation,
+            progress: &progress,
+            before,
+            now: self.now,
+            busy_at_github: false,
+        };
+        let result = up.run(&github, image, Duration::from_secs(self.wait)).await;
+        // Nothing half done: what never came to a container leaves no files behind.
+        if result.is_err() && installation.record()?.is_none() {
+            installation.erase(true)?;
         }
-        up.start(&container, created)?;
-        let (running, caps) = up.prove_caps(&container)?;
-        up.arrange_boot(&container)?;
-        let runner = up.online(&github, &container, Duration::from_secs(self.wait)).await?;
-        record.registered = Some(record.identity.clone());
-        record.token_lapses = None;
-        installation.save(&record)?;
-
-        let text = format!(
-            "{} is online and takes jobs with runs-on: [{}]",
-            settings.name,
-            settings.labels.iter().collect::<Vec<_>>().join(", ")
-        );
-        progress.result(
-            &text,
-            &json!({
-                "name": settings.name,
-                "repository": settings.repository,
-                "digest": container.image.value(),
-                "container": running.id,
-                "runner_id": runner.id,
-                "caps": { "asked": settings.caps, "in_force": caps },
-            }),
-        );
-        Ok(ExitCode::SUCCESS)
+        result
     }
 }
 
@@ -136,26 +131,106 @@ pub fn chosen_engine(choice: EngineChoice) -> Result<Cli, engine::Error> {
 }
 
 impl Up<'_> {
+    /// The way of one `up`.
+    async fn run(
+        mut self,
+        github: &GitHub,
+        image: ImageReference,
+        wait: Duration,
+    ) -> anyhow::Result<ExitCode> {
+        self.say_caps();
+        // Asked first: who may not see the repository's runners should not download an image for it.
+        self.busy_at_github = self.asks_github(github).await?;
+        let (image, present) = tokio::try_join!(self.image(image), self.present())?;
+        let container = self.container(&image)?;
+        self.say_weaknesses(&container);
+        let plan = self.plan(&container, present)?;
+        let mut record = self.record(&image, &container);
+        let token = self.mint(github, &container, &record, &plan).await?;
+        let minted = token.is_some();
+        if self.before.is_none() {
+            // Whatever happens to us from here on, `down` must find it.
+            self.installation.save(&record)?;
+        }
+        self.create(&container, &plan)?;
+        self.installation.save(&record)?;
+        let started = (|| {
+            self.hand_in(token, &container, &mut record)?;
+            self.start(&container, &plan)?;
+            self.prove_caps(&container)
+        })();
+        let (running, caps) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                // A token that nobody will read does not stay.
+                self.installation.discard_token()?;
+                record.token_lapses = None;
+                self.installation.save(&record)?;
+                return Err(error);
+            }
+        };
+        self.arrange_boot(&container)?;
+        let runner = self.online(github, &container, &mut record, minted, wait).await?;
+
+        let settings = self.settings;
+        let text = format!(
+            "{} is online and takes jobs with runs-on: [{}]",
+            settings.name,
+            settings.labels.iter().collect::<Vec<_>>().join(", ")
+        );
+        self.progress.result(
+            &text,
+            &json!({
+                "name": settings.name,
+                "repository": settings.repository,
+                "digest": container.image.value(),
+                "container": running.id,
+                "runner_id": runner.id,
+                "caps": { "asked": settings.caps, "in_force": caps },
+            }),
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+
     fn say_caps(&self) {
         let caps = &self.settings.caps;
         let [memory, cpus, pids] = &self.settings.caps_origin;
         self.progress.note(&format!("memory {}: {memory}", caps.memory));
         self.progress.note(&format!("cpus   {}: {cpus}", caps.cpus));
         self.progress.note(&format!("pids   {}: {pids}", caps.pids));
+    }
+
+    /// What makes this runner weaker than another one would be: said, because nobody would look for it.
+    fn say_weaknesses(&self, container: &Container) {
         if self.settings.network.as_deref() == Some("host") {
             self.progress.note("network host: jobs can reach every service on this machine's loopback");
         }
+        if container.layout == Layout::Foreign {
+            self.progress.note(
+                "this image is not of our layout: no hook refuses forks' jobs, its registration and its store go with \
+                 its container, and nothing proves its sandbox; let only pushes start jobs (docs/images.md)",
+            );
+        }
+        if container.userns.is_none()
+            && let Ok(Some(user)) = nix::unistd::User::from_uid(crate::contract::RUNNER_UID.into())
+        {
+            self.progress.note(&format!(
+                "without a user namespace jobs are this machine's user {}, who can see into them; with podman as root \
+                 they are nobody here",
+                user.name
+            ));
+        }
     }
 
-    /// Whether the credential can see the repository's runners: the same right as minting needs.
-    async fn may_administer(&self, github: &GitHub) -> anyhow::Result<()> {
+    /// Whether the credential can see the repository's runners, and whether ours is at work.
+    async fn asks_github(&self, github: &GitHub) -> anyhow::Result<bool> {
         let step = self.progress.step("github", "asking for the repository's runners");
         let runner = github.runner(&self.settings.name).await?;
         let (name, repository) = (&self.settings.name, &self.settings.repository);
-        step.done(&match runner {
+        step.done(&match &runner {
             Some(runner) => format!("{name} is runner {} of {repository}, {}", runner.id, runner.status),
             None => format!("{repository} has no runner {name} yet"),
         });
-        Ok(())
+        Ok(runner.is_some_and(|runner| runner.busy))
     }
 }

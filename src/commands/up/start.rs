@@ -1,88 +1,110 @@
-//! The token in, the start, the proof of the caps, and the way back after a reboot.
+//! The record, the token in, the start, the proof of the caps, and the way back after a reboot.
+
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::{Up, image::ReadyImage};
+use super::{Up, before::Plan, image::ReadyImage};
 use crate::{
     boot::{self, Boot},
-    commands::register::{lay_token, needs_token},
-    engine::{Container, InForce, Inspected, Layout, Status},
+    commands::register::{Token, hand_over, needs_token},
+    engine::{Container, Error, InForce, Inspected, Status},
     github::GitHub,
-    installation::{Identity, Record, Store},
+    installation::Record,
 };
 
 impl Up<'_> {
-    pub(super) fn record(&self, image: &ReadyImage, container: &Container) -> anyhow::Result<Record> {
+    pub(super) fn record(&self, image: &ReadyImage, container: &Container) -> Record {
         let settings = self.settings;
-        let before = self.installation.record()?;
-        let identity = Identity {
-            server: settings.github.server.clone(),
-            repository: settings.repository.clone(),
-            name: settings.name.clone(),
-            labels: settings.labels.clone(),
-        };
-        let record = Record {
+        let before = self.before.as_ref();
+        let identity = self.identity();
+        Record {
             engine: self.engine.program().to_owned(),
+            layout: container.layout,
             image: image.reference.to_string(),
             digest: container.image.value().clone(),
             evidence: container.image.evidence().clone(),
+            local_id: container.local_id.clone(),
+            unconfined: container.unconfined,
+            token_file: settings.github.token_file.as_ref().and_then(|path| lasting(path)),
             caps: settings.caps,
-            registered: before.as_ref().and_then(|record| record.registered.clone()),
+            registered: before.and_then(|record| record.registered.clone()),
             token_lapses: before
-                .filter(|record| record.identity == identity)
+                .filter(|record| record.identity.is_same(&identity))
                 .and_then(|record| record.token_lapses)
                 .filter(|lapses| *lapses > Timestamp::now()),
             identity,
-        };
-        self.installation.save(&record)?;
-        Ok(record)
+        }
     }
 
-    /// Mint a registration token and hand it in, when the container needs one.
-    pub(super) async fn token(
+    /// Mint a registration token, when the container will need one: before anything here is changed, because
+    /// GitHub may refuse.
+    pub(super) async fn mint(
         &self,
         github: &GitHub,
         container: &Container,
-        record: &mut Record,
-        created: bool,
-    ) -> anyhow::Result<()> {
+        record: &Record,
+        plan: &Plan,
+    ) -> anyhow::Result<Option<Token>> {
         let step = self.progress.step("token", "looking for a saved registration");
-        let status = if created { Status::Created } else { self.inspect(container)?.status };
+        let status = match plan {
+            Plan::Keep(found) => found.status,
+            _ => Status::Created,
+        };
         let Some(why) = needs_token(self.engine, self.installation, container, record, status)? else {
             step.done("not needed: the saved registration serves");
-            return Ok(());
+            return Ok(None);
         };
         step.doing(&format!("minting a registration token: {why}"));
-        lay_token(self.engine, self.installation, github, container, record).await?;
-        step.done("minted, handed in 0400, never in an argument or a variable");
-        Ok(())
+        let token = Token::mint(github, self.installation, container.layout).await?;
+        step.done("minted, held in memory until the container is there");
+        Ok(Some(token))
     }
 
-    pub(super) fn inspect(&self, container: &Container) -> anyhow::Result<Inspected> {
-        self.engine.inspect(&container.name)?.context("the container is gone")
+    /// Hand a token in; without one nothing happens.
+    pub(super) fn hand_in(
+        &self,
+        token: Option<Token>,
+        container: &Container,
+        record: &mut Record,
+    ) -> anyhow::Result<()> {
+        let Some(token) = token else { return Ok(()) };
+        hand_over(self.engine, self.installation, record, token, container.layout)
     }
 
-    pub(super) fn start(&self, container: &Container, created: bool) -> anyhow::Result<()> {
+    fn inspect(&self, container: &Container) -> anyhow::Result<Inspected> {
+        self.engine.inspect(container.name.as_str())?.context("the container is gone")
+    }
+
+    pub(super) fn start(&self, container: &Container, plan: &Plan) -> anyhow::Result<()> {
         let step = self.progress.step("start", "starting the container");
-        if !created && self.inspect(container)?.status == Status::Running {
+        if matches!(plan, Plan::Keep(found) if found.status == Status::Running) {
             step.done("it runs already");
             return Ok(());
         }
+        // What an earlier start said of itself says nothing of this one.
+        self.installation.forget_state();
         self.engine.start(&container.name)?;
         step.done(&format!("{} runs", container.name));
-        if container.layout == Layout::Contract {
-            let userns_base = container.userns.map(|userns| userns.base);
-            self.installation
-                .save_store(&Store { userns_base, seeded: Some(container.image.value().clone()) })?;
-        }
         Ok(())
     }
 
-    /// Read the caps back; a container whose caps are not in force is stopped.
+    /// Read the caps back, of the container that was made of the verified image; one whose caps are not in
+    /// force, or that was made of another image, is stopped.
     pub(super) fn prove_caps(&self, container: &Container) -> anyhow::Result<(Inspected, InForce)> {
         let step = self.progress.step("caps", "reading the caps back from the cgroup");
         let running = self.inspect(container)?;
+        if running.image_id != container.local_id {
+            self.engine.stop(&container.name)?;
+            return Err(Error::WrongImage {
+                engine: self.engine.program(),
+                digest: format!("{}@{}", container.image_name, container.image.value()),
+                found: running.image_id,
+                expected: container.local_id.clone(),
+            }
+            .into());
+        }
         if running.pid == 0 {
             anyhow::bail!(self.not_online(container, "its container ended at once"));
         }
@@ -103,7 +125,7 @@ impl Up<'_> {
     pub(super) fn arrange_boot(&self, container: &Container) -> anyhow::Result<()> {
         let step = self.progress.step("boot", "arranging the start after a reboot");
         if !boot::is_ours_to_arrange() {
-            step.done("this host's boot is not ours to arrange: after a reboot, run this command again");
+            step.done(boot::why_not());
             return Ok(());
         }
         let boot = Boot {
@@ -120,4 +142,10 @@ impl Up<'_> {
         });
         Ok(())
     }
+}
+
+/// The path of a file that a later command can read too: no pipe.
+fn lasting(path: &Path) -> Option<PathBuf> {
+    path.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    std::path::absolute(path).ok()
 }

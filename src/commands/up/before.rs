@@ -1,0 +1,144 @@
+//! What is here already, and what becomes of it: kept, replaced, or in the way.
+
+use super::Up;
+use crate::{
+    config::{EngineChoice, Settings},
+    contract::Phase,
+    engine::{self, Container, Inspected, Layout, Status},
+    installation::{Error, Identity, Record},
+};
+
+/// What the engine has under this runner's names.
+pub struct Present {
+    container: Option<Inspected>,
+    store_volume: bool,
+    runner_volume: bool,
+}
+
+/// What is to be done about the container.
+pub enum Plan {
+    /// It is what the settings ask for.
+    Keep(Inspected),
+    /// There is none.
+    Create,
+    /// The settings, or the image, have changed.
+    Replace { remake_store: bool },
+}
+
+/// Bring the settings in line with an earlier installation of the same name: what nobody gave stays as it was,
+/// and what would silently make a second runner is an error.
+pub fn settle(settings: &mut Settings, before: &Record) -> Result<(), Error> {
+    let identity = &before.identity;
+    if identity.repository != settings.repository || identity.server != settings.github.server {
+        let other = format!("{}{}", identity.server, identity.repository);
+        return Err(Error::Taken { name: settings.name.to_string(), other });
+    }
+    let wanted = match settings.engine {
+        EngineChoice::Auto => before.engine.as_str(),
+        EngineChoice::Podman => "podman",
+        EngineChoice::Docker => "docker",
+    };
+    if wanted != before.engine {
+        return Err(Error::OtherEngine {
+            name: settings.name.to_string(),
+            engine: before.engine.clone(),
+            wanted: wanted.to_owned(),
+        });
+    }
+    settings.engine = if wanted == "docker" { EngineChoice::Docker } else { EngineChoice::Podman };
+    // Spelled otherwise they are the same at GitHub; the container would be another one for nothing.
+    settings.repository.clone_from(&identity.repository);
+    if settings.labels.same_set(&identity.labels) {
+        settings.labels.clone_from(&identity.labels);
+    }
+    settings.keep_caps(&before.caps);
+    Ok(())
+}
+
+impl Up<'_> {
+    /// Asked beside the registry, because each question to an engine costs as much as a signature's check.
+    pub(super) async fn present(&self) -> anyhow::Result<Present> {
+        let name = &self.settings.name;
+        let has = |volume: String| {
+            let engine = self.engine.clone();
+            tokio::task::spawn_blocking(move || engine.has_volume(&volume))
+        };
+        let (store, runner) = (has(engine::store_volume(name)), has(engine::runner_volume(name)));
+        let (engine, name) = (self.engine.clone(), name.clone());
+        let container = tokio::task::spawn_blocking(move || engine.inspect(name.as_str()));
+        Ok(Present {
+            store_volume: store.await??,
+            runner_volume: runner.await??,
+            container: container.await??,
+        })
+    }
+
+    pub(super) fn plan(&self, container: &Container, present: Present) -> anyhow::Result<Plan> {
+        let has_files = self.before.is_some() || self.installation.store()?.is_some();
+        let contract = container.layout == Layout::Contract;
+        if contract && !has_files {
+            // No record of ours names them: they are somebody else's, and neither to be used nor removed.
+            let volumes = [
+                (present.store_volume, container.store_volume()),
+                (present.runner_volume, container.runner_volume()),
+            ];
+            if let Some((_, volume)) = volumes.into_iter().find(|(is_there, _)| *is_there) {
+                return Err(self.not_ours("volume", volume).into());
+            }
+        }
+        let Some(found) = present.container else {
+            let half_filled = contract && present.store_volume && !self.store_is_whole()?;
+            return Ok(if half_filled { Plan::Replace { remake_store: true } } else { Plan::Create });
+        };
+        if found.fingerprint.is_empty() {
+            return Err(self.not_ours("container", container.name.to_string()).into());
+        }
+        let remake_store = contract && self.store_is_broken(&found, present.store_volume)?;
+        if !remake_store && found.fingerprint == self.engine.fingerprint(container) {
+            return Ok(Plan::Keep(found));
+        }
+        self.is_idle(&found)?;
+        Ok(Plan::Replace { remake_store })
+    }
+
+    fn not_ours(&self, kind: &'static str, thing: String) -> Error {
+        Error::NotOurs { kind, thing, engine: self.engine.program() }
+    }
+
+    /// Whether a boot has proven that every store path of an image is in the volume.
+    fn store_is_whole(&self) -> anyhow::Result<bool> {
+        Ok(self.installation.store()?.is_some_and(|store| store.seeded.is_some()))
+    }
+
+    /// A copy into the volume that was cut short (a crash at the first start), or damage that a boot found.
+    fn store_is_broken(&self, found: &Inspected, has_volume: bool) -> anyhow::Result<bool> {
+        let damaged = self.installation.runner_state().is_some_and(|state| state.damaged);
+        // While it runs the copy has ended, and PID 1 looks at the result itself.
+        let half_filled = has_volume && found.status != Status::Running && !self.store_is_whole()?;
+        Ok(damaged || half_filled)
+    }
+
+    /// A job that runs is not cancelled by a change of settings, unless the person says so.
+    fn is_idle(&self, found: &Inspected) -> anyhow::Result<()> {
+        if self.now || found.status != Status::Running {
+            return Ok(());
+        }
+        let busy = self.installation.runner_state().filter(|state| state.phase == Phase::Busy);
+        let job = match busy {
+            Some(state) => state.message,
+            None if self.busy_at_github => "GitHub says busy".to_owned(),
+            None => return Ok(()),
+        };
+        Err(Error::AtWork { name: self.settings.name.to_string(), job }.into())
+    }
+
+    /// Which registration these settings want.
+    pub(super) fn identity(&self) -> Identity {
+        Identity {
+            server: self.settings.github.server.clone(),
+            repository: self.settings.repository.clone(),
+            name: self.settings.name.clone(),
+            labels: self.settings.labels.clone(),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Containers: created from a verified image with caps and least privileges, started, looked at, removed.
+
+use std::{thread, time::Duration};
+
+use serde_json::Value;
+
+use super::{
+    Cli, Container, Error, Layout,
+    cli::Answer,
+    container::{FINGERPRINT_LABEL, INSTANCE_LABEL},
+};
+use crate::{contract, value::RunnerName};
+
+/// Whether a container exists and runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Created,
+    Running,
+    Stopped,
+}
+
+/// What the engine says of a container that exists.
+#[derive(Debug, Clone)]
+pub struct Inspected {
+    pub id: String,
+    pub status: Status,
+    /// The first process on the host; 0 when none runs.
+    pub pid: u32,
+    /// 64 hex digits.
+    pub image_id: String,
+    /// Empty when it is not ours.
+    pub fingerprint: String,
+    pub started_at: String,
+    pub restarts: u64,
+}
+
+/// Without its user namespace's capabilities a container's root could not do the little that PID 1 does:
+/// own the store, drop to other users, end their processes.
+const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FOWNER,SETUID,SETGID,KILL,SYS_CHROOT,SETFCAP,SETPCAP";
+/// A runner's open log is the engine's to keep small: some megabytes tell the last day.
+const LOG_SIZE: &str = "max-size=16m";
+const REMOVE_ATTEMPTS: u32 = 25;
+
+impl Cli {
+    /// The container of this name, when there is one.
+    pub fn inspect(&self, name: &str) -> Result<Option<Inspected>, Error> {
+        let arguments = ["container", "inspect", name];
+        let output = match self.ask(&arguments, &["no such container"])? {
+            Answer::Is(output) => output,
+            Answer::IsNot => return Ok(None),
+        };
+        let answer = |why: String| Error::Answer { command: self.command_line(&arguments), why };
+        let list: Value = serde_json::from_slice(&output.stdout).map_err(|why| answer(why.to_string()))?;
+        let container = list.get(0).ok_or_else(|| answer("the list is empty".to_owned()))?;
+        // An engine takes the first digits of an id for a name, too.
+        let is_named = container["Name"].as_str().is_some_and(|found| found.trim_start_matches('/') == name);
+        Ok(is_named.then(|| inspected(container)))
+    }
+
+    /// Every option of `create`, without name, fingerprint and ulimits.
+    fn create_arguments(&self, container: &Container) -> Vec<String> {
+        let caps = &container.caps;
+        let mut arguments: Vec<String> = vec![
+            format!("--hostname={}", container.name),
+            format!("--label={INSTANCE_LABEL}={}", container.name),
+            format!("--restart={}", self.engine.restart_policy()),
+            format!("--memory={}", caps.memory.0),
+            format!("--memory-swap={}", caps.memory.0),
+            format!("--cpus={}", caps.cpus),
+            format!("--pids-limit={}", caps.pids),
+            format!("--log-opt={LOG_SIZE}"),
+            "--stop-timeout=60".to_owned(),
+        ];
+        arguments.extend(container.network.iter().map(|network| format!("--network={network}")));
+        arguments.extend(self.privileges(container));
+        if container.layout == Layout::Contract {
+            arguments.push(format!("--volume={}:{}", container.store_volume(), contract::STORE_MOUNT));
+            arguments.push(format!("--volume={}:{}", container.runner_volume(), contract::RUNNER_ROOT));
+            arguments.push(format!(
+                "--mount=type=bind,source={},destination={}{}",
+                container.handover.0.display(),
+                contract::HANDOVER_MOUNT,
+                self.engine.mount_options(),
+            ));
+        }
+        arguments.extend(container.env.iter().map(|(name, value)| format!("--env={name}={value}")));
+        arguments.push(container.local_id.clone());
+        arguments
+    }
+
+    /// The least privileges, the same for the runner and for what prepares its store.
+    pub(super) fn privileges(&self, container: &Container) -> Vec<String> {
+        let mut options = self.engine.isolation(container);
+        options.extend(["--security-opt=no-new-privileges".to_owned(), "--cap-drop=all".to_owned()]);
+        options.extend(CAPABILITIES.split(',').map(|capability| format!("--cap-add={capability}")));
+        if container.unconfined {
+            options.push("--security-opt=apparmor=unconfined".to_owned());
+        }
+        options
+    }
+
+    /// A hash of all that is fixed when a container is created: another one means, create it anew. What
+    /// depends on the shell that `up` was typed in (its limits) is not in it.
+    pub fn fingerprint(&self, container: &Container) -> String {
+        container.fingerprint(&self.create_arguments(container))
+    }
+
+    /// Create the container under a name; it does not run yet.
+    pub fn create(&self, container: &Container, name: &str) -> Result<(), Error> {
+        let mut arguments = vec![
+            "create".to_owned(),
+            "--pull=never".to_owned(),
+            format!("--name={name}"),
+            format!("--label={FINGERPRINT_LABEL}={}", self.fingerprint(container)),
+        ];
+        arguments.extend(ulimits());
+        arguments.extend(self.create_arguments(container));
+        self.run(&arguments).map(drop)
+    }
+
+    pub fn rename(&self, from: &str, to: &RunnerName) -> Result<(), Error> {
+        self.run(&["rename", from, to.as_str()]).map(drop)
+    }
+
+    /// Copy a file into a container that was created (mode and owner are kept).
+    pub fn copy_in(&self, name: &RunnerName, from: &str, to: &str) -> Result<(), Error> {
+        self.run(&["cp", from, format!("{name}:{to}").as_str()]).map(drop)
+    }
+
+    pub fn start(&self, name: &RunnerName) -> Result<(), Error> {
+        self.run(&["start", name.as_str()]).map(drop)
+    }
+
+    /// Stop with the container's own patience, then kill.
+    pub fn stop(&self, name: &RunnerName) -> Result<(), Error> {
+        self.run(&["stop", name.as_str()]).map(drop)
+    }
+
+    /// Remove a container, running or not, with what nameless volumes it has; one that is not there is no
+    /// error.
+    ///
+    /// Podman tidies up behind a container that stopped in a process of its own, and `rm` fails while that
+    /// one still holds a mount: then it is asked again.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        let arguments = ["rm", "--force", "--volumes", name];
+        let mut attempt = 0;
+        loop {
+            match self.ask(&arguments, &["no such container", "no container with"]) {
+                Err(error) if attempt >= REMOVE_ATTEMPTS => return Err(error),
+                Err(_) => {}
+                Ok(_) => return Ok(()),
+            }
+            attempt += 1;
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Try in a one-shot container with the same privileges whether a build sandbox could be made.
+    pub fn can_sandbox(&self, container: &Container) -> Result<bool, Error> {
+        let mut arguments =
+            ["run", "--rm", "--pull=never", "--network=none", "--memory=256m", "--pids-limit=64"]
+                .map(str::to_owned)
+                .to_vec();
+        arguments.push(format!("--entrypoint={}", contract::PROGRAM));
+        arguments.extend(ulimits());
+        arguments.extend(self.privileges(container));
+        arguments.extend([container.local_id.clone(), "can-sandbox".to_owned()]);
+        let output = self.output(&arguments)?;
+        match output.status.code() {
+            Some(0) => Ok(true),
+            Some(1) => Ok(false),
+            // The engine's own failures have other codes.
+            _ => Err(self.failed(&arguments, &output)),
+        }
+    }
+
+    /// The container's log since a time, as the engine writes times; empty when it has none.
+    pub fn log_since(&self, name: &RunnerName, since: &str) -> String {
+        let output = self.output(&["logs", "--since", since, name.as_str()]);
+        let both = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+        String::from_utf8_lossy(&both).into_owned()
+    }
+
+    /// The last lines of the container's log, for an error that must tell why it does not come up.
+    pub fn last_log(&self, name: &RunnerName, lines: u32) -> String {
+        let arguments = ["logs", "--tail", &lines.to_string(), name.as_str()];
+        self.output(&arguments).map_or_else(
+            |_| String::new(),
+            |output| {
+                let both = [output.stdout, output.stderr].concat();
+                String::from_utf8_lossy(&both).trim_end().to_owned()
+            },
+        )
+    }
+}
+
+/// Engines raise the limits of open files and processes to figures of their own, which the kernel refuses
+/// inside a user namespace on a host whose hard limits are lower: there the host's are asked for.
+pub(super) fn ulimits() -> Vec<String> {
+    use nix::sys::resource::{Resource, getrlimit};
+    // What podman and docker ask for: a million files, and processes as a cgroup allows.
+    let wanted = [("nofile", Resource::RLIMIT_NOFILE, 1 << 20), ("nproc", Resource::RLIMIT_NPROC, 1 << 20)];
+    let limits = wanted.map(|(name, resource, most)| {
+        let hard = getrlimit(resource).map_or(most, |(_, hard)| hard);
+        // A user namespace's own ceiling of processes lies below the host's hard limit.
+        let hard = if name == "nproc" { hard.min(32768) } else { hard };
+        (name, hard, most)
+    });
+    if limits.iter().all(|(name, hard, most)| *name == "nproc" || hard >= most) {
+        return vec![];
+    }
+    limits.map(|(name, hard, _)| format!("--ulimit={name}={hard}:{hard}")).to_vec()
+}
+
+fn inspected(container: &Value) -> Inspected {
+    let text =
+        |pointer: &str| container.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let number = |pointer: &str| container.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
+    let status = match text("/State/Status").as_str() {
+        "running" | "restarting" | "paused" => Status::Running,
+        "created" | "configured" | "initialized" => Status::Created,
+        _ => Status::Stopped,
+    };
+    let labels = container.pointer("/Config/Labels");
+    let label = labels.and_then(|labels| labels.get(FINGERPRINT_LABEL)).and_then(Value::as_str);
+    Inspected {
+        id: text("/Id"),
+        status,
+        pid: u32::try_from(number("/State/Pid")).unwrap_or_default(),
+        image_id: text("/Image").trim_start_matches("sha256:").to_owned(),
+        fingerprint: label.unwrap_or_default().to_owned(),
+        started_at: text("/State/StartedAt"),
+        restarts: number("/RestartCount"),
+    }
+}

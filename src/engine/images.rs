@@ -1,0 +1,69 @@
+//! Images in the engine's own store: by digest, and compared with what was verified.
+
+use super::{Cli, Error, Layout, cli::Answer};
+use crate::{contract, trust::Verified, value::ImageDigest};
+
+/// An image in the engine's store.
+#[derive(Debug, Clone)]
+pub struct LocalImage {
+    /// 64 hex digits.
+    pub id: String,
+    pub layout: Layout,
+}
+
+impl Cli {
+    /// The image of this digest, when the engine holds it: its id, and what its labels promise.
+    pub fn local_image(&self, image_name: &str, digest: &ImageDigest) -> Result<Option<LocalImage>, Error> {
+        let pinned = format!("{image_name}@{digest}");
+        let format = format!("{{{{.Id}}}} {{{{index .Config.Labels \"{}\"}}}}", contract::LAYOUT_LABEL);
+        let arguments = ["image", "inspect", "--format", format.as_str(), pinned.as_str()];
+        let output = match self.ask(&arguments, &["no such image", "image not known", "no such object"])? {
+            Answer::Is(output) => output,
+            Answer::IsNot => return Ok(None),
+        };
+        let answer = String::from_utf8_lossy(&output.stdout);
+        let (id, label) = answer.trim().split_once(' ').unwrap_or((answer.trim(), ""));
+        let layout = if label == contract::LAYOUT { Layout::Contract } else { Layout::Foreign };
+        Ok(Some(LocalImage { id: id.trim_start_matches("sha256:").to_owned(), layout }))
+    }
+
+    /// An image that the engine holds under a verified digest is the one which the verified manifest names,
+    /// or an error: somebody may have given its name to another one.
+    ///
+    /// The engine's id of an image is the digest of its configuration (docker with containerd's image store:
+    /// of its manifest).
+    pub fn expect_image(
+        &self,
+        local: &LocalImage,
+        image: &Verified<ImageDigest>,
+        image_id: &ImageDigest,
+        name: &str,
+    ) -> Result<(), Error> {
+        if [image_id.hex(), image.value().hex(), image.evidence().signed.hex()].contains(&local.id.as_str()) {
+            return Ok(());
+        }
+        Err(Error::WrongImage {
+            engine: self.program(),
+            digest: format!("{name}@{}", image.value()),
+            found: local.id.clone(),
+            expected: image_id.hex().to_owned(),
+        })
+    }
+
+    /// Download an image by digest. It may be called before the signature's check has ended: what is
+    /// downloaded does not run, and the download ends when the check fails.
+    pub async fn pull(&self, image_name: &str, digest: &ImageDigest, loopback: bool) -> Result<(), Error> {
+        let pinned = format!("{image_name}@{digest}");
+        let mut arguments = vec!["pull", "--quiet"];
+        if loopback && self.program() == "podman" {
+            arguments.push("--tls-verify=false");
+        }
+        arguments.push(&pinned);
+        self.run_long(&arguments).await.map(drop)
+    }
+
+    /// Remove an image, by digest; whether it was there, and no other container needs it.
+    pub fn remove_image(&self, pinned: &str) -> Result<bool, Error> {
+        Ok(self.output(&["rmi", pinned])?.status.success())
+    }
+}

@@ -1,0 +1,42 @@
+//! Volumes: the Nix store and the saved registration, which outlive their container.
+
+use super::{Cli, Container, Error, cli::Answer, containers::ulimits};
+use crate::contract;
+
+impl Cli {
+    pub fn has_volume(&self, volume: &str) -> Result<bool, Error> {
+        Ok(matches!(self.ask(&["volume", "inspect", volume], &["no such volume"])?, Answer::Is(_)))
+    }
+
+    /// Remove a volume; one that is not there is no error.
+    pub fn remove_volume(&self, volume: &str) -> Result<(), Error> {
+        self.ask(&["volume", "rm", volume], &["no such volume"]).map(drop)
+    }
+
+    /// Add the store paths of the image to a store that an earlier image filled, in a one-shot container of
+    /// the same verified image. (An empty volume needs none: the engine fills it at the first start.)
+    pub fn seed(&self, container: &Container) -> Result<(), Error> {
+        let name = container.seeder_name();
+        // One that a crash left running would write to the same places.
+        self.remove(&name)?;
+        let mut arguments = vec![
+            "run".to_owned(),
+            "--rm".to_owned(),
+            format!("--name={name}"),
+            "--pull=never".to_owned(),
+            "--network=none".to_owned(),
+            format!("--memory={}", container.caps.memory.0),
+            format!("--memory-swap={}", container.caps.memory.0),
+            format!("--pids-limit={}", container.caps.pids),
+            format!("--entrypoint={}", contract::PROGRAM),
+            format!("--volume={}:{}", container.store_volume(), contract::SEED_MOUNT),
+        ];
+        arguments.extend(ulimits());
+        arguments.extend(self.privileges(container));
+        arguments.push(container.local_id.clone());
+        arguments.extend(
+            ["seed", "--from", contract::STORE_MOUNT, "--to", contract::SEED_MOUNT].map(str::to_owned),
+        );
+        self.run(&arguments).map(drop)
+    }
+}
