@@ -11,15 +11,19 @@ use clap::CommandFactory as _;
 Examples:
   vega-builder man /usr/local/share/man/man1")]
 pub struct Man {
-    /// The folder; it must exist
+    /// The folder; made when it is missing
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
 }
 
 impl Man {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        clap_mangen::generate_to(crate::cli::Cli::command(), &self.folder).with_context(|| {
-            format!("the pages cannot be written to {}; make the folder first", self.folder.display())
+        let write = || {
+            std::fs::create_dir_all(&self.folder)?;
+            clap_mangen::generate_to(crate::cli::Cli::command(), &self.folder)
+        };
+        write().with_context(|| {
+            format!("the pages cannot be written to {}; is it yours to write to?", self.folder.display())
         })?;
         Ok(ExitCode::SUCCESS)
     }

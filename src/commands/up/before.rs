@@ -73,36 +73,36 @@ impl Up<'_> {
         })
     }
 
-    pub(super) fn plan(&self, container: &Container, present: Present) -> anyhow::Result<Plan> {
-        let has_files = self.before.is_some() || self.installation.store()?.is_some();
-        let contract = container.layout == Layout::Contract;
-        if contract && !has_files {
-            // No record of ours names them: they are somebody else's, and neither to be used nor removed.
-            let volumes = [
-                (present.store_volume, container.store_volume()),
-                (present.runner_volume, container.runner_volume()),
-            ];
-            if let Some((_, volume)) = volumes.into_iter().find(|(is_there, _)| *is_there) {
-                return Err(self.not_ours("volume", volume).into());
-            }
+    /// No record of ours names them: then they are somebody else's, and neither to be used nor removed.
+    pub(super) fn expect_ours(&self, present: &Present, layout: Layout) -> anyhow::Result<()> {
+        let (name, engine) = (&self.settings.name, self.engine.program());
+        let not_ours = |kind, thing: String| Err(Error::NotOurs { kind, thing, engine }.into());
+        if present.container.as_ref().is_some_and(|found| found.fingerprint.is_empty()) {
+            return not_ours("container", name.to_string());
         }
+        let has_files = self.before.is_some() || self.installation.store()?.is_some();
+        if has_files || layout == Layout::Foreign {
+            return Ok(());
+        }
+        match (present.store_volume, present.runner_volume) {
+            (true, _) => not_ours("volume", engine::store_volume(name)),
+            (false, true) => not_ours("volume", engine::runner_volume(name)),
+            (false, false) => Ok(()),
+        }
+    }
+
+    pub(super) fn plan(&self, container: &Container, present: Present) -> anyhow::Result<Plan> {
+        let contract = container.layout == Layout::Contract;
         let Some(found) = present.container else {
             let half_filled = contract && present.store_volume && !self.store_is_whole()?;
             return Ok(if half_filled { Plan::Replace { remake_store: true } } else { Plan::Create });
         };
-        if found.fingerprint.is_empty() {
-            return Err(self.not_ours("container", container.name.to_string()).into());
-        }
         let remake_store = contract && self.store_is_broken(&found, present.store_volume)?;
         if !remake_store && found.fingerprint == self.engine.fingerprint(container) {
             return Ok(Plan::Keep(found));
         }
         self.is_idle(&found)?;
         Ok(Plan::Replace { remake_store })
-    }
-
-    fn not_ours(&self, kind: &'static str, thing: String) -> Error {
-        Error::NotOurs { kind, thing, engine: self.engine.program() }
     }
 
     /// Whether a boot has proven that every store path of an image is in the volume.

@@ -142,6 +142,7 @@ impl Up<'_> {
         // Asked first: who may not see the repository's runners should not download an image for it.
         self.busy_at_github = self.asks_github(github).await?;
         let (image, present) = tokio::try_join!(self.image(image), self.present())?;
+        self.expect_ours(&present, image.local.layout)?;
         let container = self.container(&image)?;
         self.say_weaknesses(&container);
         let plan = self.plan(&container, present)?;

@@ -1,0 +1,196 @@
+//! A registry that lies, stalls or breaks off: refused, with the reason and the right exit code.
+
+use std::{process::Output, time::Duration};
+
+use simulator::{
+    fault::{Fault, Kind},
+    registry::Front,
+    sigstore::{Identity, attach},
+};
+use testbed::{
+    layout::{demo_image, tiny_image},
+    salted::salted,
+    scene::{IMAGE, Scene, succeeded},
+};
+
+const NOT_TRUSTED: i32 = 3;
+const REGISTRY: i32 = 4;
+const ENGINE: i32 = 6;
+
+/// The scene's registry with a front before it.
+fn front(scene: &Scene) -> Front {
+    Front::of(&scene.registry.address).unwrap()
+}
+
+fn run(scene: &Scene, front: &Front, arguments: &[&str]) -> Output {
+    let image = format!("{}/{IMAGE}:latest", front.address());
+    scene.command(arguments).env("VEGA_BUILDER_IMAGE", image).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A scene around an image that nobody runs, signed.
+fn tiny(name: &str) -> Scene {
+    let folder = tempfile::tempdir().unwrap();
+    let scene = Scene::unsigned(name, &tiny_image(folder.path(), name).unwrap(), "podman").unwrap();
+    scene.sign(&Identity::vega()).unwrap();
+    scene
+}
+
+fn nothing_was_made(scene: &Scene) {
+    assert!(!scene.engine.exists(&scene.name), "a container was created");
+    assert_eq!(scene.github.minted(), 0, "a token was minted");
+    assert!(!std::path::Path::new("/var/lib/vega-builder").join(&scene.name).exists(), "files were left");
+}
+
+#[test]
+fn podman_a_tag_that_moves_between_two_requests_does_not_change_what_runs() {
+    let scene = Scene::new("moves-between").unwrap();
+    let front = front(&scene);
+    let evil = tiny_image(scene.folder.path(), "evil").unwrap();
+    let evil = scene.registry.push(&evil, IMAGE, "evil").unwrap();
+    // Whoever asks for the tag a second time gets the other image.
+    let moved = Kind::Instead(format!("/v2/{IMAGE}/manifests/{evil}"));
+    front.fault(Fault::new("GET", "/manifests/latest", moved.clone()).after(1).times(1000));
+    front.fault(Fault::new("HEAD", "/manifests/latest", moved).times(1000));
+    let up = run(&scene, &front, &["up", &scene.repository, "--output", "json", "--wait", "60"]);
+    succeeded(&up).unwrap();
+    let asked = front.requests().iter().filter(|request| request.path.ends_with("/manifests/latest")).count();
+    assert_eq!(asked, 1, "the tag is asked for once: {:?}", front.requests());
+    scene.job("test -x /bin/vega-builder").unwrap();
+    assert!(String::from_utf8_lossy(&up.stdout).contains("\"ok\":true"));
+    scene.down().unwrap();
+}
+
+#[test]
+fn podman_another_manifest_under_the_verified_digest_is_refused() {
+    let scene = Scene::new("swapped-manifest").unwrap();
+    let front = front(&scene);
+    let evil = tiny_image(scene.folder.path(), "evil").unwrap();
+    let evil = scene.registry.push(&evil, IMAGE, "evil").unwrap();
+    // Ours is answered truly; the engine, which asks by digest later, is not.
+    let swapped = Kind::Instead(format!("/v2/{IMAGE}/manifests/{evil}"));
+    front.fault(Fault::new("GET", "/manifests/sha256:", swapped).after(1).times(1000));
+    let refused = run(&scene, &front, &["up", &scene.repository, "--wait", "30"]);
+    let code = refused.status.code().unwrap();
+    assert!([NOT_TRUSTED, ENGINE].contains(&code), "{code}: {}", said(&refused));
+    nothing_was_made(&scene);
+}
+
+#[test]
+fn podman_a_layer_that_breaks_off_on_its_way_is_refused_and_the_next_try_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, layer) = salted(&demo_image(), folder.path(), "breaks-off").unwrap();
+    let scene = Scene::unsigned("breaks-off", &image, "podman").unwrap();
+    scene.sign(&Identity::vega()).unwrap();
+    let front = front(&scene);
+    front.fault(Fault::new("GET", &format!("/blobs/{layer}"), Kind::CutShort).times(20));
+    let refused = run(&scene, &front, &["up", &scene.repository, "--wait", "30"]);
+    assert_eq!(refused.status.code(), Some(ENGINE), "{}", said(&refused));
+    nothing_was_made(&scene);
+    succeeded(&run(&scene, &self::front(&scene), &["up", &scene.repository, "--wait", "60"])).unwrap();
+    scene.down().unwrap();
+}
+
+#[test]
+fn a_bundle_that_is_swapped_on_its_way_is_refused() {
+    let scene = tiny("swapped-bundle");
+    let front = front(&scene);
+    // Whatever blob is asked for, another one comes: the image's own configuration, say.
+    let manifest = front_manifest(&scene);
+    let other = manifest["config"]["digest"].as_str().unwrap();
+    front.fault(Fault::new("GET", "/blobs/", Kind::Instead(format!("/v2/{IMAGE}/blobs/{other}"))));
+    let refused = run(&scene, &front, &["verify"]);
+    assert_eq!(refused.status.code(), Some(NOT_TRUSTED), "{}", said(&refused));
+}
+
+fn front_manifest(scene: &Scene) -> serde_json::Value {
+    let url = format!("http://{}/v2/{IMAGE}/manifests/{}", scene.registry.address, scene.digest);
+    let accept = "Accept: application/vnd.oci.image.manifest.v1+json";
+    let output = std::process::Command::new("curl").args(["-fsS", "-H", accept, &url]).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_bundle_is_found_by_the_referrers_api_where_there_is_no_fallback_tag() {
+    let scene = tiny("referrers-api");
+    let front = front(&scene);
+    front.play_referrers_api();
+    succeeded(&run(&scene, &front, &["verify"])).unwrap();
+    let asked = front.requests();
+    assert!(asked.iter().any(|request| request.path.contains("/referrers/sha256:") && request.status == 200));
+}
+
+#[test]
+fn an_unsigned_image_at_a_registry_with_the_referrers_api_is_unsigned() {
+    let folder = tempfile::tempdir().unwrap();
+    let scene = Scene::unsigned("api-unsigned", &tiny_image(folder.path(), "u").unwrap(), "podman").unwrap();
+    let front = front(&scene);
+    front.play_referrers_api();
+    let refused = run(&scene, &front, &["verify"]);
+    assert_eq!(refused.status.code(), Some(NOT_TRUSTED));
+    assert!(said(&refused).contains("the registry has no Sigstore bundle"), "{}", said(&refused));
+}
+
+#[test]
+fn a_registry_that_says_try_later_is_not_taken_for_one_without_signatures() {
+    let scene = tiny("try-later");
+    for (path, status) in
+        [("/manifests/sha256-", 429), ("/manifests/sha256-", 503), ("/manifests/latest", 500)]
+    {
+        let front = front(&scene);
+        front.fault(Fault::status("GET", path, status, &[]).times(1000));
+        let refused = run(&scene, &front, &["verify"]);
+        assert_eq!(refused.status.code(), Some(REGISTRY), "{path} {status}: {}", said(&refused));
+        assert!(said(&refused).contains("run this command again"), "{}", said(&refused));
+    }
+}
+
+#[test]
+fn a_signature_that_is_listed_but_gone_hides_no_good_one() {
+    let scene = tiny("dangling");
+    let front = front(&scene);
+    let bundle = scene.authority.sign(&scene.digest, &Identity::vega()).unwrap();
+    attach(&scene.registry.address, IMAGE, &scene.digest, &bundle).unwrap();
+    // The first of the two that the fallback tag lists was cleaned away.
+    front.fault(Fault::status("GET", "/manifests/sha256:", 404, &[]));
+    succeeded(&run(&scene, &front, &["verify"])).unwrap();
+}
+
+#[test]
+fn an_image_that_is_not_there_or_private_is_told_apart() {
+    let scene = tiny("not-there");
+    let front = front(&scene);
+    for (status, sentence) in [(404, "no such image"), (401, "is it private?"), (403, "is it private?")] {
+        front.fault(Fault::status("GET", "/manifests/latest", status, &[]));
+        let refused = run(&scene, &front, &["verify"]);
+        assert_eq!(refused.status.code(), Some(REGISTRY), "{}", said(&refused));
+        assert!(said(&refused).contains(sentence), "{status}: {}", said(&refused));
+    }
+}
+
+#[test]
+fn a_registry_that_does_not_answer_is_given_up_with_its_name() {
+    let scene = tiny("silent");
+    let front = front(&scene);
+    front.fault(Fault::new("GET", "/manifests/latest", Kind::Delay(Duration::from_secs(50))));
+    let refused = run(&scene, &front, &["verify"]);
+    assert_eq!(refused.status.code(), Some(REGISTRY), "{}", said(&refused));
+    assert!(said(&refused).contains(front.address()), "{}", said(&refused));
+}
+
+#[test]
+fn podman_a_refusal_is_told_while_the_download_still_trickles() {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, layer) = salted(&demo_image(), folder.path(), "trickles").unwrap();
+    let scene = Scene::unsigned("trickles", &image, "podman").unwrap();
+    let front = front(&scene);
+    front.fault(Fault::new("GET", &format!("/blobs/{layer}"), Kind::Delay(Duration::from_secs(60))).times(5));
+    let begin = std::time::Instant::now();
+    let refused = run(&scene, &front, &["up", &scene.repository]);
+    assert_eq!(refused.status.code(), Some(NOT_TRUSTED), "{}", said(&refused));
+    assert!(begin.elapsed() < Duration::from_secs(30), "it waited {:?} for the download", begin.elapsed());
+    nothing_was_made(&scene);
+}
