@@ -15,6 +15,7 @@ help: ## this list
 install: ## build, and copy the program to /usr/local/bin (PREFIX=/usr/local)
 	checks/setup build
 	$(MAKE) --no-print-directory build
+	@mkdir -p $(PREFIX)/bin 2>/dev/null || true
 	$$(test -w $(PREFIX)/bin || echo sudo) install -D -m 0755 $(RELEASE)/vega-builder $(PREFIX)/bin/vega-builder
 
 demo: setup image ## the main job for real: signed image to running job and away again (target/demo/report.json)
@@ -24,6 +25,7 @@ test: setup image ## every test, with real podman, registry and Nix (target/chec
 	checks/vm/build >/dev/null
 	checks/cosign >/dev/null
 	checks/test
+	checks/image-reproducible
 
 lint: ## format, clippy, licenses and advisories of what we depend on, shell scripts
 	checks/setup lint

@@ -27,7 +27,10 @@ fn bash_reads_the_completions_and_they_name_every_verb() {
     );
     let completed = Command::new("bash").args(["-c", &script]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&completed.stdout).trim(), "register");
-    assert!(!String::from_utf8_lossy(&output.stdout).contains("entrypoint"), "a verb of the image is offered");
+    assert!(
+        !String::from_utf8_lossy(&output.stdout).contains("entrypoint"),
+        "a verb of the image is offered"
+    );
     for shell in ["zsh", "fish"] {
         let text = vega_builder(&["completions", shell]).output().unwrap().stdout;
         assert!(String::from_utf8_lossy(&text).contains("register"), "{shell}");

@@ -50,7 +50,7 @@ pub enum Error {
     )]
     RateLimited { operation: Operation, target: String, status: u16, when: String },
     #[error(
-        "{operation} of {target}: the repository has moved ({status}); run this command with its new name"
+        "{operation} of {target}: the repository has moved ({status}): use its new name; a runner that is installed here under the old one is taken away by `vega-builder down --offline`"
     )]
     Moved { operation: Operation, target: String, status: u16 },
     #[error(

@@ -1,6 +1,5 @@
 use std::{
     fs::File,
-    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -20,20 +19,18 @@ pub struct Registry {
 impl Registry {
     /// Start it with its storage in `folder`.
     pub fn start(folder: &Path) -> anyhow::Result<Self> {
-        // The registry does not tell which port it took, so a free one is looked for first.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let address = format!("127.0.0.1:{port}");
         let storage = folder.join("registry");
         std::fs::create_dir_all(&storage)?;
         let configuration = serde_json::json!({
             "version": "0.1",
-            "log": { "level": "warn" },
+            "log": { "level": "info", "formatter": "json" },
             "storage": { "filesystem": { "rootdirectory": storage }, "delete": { "enabled": true } },
-            "http": { "addr": address },
+            "http": { "addr": "127.0.0.1:0" },
         });
         let file = folder.join("registry.yml");
         std::fs::write(&file, configuration.to_string())?;
-        let log = File::create(folder.join("registry.log"))?;
+        let log_path = folder.join("registry.log");
+        let log = File::create(&log_path)?;
         let child = Command::new("docker-registry")
             .arg("serve")
             .arg(&file)
@@ -42,14 +39,19 @@ impl Registry {
             .stderr(log)
             .spawn()
             .context("docker-registry does not start; type `make setup`")?;
-        let registry = Self { child, address: address.clone(), storage };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let socket: SocketAddr = address.parse()?;
-        while TcpStream::connect(socket).is_err() {
-            ensure!(Instant::now() < deadline, "docker-registry does not answer on {address}");
+        let mut registry = Self { child, address: String::new(), storage };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            // Its log tells which port it took.
+            let said = std::fs::read_to_string(&log_path)?;
+            if let Some((_, rest)) = said.split_once("listening on 127.0.0.1:") {
+                let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                registry.address = format!("127.0.0.1:{port}");
+                return Ok(registry);
+            }
+            ensure!(Instant::now() < deadline, "docker-registry does not start: {said}");
             thread::sleep(Duration::from_millis(20));
         }
-        Ok(registry)
     }
 
     /// Push an OCI layout folder as NAME:TAG and give the digest that the registry knows it by.
@@ -76,17 +78,6 @@ impl Registry {
             String::from_utf8_lossy(&output.stderr)
         );
         Ok(std::fs::read_to_string(digest_file)?.trim().to_owned())
-    }
-
-    /// Let TAG name what DIGEST names: what somebody does who may push, and what no signature forbids.
-    pub fn move_tag(&self, name: &str, tag: &str, digest: &str) -> anyhow::Result<()> {
-        let image = format!("docker://{}/{name}", self.address);
-        let output = Command::new("skopeo")
-            .args(["copy", "--all", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false"])
-            .args([format!("{image}@{digest}"), format!("{image}:{tag}")])
-            .output()?;
-        ensure!(output.status.success(), "skopeo copy: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
     }
 
     /// Cut the last byte off a blob in the registry's storage.

@@ -10,13 +10,16 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use simulator::{
-    github::{Job, Server},
+    github::{Job, Outcome, Server},
     sigstore::{Authority, Identity, attach_as_cosign},
 };
 use tempfile::TempDir;
 
 use crate::{engine::Engine, layout, registry::Registry};
 
+/// The caps of a scene's runner unless a test gives others, as the kernel's files have them.
+pub const CAPS: [(&str, u64); 4] =
+    [("memory_max", 2 << 30), ("swap_max", 0), ("cpu_max", 2000), ("pids_max", 512)];
 /// What the person has logged in with.
 pub const LOGIN: &str = "ghp_testbedlogin0123456789abcdefghijk";
 /// The image's name in the registry.
@@ -135,13 +138,17 @@ impl Scene {
 
     /// Run a job's script on the runner and give its log; the job must succeed.
     pub fn job(&self, script: &str) -> anyhow::Result<String> {
-        let job = self.github.enqueue(Job::push(&self.repository, "job", &["self-hosted", "vega"], script));
-        let outcome = self
-            .github
-            .wait(job, Duration::from_secs(2 * self.patience))
-            .with_context(|| self.engine.logs(&self.name))?;
+        let outcome = self.outcome(script)?;
         ensure!(outcome.result == "Succeeded", "the job {}: {}", outcome.result, outcome.log);
         Ok(outcome.log)
+    }
+
+    /// Run a job's script on the runner and tell how it ended.
+    pub fn outcome(&self, script: &str) -> anyhow::Result<Outcome> {
+        let job = self.github.enqueue(Job::push(&self.repository, "job", &["self-hosted", "vega"], script));
+        self.github
+            .wait(job, Duration::from_secs(2 * self.patience))
+            .with_context(|| self.engine.logs(&self.name))
     }
 
     /// Wait until GitHub sees the runner as online (or not).

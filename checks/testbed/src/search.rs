@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::ensure;
+
 use crate::engine::Engine;
 
 /// A larger file holds no token; what is read is read in pieces anyway.
@@ -30,10 +32,17 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// What the engine tells of a container: its description and its log.
-    pub fn container(&mut self, engine: &Engine, name: &str) {
-        self.text("inspect", &engine.inspect(name));
-        self.text("logs", &engine.logs(name));
+    /// What the engine tells of a container: its description and its whole log. An error when it tells nothing:
+    /// nothing would be found in it.
+    pub fn container(&mut self, engine: &Engine, name: &str) -> anyhow::Result<()> {
+        let told = engine.said(&["container", "inspect", name])?;
+        ensure!(told.contains(name), "inspect does not tell of {name}");
+        self.text("inspect", &told);
+        let output = engine.run(&["logs", name])?;
+        let log = [output.stdout, output.stderr].concat();
+        ensure!(output.status.success() && !log.is_empty(), "{name} has no log");
+        self.text("logs", &String::from_utf8_lossy(&log));
+        Ok(())
     }
 
     /// Environment and arguments of every process of this machine, those in containers too.
@@ -68,7 +77,9 @@ impl<'a> Search<'a> {
 
     /// The file system that a container sees, its volumes too.
     pub fn container_files(&mut self, engine: &Engine, name: &str) -> anyhow::Result<()> {
-        let root = PathBuf::from(format!("/proc/{}/root", engine.pid(name)?));
+        let pid = engine.pid(name)?;
+        ensure!(pid != 0, "{name} does not run: there is nothing to search");
+        let root = PathBuf::from(format!("/proc/{pid}/root"));
         for folder in ["nix", "home", "run", "tmp", "var", "etc", "root", "dev/shm", "usr/share/vega-builder"]
         {
             self.files(&root.join(folder));
@@ -102,7 +113,7 @@ fn is_kernels(path: &Path) -> bool {
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    memchr::memmem::find(haystack, needle).is_some()
 }
 
 #[cfg(test)]

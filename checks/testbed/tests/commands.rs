@@ -105,7 +105,7 @@ fn podman_the_login_is_in_no_process_that_lives_on() {
     scene.up(&[]).unwrap();
     let mut search = Search::new(LOGIN);
     search.processes();
-    search.container(&scene.engine, &scene.name);
+    search.container(&scene.engine, &scene.name).unwrap();
     search.container_files(&scene.engine, &scene.name).unwrap();
     search.files(Path::new("/run"));
     search.files(Path::new("/var/lib/vega-builder"));

@@ -13,7 +13,7 @@ fn podman_an_image_with_a_shell_entrypoint_runs_jobs_and_keeps_its_registration(
 
     let token = scene.github.tokens().pop().unwrap();
     let mut search = Search::new(&token);
-    search.container(&scene.engine, &scene.name);
+    search.container(&scene.engine, &scene.name).unwrap();
     search.processes();
     search.container_files(&scene.engine, &scene.name).unwrap();
     assert!(search.seen.is_empty(), "{:?}", search.seen);

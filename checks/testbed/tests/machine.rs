@@ -7,7 +7,11 @@ use testbed::{layout, scene::program};
 /// Boot the machine on `disk`, and run a command of the guest's in it.
 fn boot(folder: &Path, disk: &Path, verb: &str) {
     let scenario = folder.join("in");
-    let script = format!("export VEGA_TESTBED_PROGRAM=/in/vega-builder\nexec /in/guest {verb}\n");
+    // On the console too, which is there even when the machine has to be killed.
+    let script = format!(
+        "export VEGA_TESTBED_PROGRAM=/in/vega-builder\n\
+         /in/guest {verb} 2>&1 | tee /dev/ttyS0\nexit \"${{PIPESTATUS[0]}}\"\n"
+    );
     fs::write(scenario.join("run.sh"), script).unwrap();
     let out = folder.join(verb);
     let status = Command::new(layout::project().join("checks/vm/run"))
@@ -22,13 +26,13 @@ fn boot(folder: &Path, disk: &Path, verb: &str) {
         .unwrap();
     let read = |name: &str| fs::read_to_string(out.join(name)).unwrap_or_default();
     println!("{}", read("stdout"));
-    let journal = read("journal");
-    let last: Vec<&str> = journal.lines().rev().take(40).collect();
-    assert!(status.success(), "{verb}: {status}\n{}\n{}", read("stderr"), last.join("\n"));
+    let (journal, console) = (read("journal"), read("console"));
+    let last = |text: &str| text.lines().rev().take(30).map(str::to_owned).collect::<Vec<_>>().join("\n");
+    assert!(status.success(), "{verb}: {status}\n{}\n{}", last(&console), last(&journal));
 }
 
-#[test]
-fn machine_podman_and_docker_come_back_after_a_reboot_without_a_token() {
+/// A folder with all that the machine is given.
+fn scenario() -> tempfile::TempDir {
     let folder = tempfile::Builder::new().tempdir_in(layout::project().join("target")).unwrap();
     let scenario = folder.path().join("in");
     fs::create_dir(&scenario).unwrap();
@@ -39,8 +43,20 @@ fn machine_podman_and_docker_come_back_after_a_reboot_without_a_token() {
     let copied =
         Command::new("cp").arg("-a").arg(layout::demo_image()).arg(scenario.join("image")).status().unwrap();
     assert!(copied.success());
+    folder
+}
+
+#[test]
+fn machine_podman_and_docker_come_back_after_a_reboot_without_a_token() {
+    let folder = scenario();
     let disk = folder.path().join("disk");
     boot(folder.path(), &disk, "up");
     // The machine was shut down: this is its reboot.
     boot(folder.path(), &disk, "back");
+}
+
+#[test]
+fn machine_hostile_jobs_break_neither_the_caps_of_podman_and_docker_nor_find_a_secret() {
+    let folder = scenario();
+    boot(folder.path(), &folder.path().join("disk"), "attacks");
 }

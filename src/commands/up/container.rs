@@ -6,7 +6,7 @@ use super::{Up, before::Plan, confinement, image::ReadyImage};
 use crate::{
     config::Settings,
     contract::{self, env},
-    engine::{Container, Handover, Layout, SeccompProfile, UserNamespace},
+    engine::{Container, Handover, Layout, UserNamespace},
     installation::{Places, Store},
     progress::Step,
 };
@@ -15,7 +15,7 @@ impl Up<'_> {
     pub(super) fn container(&self, image: &ReadyImage) -> anyhow::Result<Container> {
         let settings = self.settings;
         let userns = self.user_namespace()?;
-        let seccomp = SeccompProfile::from_host()?.write(&self.installation.seccomp())?;
+        let seccomp = self.seccomp.write(&self.installation.seccomp())?;
         let mut container = Container {
             name: settings.name.clone(),
             image: image.verified.clone(),

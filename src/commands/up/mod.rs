@@ -15,7 +15,7 @@ use serde_json::json;
 use self::before::settle;
 use crate::{
     config::{EngineChoice, Host, Settings, SettingsArgs},
-    engine::{self, Cli, Container, Layout},
+    engine::{self, Cli, Container, Layout, SeccompProfile},
     github::{Credential, GitHub},
     image::ImageReference,
     installation::{Locked, Places, Record},
@@ -75,6 +75,7 @@ pub struct Up<'a> {
     engine: &'a Cli,
     installation: &'a Locked,
     progress: &'a Progress,
+    seccomp: SeccompProfile,
     /// The record of an earlier `up` for this runner.
     before: Option<Record>,
     /// Whether a job may be cancelled.
@@ -98,6 +99,8 @@ impl UpCommand {
             settle(&mut settings, before)?;
         }
         let engine = chosen_engine(settings.engine)?;
+        // Before anything is downloaded for nothing.
+        let seccomp = SeccompProfile::from_host()?;
         let credential = Credential::find(
             settings.github.token_file.as_deref(),
             settings.github.server.host_str().unwrap_or("github.com"),
@@ -109,6 +112,7 @@ impl UpCommand {
             engine: &engine,
             installation: &installation,
             progress: &progress,
+            seccomp,
             before,
             now: self.now,
             busy_at_github: false,
@@ -209,7 +213,7 @@ impl Up<'_> {
         if container.layout == Layout::Foreign {
             self.progress.note(
                 "this image is not of our layout: no hook refuses forks' jobs, its registration and its store go with \
-                 its container, and nothing proves its sandbox; let only pushes start jobs (docs/images.md)",
+                 its container, and nothing proves its sandbox; let only pushes start jobs (docs/how-it-works.md)",
             );
         }
         if container.userns.is_none()

@@ -10,7 +10,12 @@ use std::{
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use simulator::sigstore::Identity;
-use testbed::{layout, scene::Scene, scripts, search::Search};
+use testbed::{
+    cgroup, layout,
+    scene::{CAPS, LOGIN, Scene},
+    scripts,
+    search::Search,
+};
 
 /// A step of the story.
 struct Told {
@@ -27,8 +32,8 @@ struct Demo {
 fn main() -> ExitCode {
     let mut demo = Demo::default();
     let mut report = json!({
-        "ok": false, "digest": null, "caps": {}, "job": {}, "token_found_in": [], "minted": null,
-        "left_behind": [],
+        "ok": false, "digest": null, "caps": null, "job": null, "token_found_in": null, "minted": null,
+        "left_behind": null,
     });
     let result = demo.tell(&mut report);
     report["ok"] = json!(result.is_ok());
@@ -76,13 +81,23 @@ impl Demo {
 
         let result = self.up(&scene)?;
         report["digest"] = result["digest"].clone();
-        report["caps"] = result["caps"]["in_force"].clone();
+        let caps = self.step("read the caps from the cgroup, without up's word", || {
+            let caps = cgroup::limits(scene.engine.pid(&scene.name)?)?;
+            for (name, wanted) in CAPS {
+                ensure!(caps[name] == wanted, "{name} is {}, not {wanted}", caps[name]);
+            }
+            ensure!(caps == result["caps"]["in_force"], "up says {}", result["caps"]["in_force"]);
+            Ok(caps)
+        })?;
+        report["caps"] = caps;
 
-        let log =
-            self.step("a job: a sandboxed nix build", || scene.job(&scripts::sandboxed_build("one")))?;
+        let outcome =
+            self.step("a job: a sandboxed nix build", || scene.outcome(&scripts::sandboxed_build("one")))?;
+        let log = outcome.log;
         let sandboxed = log.contains("sandbox: sandboxed");
         let path = log.lines().find_map(|line| line.strip_prefix("store path: ")).unwrap_or_default().trim();
-        report["job"] = json!({ "result": "Succeeded", "sandbox": sandboxed, "store_path": path });
+        report["job"] = json!({ "result": outcome.result, "sandbox": sandboxed, "store_path": path });
+        ensure!(outcome.result == "Succeeded", "the job {}: {log}", outcome.result);
         ensure!(sandboxed, "the build was not sandboxed: {log}");
 
         let found = self.step("look for the token everywhere", || self::search(&scene))?;
@@ -92,7 +107,8 @@ impl Demo {
         let first = scene.engine.pid(&scene.name)?;
         self.step("kill -9 the container's first process", || kill(first))?;
         self.step("back by itself, without a new token", || {
-            scene.until_online(false)?;
+            let is_another = || scene.engine.pid(&scene.name).is_ok_and(|pid| pid != 0 && pid != first);
+            scene.github.until(Duration::from_secs(scene.patience), is_another)?;
             scene.until_online(true)?;
             ensure!(scene.github.minted() == 1, "a second token was minted");
             Ok(())
@@ -147,21 +163,26 @@ impl Demo {
     }
 }
 
-/// Every place where somebody could look for the token: places where it was seen.
+/// Every place where somebody could look for the token, or for the login that minted it: places where one was seen.
 fn search(scene: &Scene) -> anyhow::Result<Vec<String>> {
     let token = scene.github.tokens().pop().context("no token was minted")?;
-    let mut search = Search::new(&token);
-    search.container(&scene.engine, &scene.name);
-    search.processes();
-    search.container_files(&scene.engine, &scene.name)?;
-    for folder in ["/run", "/tmp", "/var", "/etc", "/dev/shm"] {
-        search.files(Path::new(folder));
+    let seen_by_a_job = scene.job(scripts::LOOK_FOR_TOKENS)?;
+    let mut seen = Vec::new();
+    for secret in [token.as_str(), LOGIN] {
+        let mut search = Search::new(secret);
+        search.container(&scene.engine, &scene.name)?;
+        search.processes();
+        search.container_files(&scene.engine, &scene.name)?;
+        for folder in ["/run", "/tmp", "/var", "/etc", "/dev/shm"] {
+            search.files(Path::new(folder));
+        }
+        if let Some(state) = std::env::var_os("VEGA_TESTBED") {
+            search.files(Path::new(&state));
+        }
+        search.text("a job's own eyes", &seen_by_a_job);
+        seen.append(&mut search.seen);
     }
-    if let Some(state) = std::env::var_os("VEGA_TESTBED") {
-        search.files(Path::new(&state));
-    }
-    search.text("a job's own eyes", &scene.job(scripts::LOOK_FOR_TOKENS)?);
-    Ok(search.seen)
+    Ok(seen)
 }
 
 fn kill(pid: u32) -> anyhow::Result<()> {
@@ -171,12 +192,10 @@ fn kill(pid: u32) -> anyhow::Result<()> {
 
 /// What of the runner is still on this machine, or at GitHub.
 fn left_behind(scene: &Scene) -> anyhow::Result<Vec<String>> {
-    // The kernel takes a moment to bury the last processes.
-    std::thread::sleep(Duration::from_millis(200));
     let mut left = Vec::new();
-    let ours = |name: &String| name.starts_with(&scene.name);
-    left.extend(scene.engine.containers()?.into_iter().filter(ours).map(|name| format!("container {name}")));
-    left.extend(scene.engine.volumes()?.into_iter().filter(ours).map(|name| format!("volume {name}")));
+    // The engine is this demonstration's own: whatever it still holds is left behind.
+    left.extend(scene.engine.containers()?.into_iter().map(|name| format!("container {name}")));
+    left.extend(scene.engine.volumes()?.into_iter().map(|name| format!("volume {name}")));
     let images = scene.engine.said(&["images", "--all", "--format", "{{.ID}}"])?;
     left.extend(images.lines().map(|id| format!("image {id}")));
     for folder in ["/var/lib/vega-builder", "/run/vega-builder"] {
@@ -185,11 +204,20 @@ fn left_behind(scene: &Scene) -> anyhow::Result<Vec<String>> {
         }
     }
     left.extend(scene.github.runners().into_iter().map(|runner| format!("at GitHub: {}", runner.name)));
+    // The kernel takes a moment to bury the last processes.
+    let _ = scene.github.until(Duration::from_secs(5), || processes().is_empty());
+    left.extend(processes());
+    Ok(left)
+}
+
+/// Processes that only a runner's container has.
+fn processes() -> Vec<String> {
+    let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        if name.starts_with("Runner.") || name.trim() == "nix-daemon" {
-            left.push(format!("process {}", entry.path().display()));
+        if name.starts_with("Runner.") || matches!(name.trim(), "nix-daemon" | "conmon") {
+            found.push(format!("process {} ({})", entry.path().display(), name.trim()));
         }
     }
-    Ok(left)
+    found
 }

@@ -1,5 +1,6 @@
 //! Inside the virtual machine: `guest up` brings up a runner with podman and one with docker; after the
-//! machine's reboot `guest back` sees them come back by themselves, and takes them away.
+//! machine's reboot `guest back` sees them come back by themselves, and takes them away. `guest attacks` lets
+//! hostile jobs loose on both, and looks for leaks.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
@@ -9,11 +10,14 @@ use simulator::{
     sigstore::Identity,
 };
 use testbed::{
+    cgroup,
     engine::Engine,
-    scene::{LOGIN, Scene, program, succeeded},
+    scene::{CAPS, LOGIN, Scene, program, succeeded},
     scripts,
+    search::Search,
 };
 
+const NOT_TRUSTED: i32 = 3;
 const PORT: u16 = 8090;
 const ENGINES: [&str; 2] = ["podman", "docker"];
 /// An emulated machine is slow.
@@ -23,7 +27,8 @@ fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("up") => up(),
         Some("back") => back(),
-        _ => anyhow::bail!("guest up, or guest back"),
+        Some("attacks") => attacks(),
+        _ => anyhow::bail!("guest up, guest back, or guest attacks"),
     }
 }
 
@@ -36,13 +41,24 @@ fn github() -> anyhow::Result<Server> {
     Ok(github)
 }
 
-fn up() -> anyhow::Result<()> {
+/// Both engines at hand, on a machine as Debian's are.
+fn prepare() -> anyhow::Result<()> {
     let started = Command::new("systemctl").args(["enable", "--now", "docker.service"]).output()?;
     succeeded(&started).context("docker")?;
+    let apparmor = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
+    ensure!(apparmor.trim() == "Y", "this machine is to have AppArmor, as Debian's have");
+    Ok(())
+}
+
+fn up() -> anyhow::Result<()> {
+    prepare()?;
     for engine in ENGINES {
         // One at a time: both sides of a port are the scene's own.
         let mut scene = Scene::around(github()?, engine, Path::new("/in/image"), engine)?;
         scene.patience = PATIENCE;
+        let unsigned = scene.run(&["up", &scene.repository])?;
+        ensure!(unsigned.status.code() == Some(NOT_TRUSTED) && !scene.engine.exists(&scene.name));
+        ensure!(scene.github.minted() == minted(engine), "a token was minted for an unsigned image");
         scene.sign(&Identity::vega())?;
         println!("{}", scene.up(&[])?);
         println!("{}", sandboxed(&scene.github, engine)?);
@@ -51,29 +67,83 @@ fn up() -> anyhow::Result<()> {
     Ok(())
 }
 
+fn attacks() -> anyhow::Result<()> {
+    prepare()?;
+    for engine in ENGINES {
+        let mut scene = Scene::around(github()?, engine, Path::new("/in/image"), engine)?;
+        scene.patience = PATIENCE;
+        scene.sign(&Identity::vega())?;
+        // As few as an emulated processor starts in some seconds.
+        scene.up(&["--pids", "200", "--memory", "512m"])?;
+        println!("{}: up", scene.name);
+        nothing_leaks(&scene)?;
+        println!("{}: nothing leaks", scene.name);
+        hostile_jobs(&scene)?;
+        println!("{}", scene.down()?);
+    }
+    Ok(())
+}
+
+/// Tokens that were minted before this engine's turn.
+fn minted(engine: &str) -> usize {
+    ENGINES.iter().position(|one| *one == engine).unwrap_or_default()
+}
+
+/// Neither the registration token nor the login is where somebody of this machine, or a job, could see it.
+fn nothing_leaks(scene: &Scene) -> anyhow::Result<()> {
+    let token = scene.github.tokens().pop().context("no token was minted")?;
+    let seen = scene.job(scripts::LOOK_FOR_TOKENS)?;
+    for secret in [token.as_str(), LOGIN] {
+        let mut search = Search::new(secret);
+        search.container(&scene.engine, &scene.name)?;
+        search.processes();
+        search.container_files(&scene.engine, &scene.name)?;
+        search.files(Path::new("/run"));
+        search.files(Path::new("/var/lib/vega-builder"));
+        search.text("a job's own eyes", &seen);
+        ensure!(search.seen.is_empty(), "{}: {:?}", scene.engine.program(), search.seen);
+    }
+    Ok(())
+}
+
+/// A job that eats memory, and one that forks, against the limits of cgroup v2: the kernel counts both.
+fn hostile_jobs(scene: &Scene) -> anyhow::Result<()> {
+    let pid = scene.engine.pid(&scene.name)?;
+    let attack = |script: &str| {
+        let job = Job::push(&scene.repository, "attack", &["self-hosted", "vega"], script);
+        scene.github.wait(scene.github.enqueue(job), Duration::from_secs(2 * PATIENCE))
+    };
+    attack("tail /dev/zero")?;
+    attack("for i in $(seq 250); do sleep 20 & done 2>/dev/null; kill $(jobs -p)")?;
+    for (file, counter) in [("memory.events", "oom_kill"), ("pids.events", "max")] {
+        let count = counted(&scene.engine, &scene.name, file, counter)?;
+        println!("{}: {counter} of {file}: {count}", scene.name);
+        ensure!(count > 0, "{file} of {} counts no {counter}", scene.name);
+    }
+    ensure!(scene.engine.pid(&scene.name)? == pid, "PID 1 did not survive");
+    scene.until_online(true)?;
+    sandboxed(&scene.github, scene.engine.program()).map(drop)
+}
+
+/// A counter of the container's own cgroup, or of the folder above its first process's.
+fn counted(engine: &Engine, name: &str, file: &str, counter: &str) -> anyhow::Result<u64> {
+    let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", engine.pid(name)?))?;
+    let path = cgroup.trim().strip_prefix("0::").context("this machine has no cgroup v2")?;
+    let folder = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/'));
+    let read = |folder: &Path| {
+        let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(counter)?.strip_prefix(' ')?.parse().ok());
+        line.unwrap_or(0)
+    };
+    Ok(folder.ancestors().take(2).map(read).max().unwrap_or(0))
+}
+
 /// Read what the kernel enforces, not what anybody says of it.
 fn caps_in_the_cgroup(scene: &Scene) -> anyhow::Result<()> {
-    let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", scene.engine.pid(&scene.name)?))?;
-    let path = cgroup.trim().strip_prefix("0::").context("this machine has no cgroup v2")?;
-    // PID 1 may have a group of its own below the container's.
-    for (file, wanted) in [
-        ("memory.max", "2147483648"),
-        ("memory.swap.max", "0"),
-        ("cpu.max", "200000 100000"),
-        ("pids.max", "512"),
-    ] {
-        let mut folder = Some(Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/')));
-        let mut found = None;
-        while let Some(here) = folder {
-            let value = fs::read_to_string(here.join(file)).unwrap_or_default().trim().to_owned();
-            if !value.is_empty() && !value.starts_with("max") {
-                found = Some(value);
-                break;
-            }
-            folder = here.parent().map(Path::to_owned);
-        }
-        ensure!(found.as_deref() == Some(wanted), "{file} of {}: {found:?}", scene.name);
-        println!("{}: {file} is {wanted}", scene.name);
+    let limits = cgroup::limits(scene.engine.pid(&scene.name)?)?;
+    println!("{}: {limits}", scene.name);
+    for (name, wanted) in CAPS {
+        ensure!(limits[name] == wanted, "{name} of {} is {}, not {wanted}", scene.name, limits[name]);
     }
     Ok(())
 }
