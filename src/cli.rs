@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    as_runner::AsRunner, completions::Completions, down::Down, entrypoint::Entrypoint,
+    as_runner::AsRunner, completions::Completions, down::Down, end_jobs::EndJobs, entrypoint::Entrypoint,
     job_started::JobStarted, man::Man, mint::Mint, register::Register, sandbox_witness::SandboxWitness,
     seed::Seed, status::StatusCommand, up::UpCommand, verify::Verify,
 };
@@ -47,6 +47,8 @@ pub enum Command {
     #[command(hide = true)]
     AsRunner(AsRunner),
     #[command(hide = true)]
+    EndJobs(EndJobs),
+    #[command(hide = true)]
     SandboxWitness(SandboxWitness),
     #[command(hide = true)]
     Mint(Mint),
@@ -67,6 +69,7 @@ impl Cli {
             Command::Seed(command) => command.run(),
             Command::JobStarted(command) => command.run(),
             Command::AsRunner(command) => command.run(),
+            Command::EndJobs(command) => command.run(),
             Command::SandboxWitness(command) => command.run(),
             Command::Mint(command) => wait_for(command.run()),
         }

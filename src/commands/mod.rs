@@ -3,6 +3,7 @@
 pub mod as_runner;
 pub mod completions;
 pub mod down;
+pub mod end_jobs;
 pub mod entrypoint;
 pub mod job_started;
 pub mod man;
