@@ -146,12 +146,32 @@ fn sandbox(environment: &Environment, report: &mut Report) -> Result<Daemon, sto
         daemon.stop();
         return Err(why);
     }
-    say(&format!("WARNING: builds run without the sandbox: {why}"));
     daemon.stop();
-    // Without the fallback every build would fail where the probe's did.
-    configuration("relaxed", true).write()?;
+    let daemon = unsandboxed(configuration)?;
+    say(&format!("WARNING: builds run without the sandbox: {why}"));
     report.sandbox(false);
-    Daemon::start()
+    Ok(daemon)
+}
+
+/// Where the sandbox cannot be: relaxed, as the contract says, if a build runs with that. Nix falls back by
+/// itself where it has no namespaces at all; where it has them and is forbidden a part of what it does in
+/// there, only `false` helps.
+fn unsandboxed(configuration: impl Fn(&'static str, bool) -> Configuration) -> Result<Daemon, store::Error> {
+    configuration("relaxed", true).write()?;
+    let daemon = Daemon::start()?;
+    if store::probe().is_ok() {
+        return Ok(daemon);
+    }
+    daemon.stop();
+    configuration("false", false).write()?;
+    let daemon = Daemon::start()?;
+    match store::probe() {
+        Ok(_) => Ok(daemon),
+        Err(error) => {
+            daemon.stop();
+            Err(error)
+        }
+    }
 }
 
 fn banner(environment: &Environment) {

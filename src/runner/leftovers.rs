@@ -56,10 +56,14 @@ pub fn end_all() -> Result<usize, Survivors> {
     }
 }
 
-/// Whether a worker, the part of the runner that runs a job's steps, is there.
+/// Whether a worker, the part of the runner that runs a job's steps, lives. One that has ended and that its
+/// listener has not buried does not.
 pub fn has_worker() -> bool {
-    let name = |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    processes_of(contract::RUNNER_UID).into_iter().any(|pid| name(pid).trim_end() == contract::WORKER)
+    processes_of(contract::RUNNER_UID).into_iter().any(|pid| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        field("Name:").trim() == contract::WORKER && !field("State:").trim().starts_with('Z')
+    })
 }
 
 /// The processes of one user, those included that nobody has buried yet.

@@ -100,3 +100,21 @@ fn podman_a_pull_request_from_a_fork_fails_before_its_first_step() {
     scene.job("echo still here").unwrap();
     scene.down().unwrap();
 }
+
+#[test]
+fn podman_a_forks_pull_request_does_not_run_even_its_steps_that_say_always() {
+    let scene = Scene::new("fork-always").unwrap();
+    scene.up(&[]).unwrap();
+    let pid = scene.engine.pid(&scene.name).unwrap();
+    for condition in ["always()", "failure()", "${{ !cancelled() }}"] {
+        let attack = Job::push(&scene.repository, "attack", &["self-hosted", "vega"], "echo STEP RAN");
+        let job = scene.github.enqueue(attack.from_fork().when(condition));
+        let outcome = scene.github.wait(job, Duration::from_secs(60)).unwrap();
+        assert_eq!(outcome.result, "Failed");
+        assert!(!outcome.log.contains("STEP RAN"), "{condition}: {}", outcome.log);
+        assert!(outcome.log.contains("takes no 'pull_request' events"), "{}", outcome.log);
+    }
+    scene.job("echo still here").unwrap();
+    assert_eq!(scene.engine.pid(&scene.name).unwrap(), pid, "PID 1 survived");
+    scene.down().unwrap();
+}

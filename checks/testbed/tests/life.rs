@@ -6,10 +6,7 @@ use std::{
     process::Stdio,
 };
 
-use simulator::{
-    github::Job,
-    sigstore::{Identity, attach},
-};
+use simulator::sigstore::{Identity, attach};
 use testbed::{
     layout::demo_image,
     salted::salted,
@@ -110,15 +107,11 @@ fn podman_down_keeps_the_store_when_asked_and_the_next_up_uses_it() {
 fn podman_what_a_job_left_running_is_gone_before_the_next_job() {
     let scene = Scene::new("leftovers").unwrap();
     scene.up(&[]).unwrap();
-    scene.job("setsid sleep 1000 >/dev/null 2>&1 & sleep 0.2").unwrap();
-    let job = scene.github.enqueue(Job::push(
-        &scene.repository,
-        "second",
-        &["vega"],
-        "! pgrep -x sleep; cat /proc/[0-9]*/comm",
-    ));
-    let outcome = scene.github.wait(job, std::time::Duration::from_secs(60)).unwrap();
-    assert!(!outcome.log.lines().any(|line| line == "sleep"), "{}", outcome.log);
+    let alive = "cat /proc/[0-9]*/comm 2>/dev/null | grep -c '^sleep$' || true";
+    let first = scene.job(&format!("setsid sleep 1000 >/dev/null 2>&1 & sleep 0.2; {alive}")).unwrap();
+    assert_eq!(first.lines().next_back(), Some("1"), "{first}");
+    let second = scene.job(alive).unwrap();
+    assert_eq!(second.lines().next_back(), Some("0"), "{second}");
     scene.down().unwrap();
 }
 
