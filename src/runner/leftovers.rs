@@ -56,14 +56,28 @@ pub fn end_all() -> Result<usize, Survivors> {
     }
 }
 
-/// Whether a worker, the part of the runner that runs a job's steps, lives. One that has ended and that its
-/// listener has not buried does not.
-pub fn has_worker() -> bool {
-    processes_of(contract::RUNNER_UID).into_iter().any(|pid| {
+/// A worker, the part of the runner that runs a job's steps, as its listener's processes show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worker {
+    Absent,
+    /// It has ended, and its listener has not buried it.
+    Ended,
+    Lives,
+}
+
+pub fn worker() -> Worker {
+    let mut found = Worker::Absent;
+    for pid in processes_of(contract::RUNNER_UID) {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-        field("Name:").trim() == contract::WORKER && !field("State:").trim().starts_with('Z')
-    })
+        if field("Name:").trim() == contract::WORKER {
+            if !field("State:").trim().starts_with('Z') {
+                return Worker::Lives;
+            }
+            found = Worker::Ended;
+        }
+    }
+    found
 }
 
 /// The processes of one user, those included that nobody has buried yet.

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Event, Listener, leftovers};
+use super::{
+    Event, Listener,
+    leftovers::{Worker, worker},
+};
 
 /// How long a listener may take to end after its job's worker has.
 const LATE: Duration = Duration::from_secs(15);
@@ -11,8 +14,6 @@ const LATE: Duration = Duration::from_secs(15);
 const LONGEST_JOB: Duration = Duration::from_secs((5 * 24 + 1) * 3600);
 /// The listener's end follows at once on its last words.
 const LAST_WORDS: Duration = Duration::from_secs(10);
-/// How often a worker is looked for.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// What a life's events and processes told.
 #[derive(Debug)]
@@ -20,13 +21,14 @@ pub struct Life {
     job: Option<Instant>,
     /// Since when its job's worker is gone.
     done: Option<Instant>,
-    looked: Instant,
+    /// Its job's worker was there.
+    seen: bool,
     deleted: Option<Instant>,
 }
 
 impl Life {
     pub fn new() -> Self {
-        Self { job: None, done: None, looked: Instant::now(), deleted: None }
+        Self { job: None, done: None, seen: false, deleted: None }
     }
 
     /// Take an event into account. From the first sign of a job on, whatever the log says may be the job's.
@@ -35,7 +37,6 @@ impl Life {
         match event {
             Event::Running(_) => {
                 self.job.get_or_insert(now);
-                self.looked = now;
                 self.deleted = None;
             }
             Event::Completed(_) => {
@@ -62,13 +63,19 @@ impl Life {
     /// Whether this life must be ended from outside: its job is over and the listener lives on.
     pub fn is_late(&mut self) -> bool {
         let Some(began) = self.job else { return false };
-        if self.done.is_none() && self.looked.elapsed() >= LOOK {
-            self.looked = Instant::now();
-            if !leftovers::has_worker() {
-                self.done = Some(self.looked);
-            }
+        if self.done.is_none() {
+            self.look(worker());
         }
         self.done.is_some_and(|done| done.elapsed() > LATE) || began.elapsed() > LONGEST_JOB
+    }
+
+    /// A worker that is not there yet is none that has ended: the listener first agrees with GitHub on the
+    /// job, again and again if need be.
+    fn look(&mut self, worker: Worker) {
+        self.seen |= worker != Worker::Absent;
+        if self.seen && worker != Worker::Lives {
+            self.done = Some(Instant::now());
+        }
     }
 
     /// Wait out what a listener has still to say when it has ended.
@@ -81,7 +88,7 @@ impl Life {
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, Life};
+    use super::{Event, Life, Worker};
 
     #[test]
     fn a_job_cannot_say_that_the_registration_is_gone() {
@@ -99,5 +106,20 @@ mod tests {
         life.note(&Event::RegistrationDeleted);
         life.note(&Event::Listening);
         assert!(!life.forgotten() && !life.is_late());
+    }
+
+    #[test]
+    fn a_worker_that_starts_late_is_waited_for_and_one_that_ended_is_not() {
+        let mut life = Life::new();
+        life.note(&Event::Running("job".to_owned()));
+        life.look(Worker::Absent);
+        life.look(Worker::Lives);
+        assert!(life.done.is_none());
+        life.look(Worker::Absent);
+        assert!(life.done.is_some());
+        // So short that it was only ever seen dead.
+        let mut life = Life::new();
+        life.look(Worker::Ended);
+        assert!(life.done.is_some());
     }
 }

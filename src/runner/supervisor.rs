@@ -2,7 +2,7 @@
 //! orphans, keep the daemon up, collect garbage when idle, and end in good order when told to.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Once},
     time::{Duration, Instant},
 };
 
@@ -124,9 +124,12 @@ impl Supervisor<'_> {
     }
 
     fn prove_caps(&self) -> Result<(), String> {
+        static TOLD: Once = Once::new();
         let Some(asked) = &self.environment.caps else { return Ok(()) };
         if let proof::Proof::Unseen(why) = proof::prove(asked)? {
-            say(&format!("the caps cannot be read in here, the host has to prove them: {why}"));
+            TOLD.call_once(|| {
+                say(&format!("the caps cannot be read in here, the host has to prove them: {why}"));
+            });
         }
         Ok(())
     }
