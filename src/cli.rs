@@ -7,8 +7,9 @@ use clap::{Parser, Subcommand};
 use crate::{
     commands::{
         as_runner::AsRunner, can_sandbox::CanSandbox, completions::Completions, down::Down,
-        entrypoint::Entrypoint, job_started::JobStarted, man::Man, mint::Mint, register::Register,
-        sandbox_witness::SandboxWitness, seed::Seed, status::StatusCommand, up::UpCommand, verify::Verify,
+        end_jobs::EndJobs, entrypoint::Entrypoint, job_started::JobStarted, man::Man, mint::Mint,
+        register::Register, sandbox_witness::SandboxWitness, seed::Seed, status::StatusCommand,
+        up::UpCommand, verify::Verify,
     },
     progress::Output,
 };
@@ -52,6 +53,8 @@ pub enum Command {
     #[command(hide = true)]
     CanSandbox(CanSandbox),
     #[command(hide = true)]
+    EndJobs(EndJobs),
+    #[command(hide = true)]
     SandboxWitness(SandboxWitness),
     #[command(hide = true)]
     Mint(Mint),
@@ -85,6 +88,7 @@ impl Cli {
             Command::JobStarted(command) => command.run(),
             Command::AsRunner(command) => command.run(),
             Command::CanSandbox(command) => Ok(command.run()),
+            Command::EndJobs(command) => command.run(),
             Command::SandboxWitness(command) => command.run(),
             Command::Mint(command) => wait_for(command.run()),
         }

@@ -24,10 +24,16 @@ pub const HANDOVER_STATE: &str = "state.json";
 pub const FOREIGN_TOKEN: &str = "/home/runner/.runner-token";
 /// The runner's root: its registration, work folder and logs; a volume.
 pub const RUNNER_ROOT: &str = "/home/runner/actions-runner";
+/// The home folder of the runner's user: empty when a job starts.
+pub const HOME: &str = "/home/runner";
 /// The closure's registration, as `nix-store --load-db` reads it.
 pub const CLOSURE_REGISTRATION: &str = "/usr/share/vega-builder/closure-registration";
 /// The script that the runner calls before a job's first step; root's, out of a job's reach.
 pub const JOB_STARTED_HOOK: &str = "/etc/vega-builder/job-started.sh";
+/// Root's, for the hook: whose jobs this runner takes, as `owner/name`.
+pub const CONFIGURED_REPOSITORY: &str = "/run/vega-builder/repository";
+/// What GitHub calls the part of its runner that runs one job's steps.
+pub const WORKER: &str = "Runner.Worker";
 /// The unprivileged user (and group) that runs the runner and its jobs.
 pub const RUNNER_UID: u32 = 1001;
 
@@ -50,13 +56,14 @@ pub mod env {
     pub const CORES: &str = "VEGA_NIX_CORES";
     pub const EXTRA_SUBSTITUTERS: &str = "VEGA_EXTRA_SUBSTITUTERS";
     pub const EXTRA_KEYS: &str = "VEGA_EXTRA_TRUSTED_PUBLIC_KEYS";
-    /// `memory=BYTES,millicpus=NUMBER,pids=NUMBER`: the caps that PID 1 proves for itself before it listens.
-    pub const CAPS: &str = "VEGA_BUILDER_CAPS";
     pub const GC: &str = "VEGA_GC";
     pub const GC_DELETE_OLDER_THAN: &str = "VEGA_GC_DELETE_OLDER_THAN";
     pub const GC_INTERVAL: &str = "VEGA_GC_INTERVAL";
     pub const GC_INITIAL_DELAY: &str = "VEGA_GC_INITIAL_DELAY";
     pub const NO_BANNER: &str = "VEGA_NO_BANNER";
+    /// What the container's cgroup must hold it to, e.g. `memory=2147483648,millicpus=1500,pids=512`; PID 1
+    /// reads it back before every listener's start, so that it is proven after a reboot too.
+    pub const CAPS: &str = "VEGA_BUILDER_CAPS";
     /// Set by the image, never carried over from one image to the next.
     pub const BUILDER_ROOT: &str = "VEGA_BUILDER_ROOT";
     pub const REGINFO: &str = "VEGA_NIX_REGINFO";

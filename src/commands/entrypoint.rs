@@ -1,23 +1,13 @@
 //! `entrypoint`: PID 1 of the image, from the store's preflight to the listener's last line.
 
-use std::{
-    process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
-};
-
-use signal_hook::consts::{SIGINT, SIGTERM};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use crate::{
     contract::Phase,
     runner::{
-        Ending, Environment, EnvironmentError, Mask, Mode, Registration, Report, Supervisor,
+        Ending, Environment, EnvironmentError, Garbage, Mask, Mode, Registration, Report, Supervisor,
         credentials::{self, Credentials},
-        say,
+        end_all, say, stop, tidy,
     },
     secrecy,
     store::{self, Closure, Configuration, Daemon},
@@ -38,50 +28,53 @@ const BROKEN_PAUSE: Duration = Duration::from_secs(20);
 
 impl Entrypoint {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        credentials::hide()?;
-        let credentials = Credentials::take()?;
-        secrecy::harden();
-        let stop = Arc::new(AtomicBool::new(false));
-        for signal in [SIGTERM, SIGINT] {
-            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        stop::listen()?;
+        let code = supervise().unwrap_or_else(|error| {
+            say(&format!("{error:#}"));
+            let donate = matches!(error.downcast_ref(), Some(EnvironmentError::Donate));
+            if donate { DONATE_CODE } else { 1 }
+        });
+        if code != 0 {
+            stop::rest(BROKEN_PAUSE);
         }
-        let environment = match Environment::read(|name| std::env::var(name).ok()) {
-            Ok(environment) => environment,
-            Err(error @ EnvironmentError::Donate) => {
-                eprintln!("vega-builder: {error}");
-                return Ok(ExitCode::from(DONATE_CODE));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        banner(&environment);
-        let mut report = Report::new();
-        match boot(&environment, credentials, &mut report) {
-            Ok(Booted { closure, daemon, token }) => {
-                let mask = Arc::new(Mask::default());
-                let supervisor = Supervisor {
-                    environment: &environment,
-                    closure: &closure,
-                    daemon,
-                    report,
-                    mask,
-                    token,
-                    stop,
-                };
-                Ok(match supervisor.run() {
-                    Ending::Asked | Ending::JobDone => ExitCode::SUCCESS,
-                    Ending::Broken(why) => {
-                        say(&why);
-                        ExitCode::FAILURE
-                    }
-                })
-            }
-            Err(error) => {
-                say(&format!("{error:#}"));
-                report.enter(Phase::Stopping, &format!("{error:#}"));
-                pause(&stop);
-                Ok(ExitCode::FAILURE)
-            }
+        Ok(ExitCode::from(code))
+    }
+}
+
+/// From the first look at the environment to the end; the exit code.
+fn supervise() -> anyhow::Result<u8> {
+    credentials::hide()?;
+    let credentials = Credentials::take()?;
+    secrecy::harden();
+    let environment = Environment::read(|name| std::env::var(name).ok())?;
+    banner(&environment);
+    let mut report = Report::new();
+    let Booted { closure, daemon, token } = match boot(&environment, credentials, &mut report) {
+        Ok(booted) => booted,
+        Err(_) if stop::ordered() => {
+            report.enter(Phase::Stopping, "told to stop");
+            return Ok(0);
         }
+        Err(error) => {
+            if error.downcast_ref().is_some_and(store::Error::is_damage) {
+                report.damaged();
+            }
+            report.enter(Phase::Stopping, &format!("{error:#}"));
+            return Err(error);
+        }
+    };
+    let supervisor = Supervisor {
+        environment: &environment,
+        closure: &closure,
+        daemon,
+        report: &mut report,
+        mask: Arc::new(Mask::default()),
+        token,
+        garbage: Garbage::new(&environment),
+    };
+    match supervisor.run() {
+        Ending::Asked | Ending::JobDone => Ok(0),
+        Ending::Broken(why) => Err(anyhow::anyhow!(why)),
     }
 }
 
@@ -92,35 +85,54 @@ struct Booted {
     token: Option<RegistrationToken>,
 }
 
-/// Make the store ready, and prove it; then the runner's root and its token.
+/// Make the runner's root clean and the store ready, and prove it; then the token.
 fn boot(environment: &Environment, credentials: Credentials, report: &mut Report) -> anyhow::Result<Booted> {
     let closure = Closure::of_image(|name| std::env::var(name).ok())?;
-    closure.register()?;
-    closure.check()?;
-    let daemon = sandbox(environment, report)?;
     let registration = Registration::new(environment, closure.runner());
     registration.prepare()?;
+    // What jobs of this container's last life left must not have a say in the proof.
+    end_all()?;
+    tidy(registration.vault());
+    let daemon = match store_and_daemon(&closure, environment, report) {
+        Err(error) if error.is_full_disk() && closure.is_held() => {
+            say(&error);
+            store::collect_garbage()?;
+            store_and_daemon(&closure, environment, report)?
+        }
+        other => other?,
+    };
     // Dropped, and wiped, where a registration is saved.
     let token = if registration.is_saved() { None } else { credentials.into_token()? };
     Ok(Booted { closure, daemon, token })
 }
 
+fn store_and_daemon(
+    closure: &Closure,
+    environment: &Environment,
+    report: &mut Report,
+) -> Result<Daemon, store::Error> {
+    closure.register()?;
+    closure.check()?;
+    sandbox(environment, report)
+}
+
 /// Start the daemon with the sandbox that was asked for, and prove it by a real build.
-fn sandbox(environment: &Environment, report: &mut Report) -> anyhow::Result<Daemon> {
-    let configuration = |sandbox| Configuration {
+fn sandbox(environment: &Environment, report: &mut Report) -> Result<Daemon, store::Error> {
+    let configuration = |sandbox, fallback| Configuration {
         sandbox,
+        fallback,
         max_jobs: environment.max_jobs,
         cores: environment.cores,
         extra_substituters: environment.extra_substituters.clone(),
         extra_trusted_public_keys: environment.extra_trusted_public_keys.clone(),
     };
     if environment.sandbox == Mode::Off {
-        configuration("false").write()?;
+        configuration("false", false).write()?;
         report.sandbox(false);
         say("VEGA_NIX_SANDBOX=false: builds are not sandboxed, and can see this container");
-        return Ok(Daemon::start()?);
+        return Daemon::start();
     }
-    configuration("true").write()?;
+    configuration("true", false).write()?;
     let daemon = Daemon::start()?;
     let why = match store::probe() {
         Ok(true) => {
@@ -130,14 +142,36 @@ fn sandbox(environment: &Environment, report: &mut Report) -> anyhow::Result<Dae
         Ok(false) => store::Error::NoSandbox("a build could see the container".to_owned()),
         Err(error) => error,
     };
-    if environment.sandbox == Mode::Required {
-        return Err(why.into());
+    if environment.sandbox == Mode::Required || why.is_full_disk() || stop::ordered() {
+        daemon.stop();
+        return Err(why);
     }
-    say(&format!("WARNING: builds run without the sandbox: {why}"));
     daemon.stop();
-    configuration("relaxed").write()?;
+    let daemon = unsandboxed(configuration)?;
+    say(&format!("WARNING: builds run without the sandbox: {why}"));
     report.sandbox(false);
-    Ok(Daemon::start()?)
+    Ok(daemon)
+}
+
+/// Where the sandbox cannot be: relaxed, as the contract says, if a build runs with that. Nix falls back by
+/// itself where it has no namespaces at all; where it has them and is forbidden a part of what it does in
+/// there, only `false` helps.
+fn unsandboxed(configuration: impl Fn(&'static str, bool) -> Configuration) -> Result<Daemon, store::Error> {
+    configuration("relaxed", true).write()?;
+    let daemon = Daemon::start()?;
+    if store::probe().is_ok() {
+        return Ok(daemon);
+    }
+    daemon.stop();
+    configuration("false", false).write()?;
+    let daemon = Daemon::start()?;
+    match store::probe() {
+        Ok(_) => Ok(daemon),
+        Err(error) => {
+            daemon.stop();
+            Err(error)
+        }
+    }
 }
 
 fn banner(environment: &Environment) {
@@ -149,12 +183,5 @@ fn banner(environment: &Environment) {
             environment.repository,
             environment.labels
         ));
-    }
-}
-
-fn pause(stop: &AtomicBool) {
-    let until = Instant::now() + BROKEN_PAUSE;
-    while Instant::now() < until && !stop.load(Ordering::Relaxed) {
-        thread::sleep(Duration::from_millis(200));
     }
 }

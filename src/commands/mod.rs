@@ -4,6 +4,7 @@ pub mod as_runner;
 pub mod can_sandbox;
 pub mod completions;
 pub mod down;
+pub mod end_jobs;
 pub mod entrypoint;
 pub mod job_started;
 pub mod man;

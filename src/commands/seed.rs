@@ -18,7 +18,7 @@ pub struct Seed {
 impl Seed {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let copied = store::seed(&self.from, &self.to)?;
-        println!("vega-builder: {copied} store paths added");
+        crate::runner::say(&format!("{copied} store paths added"));
         Ok(ExitCode::SUCCESS)
     }
 }

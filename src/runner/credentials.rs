@@ -6,13 +6,14 @@ use std::{
     io::{self, Write as _},
     os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
+    time::Duration,
 };
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use zeroize::Zeroizing;
 
-use super::{registration::take, say};
+use super::{children, say, token::take};
 use crate::{
     contract::{self, env as names},
     value::RegistrationToken,
@@ -43,6 +44,9 @@ pub fn hide() -> io::Result<()> {
     Err(again.exec())
 }
 
+/// GitHub's reply is waited for no longer.
+const MINTING: Duration = Duration::from_secs(120);
+
 /// What was handed in besides the token file that a host's `register` writes; in our memory alone.
 #[derive(Default)]
 pub struct Credentials {
@@ -52,7 +56,7 @@ pub struct Credentials {
 
 impl Credentials {
     /// Take them before any other process is started: their files are empty or gone afterwards.
-    pub fn take() -> io::Result<Self> {
+    pub fn take() -> anyhow::Result<Self> {
         let mut credentials = Self::default();
         let file = |name: &str| env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
         // The token file proper is read when a token is needed, again and again; one in memory only once.
@@ -70,17 +74,11 @@ impl Credentials {
     pub fn into_token(self) -> anyhow::Result<Option<RegistrationToken>> {
         let Some(personal) = self.personal.filter(|_| self.token.is_none()) else { return Ok(self.token) };
         say("WARNING: a personal access token was handed in (GITHUB_PAT): for trusted local use only");
-        let mut minting = Command::new(contract::PROGRAM)
-            .arg("mint")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        if let Some(mut stdin) = minting.stdin.take() {
-            stdin.write_all(personal.as_bytes())?;
-        }
-        let output = minting.wait_with_output()?;
-        let token = Zeroizing::new(String::from_utf8_lossy(&output.stdout).into_owned());
-        anyhow::ensure!(output.status.success(), "no registration token could be minted; see the line above");
-        Ok(Some(RegistrationToken::new(token.as_str())))
+        let mut minting = Command::new(contract::PROGRAM);
+        let output = children::output_of(minting.arg("mint"), personal.as_bytes(), MINTING)?;
+        let (said, told) = (Zeroizing::new(output.stdout), String::from_utf8_lossy(&output.stderr));
+        let why = told.lines().next_back().unwrap_or("no reason given");
+        anyhow::ensure!(output.status.success(), "no registration token could be minted: {why}");
+        Ok(Some(RegistrationToken::new(std::str::from_utf8(&said)?.trim())))
     }
 }

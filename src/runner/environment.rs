@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::{
     contract::{self, env},
-    value::{Labels, Repository, RunnerName},
+    value::{ByteSize, Caps, Cpus, Labels, Repository, RunnerName},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,7 @@ pub enum Mode {
 /// Garbage collection of a runner that stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collection {
+    /// As nix-collect-garbage reads it: a number of days and `d`.
     pub delete_older_than: String,
     pub interval: Duration,
     pub initial_delay: Duration,
@@ -56,6 +57,8 @@ pub struct Environment {
     pub collection: Option<Collection>,
     pub quiet: bool,
     pub runner_root: PathBuf,
+    /// What the kernel must hold this container to; nothing when it is run by hand.
+    pub caps: Option<Caps>,
 }
 
 impl Environment {
@@ -81,11 +84,10 @@ impl Environment {
             Some(other) => return Err(wrong(env::SANDBOX, other, "it is auto, true or false")),
         };
         let collection = Collection {
-            delete_older_than: get(env::GC_DELETE_OLDER_THAN).unwrap_or_else(|| "7d".to_owned()),
+            delete_older_than: days(env::GC_DELETE_OLDER_THAN, get(env::GC_DELETE_OLDER_THAN))?,
             interval: span(env::GC_INTERVAL, get(env::GC_INTERVAL), "7d")?,
             initial_delay: span(env::GC_INITIAL_DELAY, get(env::GC_INITIAL_DELAY), "1h")?,
         };
-        span(env::GC_DELETE_OLDER_THAN, Some(collection.delete_older_than.clone()), "7d")?;
         let ephemeral = truth(env::EPHEMERAL, get(env::EPHEMERAL).as_deref(), false)?;
         let collects = truth(env::GC, get(env::GC).as_deref(), true)? && !ephemeral;
         Ok(Self {
@@ -103,6 +105,7 @@ impl Environment {
             collection: collects.then_some(collection),
             quiet: truth(env::NO_BANNER, get(env::NO_BANNER).as_deref(), false)?,
             runner_root: get(env::RUNNER_ROOT).unwrap_or_else(|| contract::RUNNER_ROOT.to_owned()).into(),
+            caps: get(env::CAPS).map(|value| caps(&value)).transpose()?,
         })
     }
 }
@@ -131,6 +134,29 @@ fn one_line(name: &'static str, value: Option<String>) -> Result<String, Environ
         return Err(wrong(name, value.escape_default().to_string().as_str(), "it has a control character"));
     }
     Ok(value)
+}
+
+/// nix-collect-garbage understands days only.
+fn days(name: &'static str, value: Option<String>) -> Result<String, EnvironmentError> {
+    let value = value.unwrap_or_else(|| "7d".to_owned());
+    let days = value.strip_suffix('d').and_then(|days| days.parse::<u16>().ok());
+    days.map(|days| format!("{days}d"))
+        .ok_or_else(|| wrong(name, &value, "it is a number of days and d, e.g. 7d: Nix counts in days here"))
+}
+
+/// `memory=<bytes>,millicpus=<number>,pids=<number>`, all three.
+fn caps(value: &str) -> Result<Caps, EnvironmentError> {
+    let refuse = || wrong(env::CAPS, value, "it is memory=<bytes>,millicpus=<number>,pids=<number>");
+    let part = |name: &str| {
+        let parts = value.split(',').filter_map(|part| part.split_once('='));
+        parts.filter(|(of, _)| of.trim() == name).find_map(|(_, number)| number.trim().parse::<u64>().ok())
+    };
+    let small = |name: &str| part(name).and_then(|number| u32::try_from(number).ok()).ok_or_else(refuse);
+    Ok(Caps {
+        memory: ByteSize(part("memory").ok_or_else(refuse)?),
+        cpus: Cpus { millis: small("millicpus")? },
+        pids: small("pids")?,
+    })
 }
 
 /// `7d`, `12h`, `30m`, `45s`.
@@ -172,6 +198,13 @@ mod tests {
     }
 
     #[test]
+    fn the_caps_to_prove_are_read() {
+        let environment = read(&[("VEGA_BUILDER_CAPS", "memory=1024,millicpus=1500,pids=512")]).unwrap();
+        let caps = environment.caps.unwrap();
+        assert_eq!((caps.memory.0, caps.cpus.millis, caps.pids), (1024, 1500, 512));
+    }
+
+    #[test]
     fn donating_is_reserved() {
         assert!(matches!(read(&[("VEGA_MODE", "donate")]), Err(EnvironmentError::Donate)));
     }
@@ -184,6 +217,8 @@ mod tests {
             ("VEGA_NIX_MAX_JOBS", "-1"),
             ("VEGA_GC_INTERVAL", "soon"),
             ("VEGA_GC_DELETE_OLDER_THAN", "7d; rm"),
+            ("VEGA_GC_DELETE_OLDER_THAN", "12h"),
+            ("VEGA_BUILDER_CAPS", "memory=1,pids=2"),
             ("GITHUB_RUNNER_LABELS", "a b"),
             ("GITHUB_RUNNER_NAME", "../x"),
             ("VEGA_RUNNER_EPHEMERAL", "perhaps"),

@@ -18,6 +18,8 @@ pub enum Refusal {
     Event(String),
     #[error("the event's head is {head}, not {repository}: this runner runs no code of forks")]
     Fork { head: String, repository: String },
+    #[error("the job is of {repository}, and this runner takes the jobs of {ours} only")]
+    Stranger { repository: String, ours: String },
     #[error("the event carries a pull request: this runner runs no code of pull requests")]
     PullRequest,
     #[error("the event cannot be read ({0}), so this runner does not run it")]
@@ -30,6 +32,10 @@ pub fn check(name: &str, payload: &Value, repository: &str) -> Result<(), Refusa
         return Err(Refusal::Event(name.to_owned()));
     }
     let payload = payload.as_object().ok_or_else(|| Refusal::Unreadable("it is no object".to_owned()))?;
+    // Every event names its repository; that of a timer may be bare.
+    if name != "schedule" && payload.get("repository").is_none_or(Value::is_null) {
+        return Err(Refusal::Unreadable("it names no repository".to_owned()));
+    }
     let heads = [
         payload.get("pull_request").and_then(|pull| pull.pointer("/head/repo")),
         payload.get("workflow_run").and_then(|run| run.get("head_repository")),
@@ -89,15 +95,29 @@ mod tests {
             json!({ "repository": { "full_name": "mallory/heavy" } }),
             json!({ "pull_request": { "head": { "repo": {} } } }),
         ] {
+            let mut head = head;
+            if head.get("repository").is_none() {
+                head["repository"] = json!({ "full_name": "octo/heavy" });
+            }
             assert!(matches!(judge("push", &head), Err(Refusal::Fork { .. })), "{head}");
         }
     }
 
     #[test]
     fn a_pull_request_is_refused_even_of_our_own_branch() {
-        let own = json!({ "pull_request": { "head": { "repo": { "full_name": "octo/heavy" } } } });
-        assert_eq!(judge("push", &own), Err(Refusal::PullRequest));
-        assert_eq!(judge("push", &json!({ "pull_request": null })), Err(Refusal::PullRequest));
+        let repository = json!({ "full_name": "octo/heavy" });
+        for pull in [json!({ "head": { "repo": repository } }), json!(null)] {
+            let payload = json!({ "repository": repository, "pull_request": pull });
+            assert_eq!(judge("push", &payload), Err(Refusal::PullRequest));
+        }
+    }
+
+    #[test]
+    fn an_event_that_names_no_repository_is_refused_but_for_a_timers() {
+        for payload in [json!({}), json!({ "repository": null })] {
+            assert!(matches!(judge("push", &payload), Err(Refusal::Unreadable(_))), "{payload}");
+        }
+        judge("schedule", &json!({ "schedule": "0 4 * * *" })).unwrap();
     }
 
     #[test]

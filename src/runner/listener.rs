@@ -1,10 +1,10 @@
-//! GitHub's own program: started as the runner's user, its log followed, its end understood.
+//! GitHub's own program: started as the runner's user for one job, its log followed, its end understood.
 
 use std::{
     io::{self, BufRead as _, BufReader},
     os::unix::process::ExitStatusExt as _,
     path::Path,
-    process::{Child, ExitStatus, Stdio},
+    process::{ExitStatus, Stdio},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, channel},
@@ -15,7 +15,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::{Mask, children, user};
+use super::{Mask, children, children::Child, report::say_line, user};
 use crate::contract;
 
 /// What a line of the listener's log says.
@@ -28,11 +28,20 @@ pub enum Event {
     RegistrationDeleted,
 }
 
+/// The listener's last words when no session can be had for want of a registration.
+///
+/// Source: actions/runner, `MessageListener.cs` and `BrokerMessageListener.cs`, `CreateSessionAsync`.
+const DELETED: [&str; 2] = [
+    "Failed to create a session. The runner registration has been deleted from the server, please re-configure. \
+     Runner registrations are automatically deleted for runners that have not connected to the service recently.",
+    "The runner no longer exists on the server. Please reconfigure the runner.",
+];
+
 impl Event {
     fn of(line: &str) -> Option<Self> {
         // `2026-11-24 03:20:33Z: Running job: build`; lines without a time are banners.
         let said = line.split_once("Z: ").map_or(line, |(_, said)| said).trim();
-        if said == "Listening for Jobs" || said.starts_with("Runner reconnected") {
+        if said == "Listening for Jobs" {
             return Some(Self::Listening);
         }
         if let Some(job) = said.strip_prefix("Running job: ") {
@@ -41,7 +50,7 @@ impl Event {
         if said.starts_with("Job ") && said.contains(" completed with result: ") {
             return Some(Self::Completed(said.to_owned()));
         }
-        said.contains("registration has been deleted").then_some(Self::RegistrationDeleted)
+        DELETED.contains(&said).then_some(Self::RegistrationDeleted)
     }
 }
 
@@ -50,8 +59,10 @@ impl Event {
 /// Source: actions/runner, `src/Runner.Common/Constants.cs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// 0: it was told to end, or (ephemeral) its job is done.
+    /// 0: its job is done, or it was told to end.
     Done,
+    /// 1: an error that another try does not mend, in its own opinion.
+    Failed,
     /// 5: another live process uses this registration; a registration of our own would push it out.
     SessionConflict,
     /// 7: GitHub serves this version no more.
@@ -64,7 +75,7 @@ impl Verdict {
     fn of(status: ExitStatus) -> Self {
         match (status.code(), status.signal()) {
             (Some(0), _) => Self::Done,
-            (Some(1), _) => Self::Again("it ended on an error (1)".to_owned()),
+            (Some(1), _) => Self::Failed,
             (Some(2), _) => Self::Again("it asks for another try (2)".to_owned()),
             (Some(3 | 4), _) => Self::Again("it wants to update itself, which the image forbids".to_owned()),
             (Some(5), _) => Self::SessionConflict,
@@ -83,40 +94,37 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Start the runner that lies in `runner`, with its registration in `root`.
+    /// Start the runner that lies in `runner`, with its registration in `root`, for one job: what the job did
+    /// to the processes of its user ends with this life.
     pub fn start(runner: &Path, root: &Path, mask: &Arc<Mask>) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
+        let (sender, events) = channel();
+        let mask = Arc::clone(mask);
+        // First the ear: without it, nobody is to speak.
+        thread::Builder::new().stack_size(256 * 1024).spawn(move || {
+            for line in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line);
+                say_line(&mask.apply(line.trim_end()));
+                // The log is read on when nobody waits for events any more.
+                if let Some(event) = Event::of(&line) {
+                    let _ = sender.send(event);
+                }
+            }
+        })?;
         let mut command = user::as_runner(runner.join("bin/Runner.Listener"));
         command
-            .arg("run")
+            .args(["run", "--once"])
             .env(contract::env::RUNNER_ROOT, root)
             .env("ACTIONS_RUNNER_HOOK_JOB_STARTED", contract::JOB_STARTED_HOOK)
             .env("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE", "1")
+            // .NET's own door for debuggers.
+            .env("DOTNET_EnableDiagnostics", "0")
             .current_dir(root)
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer);
-        let child = children::spawn(&mut command)?;
-        // Our ends of the pipe, or the reader would never see its end.
-        drop(command);
-        let (sender, events) = channel();
-        let mask = Arc::clone(mask);
-        thread::Builder::new().stack_size(256 * 1024).spawn(move || {
-            for line in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
-                let line = String::from_utf8_lossy(&line);
-                println!("{}", mask.apply(line.trim_end()));
-                if let Some(event) = Event::of(&line)
-                    && sender.send(event).is_err()
-                {
-                    return;
-                }
-            }
-        })?;
-        Ok(Self { child, events })
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+        // Our ends of the pipe go with the command, or the ear would never hear its end.
+        Ok(Self { child: children::spawn(&mut command)?, events })
     }
 
     /// The next event of the log, if one comes within `patience`.
@@ -134,12 +142,12 @@ impl Listener {
 
     /// What it wants, when it has ended.
     pub fn ended(&mut self) -> Option<Verdict> {
-        children::ended(&mut self.child).map(Verdict::of)
+        self.child.ended().map(Verdict::of)
     }
 
     /// End it: it cancels its job, says goodbye to GitHub and goes; after `patience` it is killed.
     pub fn stop(mut self, patience: Duration) {
-        children::terminate(&mut self.child, Signal::SIGINT, patience);
+        self.child.terminate(Signal::SIGINT, patience);
     }
 }
 
@@ -147,13 +155,14 @@ impl Listener {
 mod tests {
     use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus};
 
-    use super::{Event, Verdict};
+    use super::{DELETED, Event, Verdict};
 
     #[test]
     fn the_listeners_lines_are_understood() {
         for (line, event) in [
             ("2026-11-24 03:20:33Z: Listening for Jobs", Some(Event::Listening)),
-            ("2026-11-24 03:20:33Z: Runner reconnected.", Some(Event::Listening)),
+            // It may have a job at that time.
+            ("2026-11-24 03:20:33Z: Runner reconnected.", None),
             ("2026-11-24 03:20:33Z: Running job: build (x)", Some(Event::Running("build (x)".to_owned()))),
             (
                 "2026-11-24 03:20:33Z: Job build completed with result: Succeeded",
@@ -161,13 +170,17 @@ mod tests {
             ),
             ("√ Connected to GitHub", None),
             ("Current runner version: '2.336.0'", None),
-            (
-                "Failed to create a session. The runner registration has been deleted from the server, please re-configure.",
-                Some(Event::RegistrationDeleted),
-            ),
+            (DELETED[0], Some(Event::RegistrationDeleted)),
+            ("Job x: the runner registration has been deleted completed", None),
         ] {
             assert_eq!(Event::of(line), event, "{line}");
         }
+    }
+
+    #[test]
+    fn a_jobs_name_does_not_pass_for_a_line_of_the_listeners() {
+        let line = format!("2026-11-24 03:20:33Z: Running job: {}", DELETED[0]);
+        assert_eq!(Event::of(&line), Some(Event::Running(DELETED[0].to_owned())));
     }
 
     #[test]

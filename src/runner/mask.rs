@@ -1,11 +1,13 @@
 //! Secrets do not pass through the container's log.
 
+use std::sync::{Mutex, PoisonError};
+
 use regex::Regex;
 use zeroize::Zeroizing;
 
 /// What is replaced by `***` in every line.
 pub struct Mask {
-    known: Vec<Zeroizing<String>>,
+    known: Mutex<Vec<Zeroizing<String>>>,
     shapes: Regex,
 }
 
@@ -16,22 +18,22 @@ const SHAPES: &str =
 impl Default for Mask {
     fn default() -> Self {
         #[expect(clippy::unwrap_used, reason = "a constant expression, compiled by a test")]
-        Self { known: Vec::new(), shapes: Regex::new(SHAPES).unwrap() }
+        Self { known: Mutex::default(), shapes: Regex::new(SHAPES).unwrap() }
     }
 }
 
 impl Mask {
     /// Replace this one too, from now on.
-    pub fn learn(&mut self, secret: &str) {
+    pub fn learn(&self, secret: &str) {
         // A very short one would turn the log into asterisks.
         if secret.len() >= 6 {
-            self.known.push(Zeroizing::new(secret.to_owned()));
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).push(Zeroizing::new(secret.to_owned()));
         }
     }
 
     pub fn apply(&self, line: &str) -> String {
         let mut line = self.shapes.replace_all(line, "***").into_owned();
-        for secret in &self.known {
+        for secret in self.known.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             line = line.replace(secret.as_str(), "***");
         }
         line
@@ -44,7 +46,7 @@ mod tests {
 
     #[test]
     fn tokens_are_masked_by_value_and_by_shape() {
-        let mut mask = Mask::default();
+        let mask = Mask::default();
         mask.learn("ABC123DEF456");
         assert_eq!(mask.apply("token ABC123DEF456!"), "token ***!");
         assert_eq!(mask.apply("x ghs_0123456789abcdef y"), "x *** y");

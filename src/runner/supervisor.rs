@@ -1,19 +1,14 @@
-//! PID 1's day: wait for a token when there is no registration, listen, bury orphans, keep the daemon up,
-//! collect garbage when idle, and end in good order when told to.
+//! PID 1's day: wait for a token when there is no registration, give each job a listener of its own, bury
+//! orphans, keep the daemon up, collect garbage when idle, and end in good order when told to.
 
 use std::{
-    fmt,
-    process::{Child, Command},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
+    sync::{Arc, Once},
     time::{Duration, Instant},
 };
 
 use super::{
-    Environment, Event, Listener, Mask, Registration, Report, Verdict, children, kill_leftovers, user,
+    Environment, Event, Garbage, Listener, Mask, Registration, Report, Vault, Verdict, children, end_all,
+    life::Life, proof, say, stop, tidy, token,
 };
 use crate::{
     contract::Phase,
@@ -27,6 +22,8 @@ const TICK: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(50);
 const SLOWEST: Duration = Duration::from_secs(300);
 const CONFLICT_PAUSE: Duration = Duration::from_secs(30);
+/// Between two looks at a token's file that is of no use.
+const BAD_TOKEN_PAUSE: Duration = Duration::from_secs(30);
 
 /// Why PID 1 ends.
 #[derive(Debug)]
@@ -44,12 +41,23 @@ pub struct Supervisor<'a> {
     pub environment: &'a Environment,
     pub closure: &'a Closure,
     pub daemon: Daemon,
-    pub report: Report,
+    pub report: &'a mut Report,
     pub mask: Arc<Mask>,
     /// A token that was handed in as a variable, for the first registration.
     pub token: Option<RegistrationToken>,
-    /// Set by SIGTERM and SIGINT.
-    pub stop: Arc<AtomicBool>,
+    pub garbage: Option<Garbage>,
+}
+
+/// What follows on one listener's life.
+enum Next {
+    End(Ending),
+    /// Its job is done: the next life begins at once.
+    Job,
+    /// It ended without one: start it again, ever more slowly, not before `least`.
+    Again {
+        why: String,
+        least: Duration,
+    },
 }
 
 impl Supervisor<'_> {
@@ -57,15 +65,17 @@ impl Supervisor<'_> {
     pub fn run(mut self) -> Ending {
         let mut pause = Duration::from_secs(1);
         let ending = loop {
-            let listened = Instant::now();
+            let began = Instant::now();
             match self.one_life() {
-                Ok(Life::Ended(ending)) => break ending,
-                Ok(Life::Again { why, least }) => {
+                Ok(Next::End(ending)) => break ending,
+                Ok(Next::Job) => pause = Duration::from_secs(1),
+                Ok(Next::Again { why, least }) => {
                     // A listener that lived long is no crash loop.
-                    pause = if listened.elapsed() > SLOWEST { Duration::from_secs(1) } else { pause };
+                    pause = if began.elapsed() > SLOWEST { Duration::from_secs(1) } else { pause };
                     let wait = pause.max(least);
-                    self.report.enter(Phase::Starting, &format!("{why}; next try in {} s", wait.as_secs()));
-                    say(&format!("{why}; next try in {} s", wait.as_secs()));
+                    let message = format!("{why}; next try in {} s", wait.as_secs());
+                    self.report.enter(Phase::Starting, &message);
+                    say(&message);
                     if self.rest(wait) {
                         break Ending::Asked;
                     }
@@ -80,86 +90,149 @@ impl Supervisor<'_> {
             Ending::Broken(why) => why.clone(),
         };
         self.report.enter(Phase::Stopping, &message);
+        if let Some(mut garbage) = self.garbage.take() {
+            garbage.stop();
+        }
         self.daemon.stop();
         ending
     }
 
-    /// From registration to the listener's end.
-    fn one_life(&mut self) -> Result<Life, String> {
+    /// From a clean place to the listener's end.
+    fn one_life(&mut self) -> Result<Next, String> {
         let environment = self.environment;
         let registration = Registration::new(environment, self.closure.runner());
+        clean(registration.vault())?;
+        self.prove_caps()?;
         if registration.is_saved() {
             registration.discard_token();
             self.token = None;
         } else if !self.register(&registration)? {
-            return Ok(Life::Ended(Ending::Asked));
+            return Ok(Next::End(Ending::Asked));
         }
-        let mut listener = Listener::start(self.closure.runner(), &environment.runner_root, &self.mask)
-            .map_err(|why| format!("the runner's listener cannot be started: {why}"))?;
-        let mut forgotten = false;
-        let mut garbage = Garbage::new(environment);
+        registration.lay_out().map_err(|error| error.to_string())?;
+        let mut life = Life::new();
+        let listener = Listener::start(self.closure.runner(), &environment.runner_root, &self.mask);
+        let verdict = match listener {
+            Ok(listener) => self.attend(listener, &registration, &mut life)?,
+            // No room for another process, say: that passes.
+            Err(why) => Verdict::Again(format!("it cannot be started: {why}")),
+        };
+        if stop::ordered() {
+            return Ok(Next::End(Ending::Asked));
+        }
+        self.judge(&life, verdict, &registration)
+    }
+
+    fn prove_caps(&self) -> Result<(), String> {
+        static TOLD: Once = Once::new();
+        let Some(asked) = &self.environment.caps else { return Ok(()) };
+        if let proof::Proof::Unseen(why) = proof::prove(asked)? {
+            TOLD.call_once(|| {
+                say(&format!("the caps cannot be read in here, the host has to prove them: {why}"));
+            });
+        }
+        Ok(())
+    }
+
+    /// Follow a listener to its end. Whatever that is: no process of the runner's user is there afterwards.
+    fn attend(
+        &mut self,
+        mut listener: Listener,
+        registration: &Registration<'_>,
+        life: &mut Life,
+    ) -> Result<Verdict, String> {
         let verdict = loop {
-            if self.stop.load(Ordering::Relaxed) {
+            if stop::ordered() {
                 listener.stop(PATIENCE);
-                kill_leftovers(0);
-                return Ok(Life::Ended(Ending::Asked));
+                break Verdict::Done;
             }
-            match listener.event(TICK) {
-                Some(Event::Listening) => self.report.enter(Phase::Listening, ""),
-                Some(Event::Running(job)) => self.report.enter(Phase::Busy, &format!("running {job}")),
-                Some(Event::Completed(what)) => self.job_ended(&listener, &what),
-                Some(Event::RegistrationDeleted) => forgotten = true,
-                None => {}
+            if let Some(event) = listener.event(TICK) {
+                life.note(&event);
+                self.tell(&event, life);
             }
-            children::reap_orphans();
+            // One that `register` laid beside a runner that needs none.
+            registration.discard_token();
             if let Some(verdict) = listener.ended() {
+                life.hear_out(&listener);
                 break verdict;
             }
-            if let Err(broken) = self.look_after(&mut garbage) {
+            if life.is_late() {
+                say("the job is over, but its listener did not end: it is killed");
+                break Verdict::Done;
+            }
+            if let Err(broken) = self.look_after() {
                 // Broken is offline: a job would only fail here.
                 listener.stop(Duration::from_secs(10));
                 return Err(broken);
             }
         };
-        kill_leftovers(0);
-        if forgotten {
+        end_all().map_err(|survivors| survivors.to_string())?;
+        Ok(verdict)
+    }
+
+    fn tell(&mut self, event: &Event, life: &Life) {
+        match event {
+            Event::Listening if !life.had_job() => self.report.enter(Phase::Listening, ""),
+            Event::Running(job) => self.report.enter(Phase::Busy, &format!("running {job}")),
+            Event::Completed(what) => self.report.enter(Phase::Starting, what),
+            Event::Listening | Event::RegistrationDeleted => {}
+        }
+    }
+
+    fn judge(
+        &mut self,
+        life: &Life,
+        verdict: Verdict,
+        registration: &Registration<'_>,
+    ) -> Result<Next, String> {
+        if self.report.phase() == Phase::Busy {
+            self.report.enter(Phase::Starting, "the job ended");
+        }
+        let ephemeral = self.environment.ephemeral;
+        // A job may have had its hand in the listener's exit code: nothing follows from it but the next life.
+        if ephemeral && (life.had_job() || verdict == Verdict::Done) {
             registration.forget().map_err(|error| error.to_string())?;
-            let why = "GitHub no longer knows this runner: it was removed there, or was offline for 14 days";
-            return Ok(Life::Again { why: why.to_owned(), least: Duration::ZERO });
+            return Ok(Next::End(Ending::JobDone));
+        }
+        if life.had_job() {
+            return Ok(Next::Job);
+        }
+        if verdict == Verdict::Failed && life.forgotten() {
+            registration.forget().map_err(|error| error.to_string())?;
+            return Ok(again(
+                "GitHub no longer knows this runner: it was removed there, or was offline for 14 days",
+                Duration::ZERO,
+            ));
         }
         Ok(match verdict {
-            Verdict::Done if environment.ephemeral => {
-                registration.forget().map_err(|error| error.to_string())?;
-                Life::Ended(Ending::JobDone)
+            Verdict::Done => again("the listener ended by itself", Duration::ZERO),
+            Verdict::Failed => again("the listener: it ended on an error (1)", Duration::ZERO),
+            Verdict::Again(why) => again(&format!("the listener: {why}"), Duration::ZERO),
+            Verdict::SessionConflict => {
+                again("another live process uses this registration (5)", CONFLICT_PAUSE)
             }
-            Verdict::Done => Life::Again { why: "the listener ended by itself".to_owned(), least: Duration::ZERO },
-            Verdict::Again(why) => Life::Again { why: format!("the listener: {why}"), least: Duration::ZERO },
-            Verdict::SessionConflict => Life::Again {
-                why: "another live process uses this registration (5)".to_owned(),
-                least: CONFLICT_PAUSE,
-            },
-            Verdict::VersionRefused => Life::Again {
-                why: "GitHub refuses this version of the runner (7): type `vega-builder up` on the host to get a newer image"
-                    .to_owned(),
-                least: SLOWEST,
-            },
+            Verdict::VersionRefused => again(
+                "GitHub refuses this version of the runner (7): type `vega-builder up` on the host to get a newer image",
+                SLOWEST,
+            ),
         })
     }
 
     /// Wait for a token, and use it; whether there is a registration now (no: told to stop).
     fn register(&mut self, registration: &Registration<'_>) -> Result<bool, String> {
         let mut message = "no registration is saved: type `vega-builder register` on the host".to_owned();
+        let mut told = String::new();
         loop {
-            if self.stop.load(Ordering::Relaxed) {
+            if stop::ordered() {
                 return Ok(false);
             }
-            // One that came as a variable first: it is here once only.
-            let token = self.token.take().map_or_else(|| registration.take_token(), |token| Ok(Some(token)));
-            match token {
+            let mut pause = TICK / 2;
+            match self.next_token() {
                 Ok(Some(token)) => {
                     self.report.enter(Phase::Registering, "registering with GitHub");
                     match registration.configure(&token, &self.mask) {
                         Ok(()) => return Ok(true),
+                        Err(_) if stop::ordered() => return Ok(false),
                         Err(error) => {
                             message =
                                 format!("{error}; type `vega-builder register` on the host for another try");
@@ -167,105 +240,68 @@ impl Supervisor<'_> {
                     }
                 }
                 Ok(None) => {}
-                Err(error) => message = error.to_string(),
+                Err(error) => {
+                    message = error.to_string();
+                    pause = BAD_TOKEN_PAUSE;
+                }
             }
-            if self.report.phase() != Phase::WaitingForToken {
+            if self.report.phase() != Phase::WaitingForToken || told != message {
                 say(&message);
                 self.report.enter(Phase::WaitingForToken, &message);
+                told.clone_from(&message);
             }
-            children::reap_orphans();
-            self.keep_daemon()?;
-            thread::sleep(TICK / 2);
+            self.look_after()?;
+            stop::rest(pause);
         }
     }
 
-    /// After a job: nothing of it stays to see the next one.
-    fn job_ended(&mut self, listener: &Listener, what: &str) {
-        let left = kill_leftovers(listener.pid());
-        if left > 0 {
-            say(&format!("killed {left} processes that the job had left behind"));
+    /// One that came as a variable first: it is here once only.
+    fn next_token(&mut self) -> Result<Option<RegistrationToken>, token::TokenError> {
+        if let Some(token) = self.token.take() {
+            return Ok(Some(token));
         }
-        self.report.enter(Phase::Listening, what);
+        match &self.environment.token_file {
+            // A secret that came as a variable was taken from its memory at the start.
+            Some(path) if !path.starts_with("/proc") => token::take_token(path),
+            _ => Ok(None),
+        }
     }
 
-    fn look_after(&mut self, garbage: &mut Option<Garbage>) -> Result<(), String> {
-        self.keep_daemon()?;
+    /// Sleep between two lives, but look after the rest; whether told to stop.
+    fn rest(&mut self, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        while Instant::now() < until && !stop::rest(TICK.min(until - Instant::now())) {
+            // What is broken shows when the next life begins.
+            let _ = self.look_after();
+        }
+        stop::ordered()
+    }
+
+    fn look_after(&mut self) -> Result<(), String> {
+        children::reap();
+        self.daemon.keep().map_err(|error| error.to_string())?;
         if !self.closure.is_present() {
+            self.report.damaged();
             return Err("the runner's program is gone from the store".to_owned());
         }
-        if let Some(garbage) = garbage
-            && self.report.phase() == Phase::Listening
-        {
-            garbage.collect_when_due();
+        let idle = self.report.phase() != Phase::Busy;
+        if let Some(garbage) = &mut self.garbage {
+            garbage.tend(idle);
         }
         Ok(())
     }
-
-    fn keep_daemon(&mut self) -> Result<(), String> {
-        let Some(status) = self.daemon.ended() else { return Ok(()) };
-        say(&format!("nix-daemon ended ({status}): starting it again"));
-        self.daemon = Daemon::start().map_err(|error| error.to_string())?;
-        Ok(())
-    }
-
-    /// Sleep, but wake for an order to stop; whether it came.
-    fn rest(&self, wait: Duration) -> bool {
-        let until = Instant::now() + wait;
-        while Instant::now() < until && !self.stop.load(Ordering::Relaxed) {
-            children::reap_orphans();
-            thread::sleep(TICK.min(until.saturating_duration_since(Instant::now())));
-        }
-        self.stop.load(Ordering::Relaxed)
-    }
 }
 
-enum Life {
-    Ended(Ending),
-    /// Start the listener again, not before `least`.
-    Again {
-        why: String,
-        least: Duration,
-    },
+fn again(why: &str, least: Duration) -> Next {
+    Next::Again { why: why.to_owned(), least }
 }
 
-/// The garbage collection of a runner that stays.
-struct Garbage {
-    older_than: String,
-    interval: Duration,
-    due: Instant,
-    running: Option<Child>,
-}
-
-impl Garbage {
-    fn new(environment: &Environment) -> Option<Self> {
-        let collection = environment.collection.as_ref()?;
-        Some(Self {
-            older_than: collection.delete_older_than.clone(),
-            interval: collection.interval,
-            due: Instant::now() + collection.initial_delay,
-            running: None,
-        })
+/// No process of a job, and nothing that one wrote.
+fn clean(vault: &Vault) -> Result<(), String> {
+    let left = end_all().map_err(|survivors| survivors.to_string())?;
+    if left > 0 {
+        say(&format!("killed {left} processes that were left behind"));
     }
-
-    fn collect_when_due(&mut self) {
-        if let Some(child) = &mut self.running {
-            if let Some(status) = children::ended(child) {
-                say(&format!("garbage collection ended: {status}"));
-                self.running = None;
-            }
-        } else if Instant::now() >= self.due {
-            self.due = Instant::now() + self.interval;
-            let mut command: Command = user::as_root("nix-collect-garbage");
-            command.args(["--delete-older-than", &self.older_than]);
-            match children::spawn(&mut command) {
-                Ok(child) => self.running = Some(child),
-                Err(why) => say(&format!("garbage cannot be collected: {why}")),
-            }
-        }
-    }
-}
-
-/// One line of our own in the container's log.
-pub fn say(what: &(impl fmt::Display + ?Sized)) {
-    println!("vega-builder: {what}");
+    tidy(vault);
+    Ok(())
 }

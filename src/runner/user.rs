@@ -1,11 +1,19 @@
 //! The unprivileged user who runs GitHub's runner, and with it every job.
 
 use std::{
-    convert::Infallible, env, ffi::OsString, io, os::unix::process::CommandExt as _, process::Command,
+    convert::Infallible,
+    env,
+    ffi::OsString,
+    io,
+    os::unix::process::CommandExt as _,
+    process::{Command, Stdio},
 };
 
 use caps::CapSet;
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Gid, Pid, Uid, geteuid, getuid, setgroups, setresgid, setresuid},
+};
 
 use crate::contract;
 
@@ -38,12 +46,41 @@ pub fn as_root(program: impl Into<OsString>) -> Command {
     command
 }
 
-/// Become the runner's user for good and execute `arguments`: no groups, no capability in any set, and no
-/// setuid program gives one back. Returns only when it fails.
+/// The command that ends every process of the runner's user.
+pub fn end_jobs() -> Command {
+    let mut command = Command::new(contract::PROGRAM);
+    command.arg("end-jobs").env_clear().current_dir("/").stdin(Stdio::null());
+    command
+}
+
+/// Become the runner's user for good and execute `arguments`. Returns only when it fails.
 pub fn become_runner(arguments: &[OsString]) -> io::Result<Infallible> {
     let [program, rest @ ..] = arguments else {
         return Err(io::Error::other("no command to execute"));
     };
+    drop_privileges()?;
+    Err(Command::new(program).args(rest).exec())
+}
+
+/// Become the runner's user for good and kill every process of that user but this one.
+pub fn kill_everything() -> io::Result<()> {
+    if geteuid().is_root() {
+        drop_privileges()?;
+    }
+    // As root this would be the end of the container.
+    let jobs = Uid::from_raw(contract::RUNNER_UID);
+    if getuid() != jobs || geteuid() != jobs {
+        return Err(io::Error::other("this is not the runner's user"));
+    }
+    match kill(Pid::from_raw(-1), Signal::SIGKILL) {
+        // There is nobody else.
+        Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
+        Err(why) => Err(why.into()),
+    }
+}
+
+/// No groups, no capability in any set, and no setuid program gives one back.
+fn drop_privileges() -> io::Result<()> {
     let refuse = |error: caps::errors::CapsError| io::Error::other(error.to_string());
     let (uid, gid) = (Uid::from_raw(contract::RUNNER_UID), Gid::from_raw(contract::RUNNER_UID));
     caps::clear(None, CapSet::Ambient).map_err(refuse)?;
@@ -56,5 +93,5 @@ pub fn become_runner(arguments: &[OsString]) -> io::Result<Infallible> {
     setresuid(uid, uid, uid)?;
     caps::clear(None, CapSet::Inheritable).map_err(refuse)?;
     nix::sys::prctl::set_no_new_privs()?;
-    Err(Command::new(program).args(rest).exec())
+    Ok(())
 }

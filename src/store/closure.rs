@@ -7,13 +7,12 @@ use std::{
     process::Stdio,
 };
 
-use super::Error;
-use crate::{
-    contract,
-    runner::{children, user},
-};
+use super::{Error, nix::nix_store};
+use crate::contract;
 
 const GC_ROOTS: &str = "/nix/var/nix/gcroots/vega-builder";
+/// So many paths fit into one command line, with room to spare.
+const AT_ONCE: usize = 500;
 
 /// The image's closure, by its root.
 pub struct Closure {
@@ -44,6 +43,10 @@ impl Closure {
     pub fn register(&self) -> Result<(), Error> {
         let file = File::open(&self.registration).map_err(|why| Error::file(&self.registration, why))?;
         nix_store(&["--load-db"], Stdio::from(file))?;
+        self.hold()
+    }
+
+    fn hold(&self) -> Result<(), Error> {
         let link = Path::new(GC_ROOTS).join("closure");
         let beside = Path::new(GC_ROOTS).join(".closure");
         let hold = || -> std::io::Result<()> {
@@ -55,21 +58,30 @@ impl Closure {
         hold().map_err(|why| Error::file(&link, why))
     }
 
-    /// Refuse a store that lacks a part of the runner: an offline runner leaves jobs queued, a broken one
-    /// fails them.
+    /// Whether garbage can be collected without danger to what the image is made of: Nix knows the closure
+    /// and a root holds it. A root of an unknown path holds nothing.
+    pub fn is_held(&self) -> bool {
+        let root = self.root.to_string_lossy();
+        nix_store(&["--check-validity", &root], Stdio::null()).is_ok() && self.hold().is_ok()
+    }
+
+    /// Refuse a store in which a part of the runner is missing or is not what its hash says: an offline
+    /// runner leaves jobs queued, a broken one fails them.
     pub fn check(&self) -> Result<(), Error> {
         let incomplete = |path: &Path| Error::Incomplete { path: path.display().to_string() };
         let root = self.root.to_string_lossy();
         let requisites = nix_store(&["--query", "--requisites", &root], Stdio::null())
-            .map_err(|_| incomplete(&self.root))?;
-        for path in requisites.lines().map(Path::new) {
+            .map_err(|error| damage(error, &[&root]))?;
+        let paths: Vec<&str> = requisites.lines().collect();
+        for path in paths.iter().map(Path::new) {
             if path.symlink_metadata().is_err() {
                 return Err(incomplete(path));
             }
         }
-        // The content of what runs is compared with its hash; of the rest its presence suffices.
-        nix_store(&["--verify-path", &self.runner.to_string_lossy()], Stdio::null())
-            .map_err(|_| incomplete(&self.runner))?;
+        for some in paths.chunks(AT_ONCE) {
+            let arguments = [&["--verify-path"], some].concat();
+            nix_store(&arguments, Stdio::null()).map_err(|error| damage(error, some))?;
+        }
         Ok(())
     }
 
@@ -79,16 +91,14 @@ impl Closure {
     }
 }
 
-/// nix-store on the store itself, not through the daemon.
-fn nix_store(arguments: &[&str], input: Stdio) -> Result<String, Error> {
-    let command = format!("nix-store {}", arguments.join(" "));
-    let failed = |why: String| Error::Nix { command: command.clone(), why };
-    let mut process = user::as_root("nix-store");
-    process.args(arguments).stdin(input);
-    let output = children::output(&mut process).map_err(|why| failed(why.to_string()))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+/// How Nix says that a path is not what it should be; everything else that ends it says nothing of the store.
+const COMPLAINTS: [&str; 4] = ["was modified", "is not valid", "does not exist", "No such file"];
+
+fn damage(error: Error, among: &[&str]) -> Error {
+    let Error::Nix { why, .. } = &error else { return error };
+    if !COMPLAINTS.iter().any(|complaint| why.contains(complaint)) {
+        return error;
     }
-    let text = String::from_utf8_lossy(&output.stderr);
-    Err(failed(text.lines().next_back().unwrap_or("no reason given").to_owned()))
+    let named = among.iter().find(|path| why.contains(**path)).or(among.first());
+    Error::Damaged { path: (*named.unwrap_or(&"a path")).to_owned() }
 }

@@ -9,6 +9,8 @@ const PLACE: &str = "/etc/nix/nix.conf";
 pub struct Configuration {
     /// `true`, `relaxed` or `false`.
     pub sandbox: &'static str,
+    /// Whether a build that cannot be sandboxed runs bare; else it fails.
+    pub fallback: bool,
     pub max_jobs: u32,
     pub cores: u32,
     pub extra_substituters: String,
@@ -20,17 +22,23 @@ const SUBSTITUTERS: &str = "https://cache.nixos.org https://vega-cache.dev";
 const PUBLIC_KEYS: &str = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY= \
                            vega-cache-1:cPagS1g69NQGwlBCyTTeKav/NhlN8a7ixjuj2uLOkHrQ=";
 
+const MIN_FREE: u64 = 2 << 30;
+const MAX_FREE: u64 = 10 << 30;
+
 impl fmt::Display for Configuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# written by vega-builder at every boot")?;
         writeln!(f, "build-users-group = nixbld")?;
         writeln!(f, "sandbox = {}", self.sandbox)?;
-        // A build that cannot be sandboxed fails; it does not quietly run bare.
-        writeln!(f, "sandbox-fallback = false")?;
+        // Where the sandbox was proven, a build that cannot have it fails: it does not quietly run bare.
+        writeln!(f, "sandbox-fallback = {}", self.fallback)?;
         writeln!(f, "max-jobs = {}", self.max_jobs)?;
         writeln!(f, "cores = {}", self.cores)?;
         writeln!(f, "substituters = {SUBSTITUTERS} {}", self.extra_substituters)?;
         writeln!(f, "trusted-public-keys = {PUBLIC_KEYS} {}", self.extra_trusted_public_keys)?;
+        // A build that fills the disk collects garbage first, instead of failing.
+        writeln!(f, "min-free = {MIN_FREE}")?;
+        writeln!(f, "max-free = {MAX_FREE}")?;
         // A trusted user could switch the sandbox off: only root is one.
         writeln!(f, "trusted-users = root")?;
         writeln!(f, "allowed-users = root runner")?;
@@ -54,6 +62,7 @@ mod tests {
     fn the_runner_is_no_trusted_user_and_the_sandbox_has_no_fallback() {
         let text = Configuration {
             sandbox: "true",
+            fallback: false,
             max_jobs: 2,
             cores: 0,
             extra_substituters: "https://a".to_owned(),
@@ -64,6 +73,8 @@ mod tests {
             "sandbox = true",
             "sandbox-fallback = false",
             "trusted-users = root",
+            "min-free = 2147483648",
+            "max-free = 10737418240",
             "substituters = https://cache.nixos.org https://vega-cache.dev https://a",
         ] {
             assert!(text.lines().any(|have| have == line), "{line}\n{text}");

@@ -4,6 +4,7 @@ mod closure;
 mod configuration;
 mod daemon;
 mod namespaces;
+mod nix;
 mod probe;
 mod seed;
 
@@ -11,6 +12,7 @@ pub use closure::Closure;
 pub use configuration::Configuration;
 pub use daemon::Daemon;
 pub use namespaces::can_sandbox;
+pub use nix::collect_garbage;
 pub use probe::{probe, witness};
 pub use seed::seed;
 
@@ -28,6 +30,10 @@ pub enum Error {
         "the store lacks {path}, which the runner needs; type `vega-builder up` on the host to make the store whole, or `vega-builder down` and `up` to make it anew"
     )]
     Incomplete { path: String },
+    #[error(
+        "{path} in the store is damaged: its content is not what its hash says; type `vega-builder up` on the host, or `vega-builder down` and `up`, to make the store anew"
+    )]
+    Damaged { path: String },
     #[error("nix-daemon does not answer on its socket after {0} s; see the lines above")]
     NoDaemon(u64),
     #[error(
@@ -37,6 +43,24 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the store must be made anew.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Incomplete { .. } | Self::Damaged { .. })
+    }
+
+    /// Whether the disk is full: what is collected may help.
+    pub fn is_full_disk(&self) -> bool {
+        match self {
+            Self::File { why, .. } => why.kind() == std::io::ErrorKind::StorageFull,
+            Self::Nix { why, .. } => Self::is_for_want_of_space(why),
+            _ => false,
+        }
+    }
+
+    fn is_for_want_of_space(why: &str) -> bool {
+        why.contains("No space left on device") || why.contains("database or disk is full")
+    }
+
     fn file(path: impl Into<PathBuf>, why: std::io::Error) -> Self {
         Self::File { path: path.into(), why }
     }

@@ -1,51 +1,126 @@
 //! The proof that builds run in Nix's sandbox: a real build, whose builder looks around and tells.
 
-use std::{fs, path::Path, process::Command};
-
-use super::Error;
-use crate::{
-    contract,
-    runner::{children, user},
+use std::{
+    fs,
+    io::Read as _,
+    os::unix::fs::{OpenOptionsExt as _, chown},
+    path::{Path, PathBuf},
 };
+
+use nix::fcntl::OFlag;
+
+use super::{Error, nix::run};
+use crate::{contract, runner::user};
 
 const BARE: &str = "bare";
 const SANDBOXED: &str = "sandboxed";
+/// Where the probe's folders are made: root's, and no job's.
+const PLACE: &str = "/run/vega-builder";
 
 /// Build a derivation through the daemon, as a job would, and report whether it was sandboxed.
+///
+/// As a job would, but with nothing of a job's: the settings in a home folder that jobs write to can load
+/// code into Nix, and that would forge the proof.
 pub fn probe() -> Result<bool, Error> {
-    let program = run(user::as_root("nix-store").args(["--add", contract::PROGRAM]))?;
+    let program = run(user::as_root("nix-store").args(["--add", contract::PROGRAM]), "nix-store --add")?;
+    let program = program.trim();
     // Its own name each time: a result that is there already would prove nothing of today.
-    let now = jiff::Timestamp::now().as_nanosecond();
+    let name = format!("sandbox-probe-{}", jiff::Timestamp::now().as_nanosecond());
     let expression = format!(
-        "derivation {{ name = \"sandbox-probe-{now}\"; system = builtins.currentSystem; \
+        "derivation {{ name = \"{name}\"; system = builtins.currentSystem; \
          builder = builtins.storePath \"{program}\"; args = [ \"sandbox-witness\" ]; }}"
     );
+    let home = empty_home()?;
     let mut build = user::as_runner("nix-build");
-    build.args(["--no-out-link", "--option", "substitute", "false", "-E", &expression]);
-    let output = run(&mut build).map_err(|error| match error {
-        Error::Nix { why, .. } => Error::NoSandbox(why),
+    build.env("HOME", home.path()).env("NIX_USER_CONF_FILES", "/dev/null").current_dir(home.path()).args([
+        "--no-out-link",
+        "--option",
+        "substitute",
+        "false",
+        "-E",
+        &expression,
+    ]);
+    let output = run(&mut build, "nix-build").map_err(|error| match error {
+        Error::Nix { why, .. } if !Error::is_for_want_of_space(&why) => Error::NoSandbox(why),
         other => other,
     })?;
-    let told = fs::read_to_string(&output).map_err(|why| Error::file(&output, why))?;
+    let told = read(&result(&output, &name)?)?;
     Ok(told == SANDBOXED)
+}
+
+/// Nix takes a home folder only of its own user; this one is new and empty, and nobody else of that user
+/// lives while it is there.
+fn empty_home() -> Result<tempfile::TempDir, Error> {
+    let make = || -> std::io::Result<tempfile::TempDir> {
+        fs::create_dir_all(PLACE)?;
+        let home = tempfile::Builder::new().prefix("probe-").tempdir_in(PLACE)?;
+        chown(home.path(), Some(contract::RUNNER_UID), Some(contract::RUNNER_UID))?;
+        Ok(home)
+    };
+    make().map_err(|why| Error::file(PLACE, why))
+}
+
+/// The one path that a build of this name gives; anything else on the output is not Nix's.
+fn result(output: &str, name: &str) -> Result<PathBuf, Error> {
+    let path = output.strip_suffix('\n').unwrap_or(output);
+    let hash = path.strip_prefix("/nix/store/").and_then(|rest| rest.strip_suffix(name)?.strip_suffix('-'));
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    if hash.is_some_and(|hash| hash.len() == 32 && hash.bytes().all(plain)) {
+        Ok(path.into())
+    } else {
+        Err(Error::NoSandbox(format!("the probe's build answered {path:?}, which is no result of its own")))
+    }
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    let open = || -> std::io::Result<String> {
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+        let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(std::io::Error::other("this is no plain file"));
+        }
+        let mut told = String::new();
+        file.take(64).read_to_string(&mut told)?;
+        Ok(told)
+    };
+    open().map_err(|why| Error::file(path, why))
 }
 
 /// The builder's part: what of the container can be seen from here? In the sandbox, nothing.
 pub fn witness() -> Result<(), Error> {
     let out = std::env::var_os("out").ok_or(Error::NoClosure("out"))?;
-    let visible = [contract::PROGRAM, contract::JOB_STARTED_HOOK, "/home/runner", "/nix/var/nix"];
+    let visible = [contract::PROGRAM, contract::JOB_STARTED_HOOK, contract::HOME, "/nix/var/nix"];
     let told = if visible.iter().any(|path| Path::new(path).exists()) { BARE } else { SANDBOXED };
     fs::write(&out, told).map_err(|why| Error::file(&out, why))
 }
 
-fn run(command: &mut Command) -> Result<String, Error> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let failed = |why: String| Error::Nix { command: name.clone(), why };
-    let output = children::output(command).map_err(|why| failed(why.to_string()))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+#[cfg(test)]
+mod tests {
+    use super::{read, result};
+
+    #[test]
+    fn only_the_probes_own_result_is_a_proof() {
+        let hash = "0123456789abcdfghijklmnpqrsvwxyz";
+        let good = format!("/nix/store/{hash}-sandbox-probe-7\n");
+        assert!(result(&good, "sandbox-probe-7").is_ok());
+        for forged in [
+            format!("/nix/store/{hash}-sandbox-probe-6\n"),
+            "/nix/store/../../home/x-sandbox-probe-7\n".to_owned(),
+            format!("/home/runner/{hash}-sandbox-probe-7"),
+            format!("warning\n{good}"),
+            format!("{good}{good}"),
+            String::new(),
+        ] {
+            assert!(result(&forged, "sandbox-probe-7").is_err(), "{forged:?}");
+        }
     }
-    let text = String::from_utf8_lossy(&output.stderr);
-    let reason = text.lines().rev().find(|line| line.contains("error")).or(text.lines().next_back());
-    Err(failed(reason.unwrap_or("no reason given").trim().to_owned()))
+
+    #[test]
+    fn a_link_and_a_pipe_are_no_proof() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, pipe) = (folder.path().join("link"), folder.path().join("pipe"));
+        std::os::unix::fs::symlink("/proc/self/status", &link).unwrap();
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(read(&link).is_err() && read(&pipe).is_err());
+    }
 }

@@ -181,6 +181,52 @@ fn a_started_hook_that_fails_fails_the_job_before_its_first_step() {
     ended(child, Some(Signal::SIGINT));
 }
 
+#[test]
+fn after_a_hook_that_failed_a_step_that_says_always_runs_as_with_the_real_one() {
+    let trial = Trial::new();
+    trial.configure(&[]);
+    let hook = trial.folder.path().join("hook.sh");
+    write_script(&hook, "#!/bin/sh\nexit 9\n");
+    let mut run = trial.listener();
+    run.arg("run").env("ACTIONS_RUNNER_HOOK_JOB_STARTED", &hook).stdout(Stdio::piped());
+    let child = run.spawn().unwrap();
+    trial.server.until(PATIENCE, || trial.server.is_online("one")).unwrap();
+    for (condition, runs) in [("always()", true), ("failure()", true), ("success()", false), ("true", false)]
+    {
+        let job = Job::push(REPOSITORY, "job", &["vega"], "echo STEP").when(condition);
+        let outcome = trial.server.wait(trial.server.enqueue(job), PATIENCE).unwrap();
+        assert_eq!(outcome.result, "Failed");
+        assert_eq!(outcome.log.contains("STEP"), runs, "{condition}: {}", outcome.log);
+    }
+    ended(child, Some(Signal::SIGINT));
+}
+
+#[test]
+fn a_worker_that_is_killed_is_a_failed_job_and_the_listener_goes_on() {
+    let trial = Trial::new();
+    trial.configure(&[]);
+    let child = trial.run();
+    assert_eq!(trial.job("kill -9 $PPID; sleep 20").result, "Failed");
+    assert_eq!(trial.job("true").result, "Succeeded");
+    let (said, _) = ended(child, Some(Signal::SIGINT));
+    assert!(said.contains("Job job completed with result: Failed"), "{said}");
+}
+
+#[test]
+fn once_is_one_job_and_the_registration_stays() {
+    let trial = Trial::new();
+    trial.configure(&[]);
+    for _ in 0..2 {
+        let child = trial.listener().args(["run", "--once"]).stdout(Stdio::piped()).spawn().unwrap();
+        trial.server.until(PATIENCE, || trial.server.is_online("one")).unwrap();
+        assert_eq!(trial.job("exit 3").result, "Failed");
+        let (said, code) = ended(child, None);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(!trial.server.is_online("one"), "it said goodbye");
+    }
+    assert_eq!(trial.server.runners().len(), 1);
+}
+
 fn write_script(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();

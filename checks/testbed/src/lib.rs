@@ -1,6 +1,7 @@
 //! A real registry, a private Sigstore and a simulated GitHub around the real vega-builder.
 
 pub mod bench;
+pub mod by_hand;
 pub mod cgroup;
 pub mod cosign;
 pub mod engine;

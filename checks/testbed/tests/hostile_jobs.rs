@@ -1,9 +1,28 @@
 //! Jobs that attack: the caps, the supervisor, the token, the host.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use simulator::github::{Job, Outcome};
 use testbed::{scene::Scene, scripts};
+
+/// A counter of the kernel's from the container's own cgroup: of version 1 (a tree for each controller), or 2.
+fn counter(scene: &Scene, name: &str, controller: &str, files: [&str; 2]) -> u64 {
+    let pid = scene.engine.pid(&scene.name).unwrap();
+    let memberships = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let within = |of: &str| {
+        memberships.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            controllers.split(',').any(|one| one == of).then(|| path.trim_start_matches('/').to_owned())
+        })
+    };
+    let file = within(controller).map_or_else(
+        || Path::new("/sys/fs/cgroup").join(within("").unwrap()).join(files[1]),
+        |path| Path::new("/sys/fs/cgroup").join(controller).join(path).join(files[0]),
+    );
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} is not in {text}")).trim().parse().unwrap()
+}
 
 fn job(scene: &Scene, script: &str) -> Outcome {
     let job = scene.github.enqueue(Job::push(&scene.repository, "attack", &["self-hosted", "vega"], script));
@@ -19,6 +38,10 @@ fn podman_a_memory_hog_is_killed_and_the_runner_survives() {
     let outcome = job(&scene, "tail /dev/zero");
     println!("{}", outcome.log);
     assert!(outcome.result == "Failed" || outcome.log.contains("Killed"), "{outcome:?}");
+    assert!(
+        counter(&scene, "oom_kill", "memory", ["memory.oom_control", "memory.events"]) >= 1,
+        "the kernel killed it"
+    );
     scene.until_online(true).unwrap();
     assert_eq!(scene.engine.pid(&scene.name).unwrap(), pid, "PID 1 survived");
     assert_eq!(job(&scene, "true").result, "Succeeded");
@@ -37,7 +60,8 @@ fn podman_a_fork_bomb_stops_at_pids() {
     );
     println!("{}", outcome.log);
     let most = outcome.log.lines().filter_map(|line| line.trim().parse::<u32>().ok()).max().unwrap_or(0);
-    assert!(most <= 200, "{most} processes");
+    assert!((1..=200).contains(&most), "{most} processes");
+    assert!(counter(&scene, "max", "pids", ["pids.events", "pids.events"]) >= 1, "the kernel refused a fork");
     scene.until_online(true).unwrap();
     assert_eq!(job(&scene, "true").result, "Succeeded");
     scene.down().unwrap();
@@ -55,13 +79,26 @@ fn podman_a_job_finds_no_token_no_supervisor_secret_and_no_engine_socket() {
         job(&scene, &format!("echo {token} >$RUNNER_TEMP/planted; {}", scripts::LOOK_FOR_TOKENS)).log;
     assert!(control.contains(&token), "{control}");
 
+    // What is refused at PID 1 succeeds at the job's own process: the attack is none that always fails.
     for attack in [
-        "cat /proc/1/environ",
-        "cat /proc/1/mem",
-        "ls -l /proc/1/fd/",
+        "cat /proc/PID/environ",
+        ": </proc/PID/mem",
+        "grep . /proc/PID/maps",
+        "ls -l /proc/PID/fd/",
+        "readlink /proc/PID/exe",
+    ] {
+        let own = job(&scene, &format!("{} >/dev/null", attack.replace("PID", "$$")));
+        assert_eq!(own.result, "Succeeded", "{attack}: {}", own.log);
+        let outcome = job(&scene, &format!("{} || {{ echo refused; exit 7; }}", attack.replace("PID", "1")));
+        assert!(outcome.result == "Failed" && outcome.log.contains("refused"), "{attack}: {}", outcome.log);
+    }
+    let control = job(&scene, "find /nix/var/nix/daemon-socket -type s | grep .");
+    assert_eq!(control.result, "Succeeded", "a socket would be found: {}", control.log);
+
+    for attack in [
+        "find /run/ /var/run/ -type s 2>/dev/null | grep .",
         "ls /run/vega-builder/handover",
         "kill -9 1",
-        "cat /var/run/docker.sock || cat /run/podman/podman.sock",
         "cat /etc/shadow",
         "setpriv --reuid 0 true",
         "su -c true || sudo -n true",
@@ -69,7 +106,12 @@ fn podman_a_job_finds_no_token_no_supervisor_secret_and_no_engine_socket() {
         "echo x >/etc/vega-builder/job-started.sh",
         "echo ACTIONS_RUNNER_HOOK_JOB_STARTED= >/home/runner/actions-runner/.env",
         "rm -f /home/runner/actions-runner/.env || mv /home/runner/actions-runner /home/runner/x",
-        "rm -f /home/runner/actions-runner/.vega-identity.json && ! test -e /home/runner/actions-runner/.vega-identity.json",
+        "cat /home/runner/actions-runner/.vega/identity.json",
+        "rm -rf /home/runner/actions-runner/.vega && ! test -e /home/runner/actions-runner/.vega",
+        "echo x >/home/runner/actions-runner/.runner_migrated",
+        "echo x >/home/runner/actions-runner/.credentials_migrated",
+        "echo x >/home/runner/actions-runner/.credentials",
+        "rm -f /home/runner/actions-runner/.runner",
         "nix-build --option sandbox false -E 'derivation { name = \"x\"; system = builtins.currentSystem; builder = \"/bin/sh\"; args = [ \"-c\" \"echo > $out\" ]; }' --no-out-link",
         "echo x >/nix/store/x",
         "echo x >/bin/vega-builder",
@@ -93,5 +135,23 @@ fn podman_a_pull_request_from_a_fork_fails_before_its_first_step() {
     assert!(!outcome.log.contains("STEP RAN"), "{}", outcome.log);
     assert!(outcome.log.contains("takes no 'pull_request' events"), "{}", outcome.log);
     scene.job("echo still here").unwrap();
+    scene.down().unwrap();
+}
+
+#[test]
+fn podman_a_forks_pull_request_does_not_run_even_its_steps_that_say_always() {
+    let scene = Scene::new("fork-always").unwrap();
+    scene.up(&[]).unwrap();
+    let pid = scene.engine.pid(&scene.name).unwrap();
+    for condition in ["always()", "failure()", "${{ !cancelled() }}"] {
+        let attack = Job::push(&scene.repository, "attack", &["self-hosted", "vega"], "echo STEP RAN");
+        let job = scene.github.enqueue(attack.from_fork().when(condition));
+        let outcome = scene.github.wait(job, Duration::from_secs(60)).unwrap();
+        assert_eq!(outcome.result, "Failed");
+        assert!(!outcome.log.contains("STEP RAN"), "{condition}: {}", outcome.log);
+        assert!(outcome.log.contains("takes no 'pull_request' events"), "{}", outcome.log);
+    }
+    scene.job("echo still here").unwrap();
+    assert_eq!(scene.engine.pid(&scene.name).unwrap(), pid, "PID 1 survived");
     scene.down().unwrap();
 }

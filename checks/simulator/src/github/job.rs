@@ -9,6 +9,27 @@ use serde_json::{Value, json};
 pub struct Step {
     pub name: String,
     pub run: String,
+    /// When it runs; without it, as long as nothing failed.
+    #[serde(default, rename = "if", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+}
+
+impl Step {
+    pub fn new(name: &str, run: &str) -> Self {
+        Self { name: name.to_owned(), run: run.to_owned(), condition: None }
+    }
+
+    /// Whether it runs in a job that has failed, or not: the part of the expressions that jobs here use. What
+    /// names no state of the job asks for success, as GitHub's do.
+    pub fn runs(&self, failed: bool) -> bool {
+        let text = self.condition.as_deref().unwrap_or_default().trim();
+        let inner = text.strip_prefix("${{").and_then(|text| text.strip_suffix("}}"));
+        match inner.unwrap_or(text).trim() {
+            "always()" | "!cancelled()" => true,
+            "failure()" => failed,
+            _ => !failed,
+        }
+    }
 }
 
 /// A job of a workflow, with the event that started it.
@@ -38,8 +59,17 @@ impl Job {
                 "repository": { "full_name": repository, "fork": false },
             }),
             env: BTreeMap::new(),
-            steps: vec![Step { name: name.to_owned(), run: script.to_owned() }],
+            steps: vec![Step::new(name, script)],
         }
+    }
+
+    /// The same job, whose steps run under this condition.
+    #[must_use]
+    pub fn when(mut self, condition: &str) -> Self {
+        for step in &mut self.steps {
+            step.condition = Some(condition.to_owned());
+        }
+        self
     }
 
     /// The same job, started by the pull request of somebody else's fork.
@@ -78,6 +108,8 @@ impl Job {
         struct Described {
             name: Option<String>,
             run: Option<String>,
+            #[serde(rename = "if")]
+            condition: Option<String>,
         }
         let mut workflow: Workflow = serde_yaml_ng::from_str(text)?;
         let described = workflow.jobs.remove(name).with_context(|| format!("there is no job {name}"))?;
@@ -91,7 +123,7 @@ impl Job {
         job.steps = steps
             .filter_map(|step| {
                 let run = step.run?;
-                Some(Step { name: step.name.unwrap_or_else(|| run.clone()), run })
+                Some(Step { name: step.name.unwrap_or_else(|| run.clone()), run, condition: step.condition })
             })
             .collect();
         Ok(job)

@@ -22,7 +22,7 @@ use nix::{
 use reqwest::blocking::Client;
 
 use super::{root::Saved, wire::client};
-use crate::github::protocol::Assigned;
+use crate::github::{Step, protocol::Assigned};
 
 struct Worker {
     saved: Saved,
@@ -49,36 +49,42 @@ pub fn work() -> anyhow::Result<()> {
     fs::create_dir_all(temp.join("_github_workflow"))?;
     fs::create_dir_all(saved.root.join("_diag"))?;
     let worker = Worker { saved, assigned, client: client()?, workspace, temp, cancelled };
-    let result = worker.run();
-    if let Err(error) = &result {
-        worker.log(&format!("##[error]{error:#}\n"));
-    }
-    result
+    worker.run()
 }
 
 impl Worker {
     fn run(&self) -> anyhow::Result<()> {
         let job = &self.assigned.job;
         fs::write(self.event_path(), job.payload.to_string())?;
-        self.hook("ACTIONS_RUNNER_HOOK_JOB_STARTED", "A job started hook")?;
-        let steps = self.steps();
-        let completed = self.hook("ACTIONS_RUNNER_HOOK_JOB_COMPLETED", "A job completed hook");
-        steps.and(completed)
-    }
-
-    fn steps(&self) -> anyhow::Result<()> {
-        for (number, step) in self.assigned.job.steps.iter().enumerate() {
-            self.log(&format!("##[group]Run {}\n##[endgroup]\n", step.name));
-            let script = self.temp.join(format!("step-{number}.sh"));
-            fs::write(&script, &step.run)?;
-            let mut bash = Command::new("bash");
-            bash.arg("-e").arg(&script).envs(&self.assigned.job.env);
-            let code = self.execute(&mut bash)?;
-            if code != Some(0) {
-                bail!("Process completed with exit code {}.", code.unwrap_or(137));
+        // To the real one the hook is a step like the others: when it fails the job has failed, and goes on
+        // with the steps whose condition allows that.
+        let mut result = self.told(self.hook("ACTIONS_RUNNER_HOOK_JOB_STARTED", "A job started hook"));
+        for (number, step) in job.steps.iter().enumerate() {
+            if self.cancelled.load(Ordering::Relaxed) {
+                break;
+            }
+            if step.runs(result.is_err()) {
+                result = result.and(self.told(self.step(number, step)));
             }
         }
-        Ok(())
+        result.and(self.told(self.hook("ACTIONS_RUNNER_HOOK_JOB_COMPLETED", "A job completed hook")))
+    }
+
+    /// A failed step says so in the log.
+    fn told(&self, result: anyhow::Result<()>) -> anyhow::Result<()> {
+        result.inspect_err(|error| self.log(&format!("##[error]{error:#}\n")))
+    }
+
+    fn step(&self, number: usize, step: &Step) -> anyhow::Result<()> {
+        self.log(&format!("##[group]Run {}\n##[endgroup]\n", step.name));
+        let script = self.temp.join(format!("step-{number}.sh"));
+        fs::write(&script, &step.run)?;
+        let mut bash = Command::new("bash");
+        bash.arg("-e").arg(&script).envs(&self.assigned.job.env);
+        match self.execute(&mut bash)? {
+            Some(0) => Ok(()),
+            code => bail!("Process completed with exit code {}.", code.unwrap_or(137)),
+        }
     }
 
     /// A hook is a script that the runner's own environment names: not a job's.

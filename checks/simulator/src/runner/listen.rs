@@ -27,14 +27,19 @@ use crate::github::protocol::{Assigned, SessionRequest};
 /// How long another live session is waited for (the real one: four minutes).
 const CONFLICT: Duration = Duration::from_secs(4);
 
-/// Listen for jobs until told to end.
-pub fn listen() -> anyhow::Result<Code> {
+/// Listen for jobs until told to end, or for one.
+pub fn listen(once: bool) -> anyhow::Result<Code> {
     let saved = Saved::load()?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     let client = client()?;
+    if once {
+        println!(
+            "Warning: '--once' is going to be deprecated in the future, please consider using '--ephemeral' during runner registration."
+        );
+    }
     println!("\n√ Connected to GitHub\n");
     println!("Current runner version: '{VERSION}'");
     let mut session = match open(&client, &saved, &stop)? {
@@ -48,9 +53,8 @@ pub fn listen() -> anyhow::Result<Code> {
         match reply.map(|reply| (reply.status(), reply)) {
             Ok((StatusCode::OK, reply)) => {
                 run(&client, &saved, &session, &reply.json()?, &stop)?;
-                if saved.ephemeral {
-                    saved.remove();
-                    return Ok(Code::Success);
+                if saved.ephemeral || once {
+                    return Ok(goodbye(&client, &saved, &session));
                 }
             }
             Ok((StatusCode::ACCEPTED, _)) => {
@@ -73,6 +77,21 @@ pub fn listen() -> anyhow::Result<Code> {
     println!("Exiting...");
     let _ = client.delete(format!("{}/_runner/sessions/{session}", saved.server)).send();
     Ok(Code::Success)
+}
+
+/// The one job is done. The real one that cannot remove its files ends with the code for another try.
+fn goodbye(client: &Client, saved: &Saved, session: &str) -> Code {
+    let _ = client.delete(format!("{}/_runner/sessions/{session}", saved.server)).send();
+    if !saved.ephemeral {
+        return Code::Success;
+    }
+    match saved.remove() {
+        Ok(()) => Code::Success,
+        Err(why) => {
+            eprintln!("An error occurred: {why}");
+            Code::Retry
+        }
+    }
 }
 
 fn say(what: &str) {

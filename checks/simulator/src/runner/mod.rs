@@ -69,7 +69,7 @@ pub fn listener() -> ExitCode {
     }
     let result = match options.verb.as_str() {
         "configure" => configure::configure(&options).map(|()| Code::Success),
-        _ => listen::listen(),
+        _ => listen::listen(options.once),
     };
     match result {
         Ok(code) => code.into(),

@@ -12,6 +12,7 @@ pub struct Options {
     pub replace: bool,
     pub ephemeral: bool,
     pub disable_update: bool,
+    pub once: bool,
     pub version: bool,
 }
 
@@ -33,6 +34,7 @@ impl Options {
                 "--replace" => options.replace = true,
                 "--ephemeral" => options.ephemeral = true,
                 "--disableupdate" => options.disable_update = true,
+                "--once" => options.once = true,
                 "--version" => options.version = true,
                 other => return Err(format!("Unrecognized command-line input arguments: '{other}'")),
             }

@@ -75,10 +75,11 @@ impl Saved {
         variables
     }
 
-    /// An ephemeral runner that did its job is configured no more.
-    pub fn remove(&self) {
-        for name in [".runner", ".credentials", ".credentials_rsaparams"] {
-            let _ = fs::remove_file(self.root.join(name));
+    /// An ephemeral runner that did its job is configured no more; an error where its files cannot be removed.
+    pub fn remove(&self) -> std::io::Result<()> {
+        for name in [".credentials", ".credentials_rsaparams", ".runner"] {
+            fs::remove_file(self.root.join(name))?;
         }
+        Ok(())
     }
 }

@@ -1,0 +1,16 @@
+use std::process::ExitCode;
+
+use crate::runner::user;
+
+/// Become the runner's user for good, and kill every process of that user
+///
+/// PID 1 starts it between two listeners' lives, so that nothing of a job sees the next one.
+#[derive(Debug, clap::Args)]
+pub struct EndJobs {}
+
+impl EndJobs {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        user::kill_everything()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

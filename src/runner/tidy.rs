@@ -1,0 +1,96 @@
+//! What a job wrote outside of its work folder is gone before the next one starts: a home folder's settings
+//! would otherwise steer it.
+//!
+//! Called while no process of the runner's user lives, so nothing changes underneath.
+
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    path::Path,
+    time::Duration,
+};
+
+use super::{Vault, children, say, user};
+use crate::contract;
+
+/// Where everybody may write; what belongs to others there stays.
+const SHARED: [&str; 5] = ["/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/dev/mqueue"];
+/// Where nix-daemon lets the user `runner` write.
+const PER_USER: [&str; 2] = ["/nix/var/nix/profiles/per-user/runner", "/nix/var/nix/gcroots/per-user/runner"];
+/// For `rm`, where a tree is too deep for us.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Empty everything that the runner's user can write, but for the runner's own logs.
+pub fn tidy(vault: &Vault) {
+    let home = Path::new(contract::HOME);
+    clear(home, |entry| entry.path() != vault.root());
+    let _ = chown(home, Some(contract::RUNNER_UID), Some(contract::RUNNER_UID));
+    let _ = fs::set_permissions(home, fs::Permissions::from_mode(0o755));
+    clear(&vault.work(), |_| true);
+    clear(&vault.logs(), |entry| {
+        let log = entry.path().extension().is_some_and(|extension| extension == "log");
+        !(log && entry.file_type().is_ok_and(|kind| kind.is_file()))
+    });
+    for folder in PER_USER {
+        clear(Path::new(folder), |_| true);
+    }
+    for folder in SHARED {
+        let jobs =
+            |entry: &fs::DirEntry| entry.metadata().is_ok_and(|found| found.uid() == contract::RUNNER_UID);
+        clear(Path::new(folder), jobs);
+    }
+}
+
+/// Remove what lies in `folder` and is `unwanted`. What stays all the same is told and stops nothing.
+fn clear(folder: &Path, unwanted: impl Fn(&fs::DirEntry) -> bool) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if unwanted(&entry)
+            && let Err(why) = remove(&entry.path())
+        {
+            say(&format!("{} of a job stays: {why}", entry.path().display()));
+        }
+    }
+}
+
+/// Remove whatever is there; a link itself, not what it leads to.
+pub fn remove(path: &Path) -> io::Result<()> {
+    let found = match path.symlink_metadata() {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    if !found.is_dir() {
+        return fs::remove_file(path);
+    }
+    let Err(why) = fs::remove_dir_all(path) else { return Ok(()) };
+    // A folder in a folder, ten thousand times, takes more open files than we may have.
+    let mut rm = user::as_root("rm");
+    rm.args(["-rf", "--"]).arg(path);
+    match children::finish(&mut rm, PATIENCE) {
+        Ok(output) if output.status.success() => Ok(()),
+        _ => Err(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt as _, symlink},
+    };
+
+    use super::{clear, remove};
+
+    #[test]
+    fn a_link_is_removed_and_what_it_leads_to_stays() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(elsewhere.path().join("file"), "").unwrap();
+        symlink(elsewhere.path(), folder.path().join("link")).unwrap();
+        fs::create_dir(folder.path().join("closed")).unwrap();
+        fs::set_permissions(folder.path().join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
+        fs::write(folder.path().join("stays"), "").unwrap();
+        clear(folder.path(), |entry| entry.file_name() != "stays");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(elsewhere.path().join("file").exists());
+        remove(&folder.path().join("nothing")).unwrap();
+    }
+}
