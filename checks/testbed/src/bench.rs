@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-use simulator::github::Job;
+use simulator::{github::Job, sigstore::Identity};
 
 use crate::{
     cosign::{self, Cosign},
@@ -121,6 +121,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// `up` until its container has started, against the guide's commands as a script.
 pub fn up(against: &str) -> anyhow::Result<Vec<Figure>> {
     let scene = Scene::new("bench")?;
+    // podman's first digest of an image may be the platform's own.
+    scene.sign_platforms(&Identity::vega())?;
     let guide = guide(&scene)?;
     // With the image present: neither side has to download.
     scene.engine.said(&["pull", "--quiet", "--tls-verify=false", &scene.image()])?;
@@ -242,7 +244,6 @@ pub fn heavy_build() -> anyhow::Result<Figure> {
     let inside = format!("/proc/{pid}/root/tmp/heavy.tar");
     fs::copy(&archive, &inside)?;
     fs::set_permissions(&inside, fs::Permissions::from_mode(0o644))?;
-    scene.job("mkdir -p /tmp/heavy && tar -C /tmp/heavy -xf /tmp/heavy.tar --no-same-owner")?;
     let host = HostNix::new(&scene)?;
     // Once before it counts: the sources come into both stores.
     in_runner(&scene, BUILDS)?;
@@ -255,7 +256,8 @@ pub fn heavy_build() -> anyhow::Result<Figure> {
 
 fn in_runner(scene: &Scene, round: usize) -> anyhow::Result<f64> {
     let script = format!(
-        "begin=$(date +%s.%N); nix-build --no-out-link --option substitute false /tmp/heavy/default.nix \
+        "mkdir /tmp/heavy && tar -C /tmp/heavy -xf /tmp/heavy.tar --no-same-owner; \
+         begin=$(date +%s.%N); nix-build --no-out-link --option substitute false /tmp/heavy/default.nix \
          --argstr salt round-{round} >/dev/null; echo seconds $begin $(date +%s.%N)"
     );
     let job = scene.github.enqueue(Job::push(&scene.repository, "heavy", &["vega"], &script));
@@ -273,6 +275,18 @@ fn in_runner(scene: &Scene, round: usize) -> anyhow::Result<f64> {
 struct HostNix {
     configuration: std::path::PathBuf,
     store: std::path::PathBuf,
+    /// Whether the mount's place was ours to make.
+    made: bool,
+}
+
+const STORE_ROOT: &str = "/nix";
+
+impl Drop for HostNix {
+    fn drop(&mut self) {
+        if self.made {
+            let _ = fs::remove_dir(STORE_ROOT);
+        }
+    }
 }
 
 impl HostNix {
@@ -285,7 +299,9 @@ impl HostNix {
         )?;
         let store = scene.folder.path().join("host-store");
         fs::create_dir_all(&store)?;
-        Ok(Self { configuration, store })
+        let made = !fs::exists(STORE_ROOT)?;
+        fs::create_dir_all(STORE_ROOT)?;
+        Ok(Self { configuration, store, made })
     }
 
     /// A command that finds this store under /nix.

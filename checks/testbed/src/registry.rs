@@ -80,11 +80,21 @@ impl Registry {
         Ok(std::fs::read_to_string(digest_file)?.trim().to_owned())
     }
 
+    /// A manifest, or a manifest list.
+    pub fn manifest(&self, name: &str, digest: &str) -> anyhow::Result<serde_json::Value> {
+        let hex = digest.trim_start_matches("sha256:");
+        ensure!(hex.len() == 64, "{name}@{digest} is not by digest");
+        Ok(serde_json::from_slice(&std::fs::read(self.blob(hex))?)?)
+    }
+
+    fn blob(&self, hex: &str) -> PathBuf {
+        self.storage.join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
+    }
+
     /// Cut the last byte off a blob in the registry's storage.
     pub fn truncate_blob(&self, digest: &str) -> anyhow::Result<()> {
         let hex = digest.trim_start_matches("sha256:");
-        let path =
-            self.storage.join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data");
+        let path = self.blob(hex);
         let file = File::options().write(true).open(&path).with_context(|| path.display().to_string())?;
         file.set_len(file.metadata()?.len() - 1)?;
         Ok(())

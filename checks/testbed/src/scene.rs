@@ -88,6 +88,17 @@ impl Scene {
         attach_as_cosign(&self.registry.address, IMAGE, &self.digest, &bundle)
     }
 
+    /// Sign each image that the list names too, as publishers do.
+    pub fn sign_platforms(&self, identity: &Identity) -> anyhow::Result<()> {
+        let list = self.registry.manifest(IMAGE, &self.digest)?;
+        for entry in list["manifests"].as_array().context("it is no manifest list")? {
+            let digest = entry["digest"].as_str().context("an entry without a digest")?;
+            let bundle = self.authority.sign(digest, identity)?;
+            attach_as_cosign(&self.registry.address, IMAGE, digest, &bundle)?;
+        }
+        Ok(())
+    }
+
     pub fn image(&self) -> String {
         format!("{}/{IMAGE}:latest", self.registry.address)
     }

@@ -99,18 +99,11 @@ fn a_bundle_that_is_swapped_on_its_way_is_refused() {
     let scene = tiny("swapped-bundle");
     let front = front(&scene);
     // Whatever blob is asked for, another one comes: the image's own configuration, say.
-    let manifest = front_manifest(&scene);
+    let manifest = scene.registry.manifest(IMAGE, &scene.digest).unwrap();
     let other = manifest["config"]["digest"].as_str().unwrap();
     front.fault(Fault::new("GET", "/blobs/", Kind::Instead(format!("/v2/{IMAGE}/blobs/{other}"))));
     let refused = run(&scene, &front, &["verify"]);
     assert_eq!(refused.status.code(), Some(NOT_TRUSTED), "{}", said(&refused));
-}
-
-fn front_manifest(scene: &Scene) -> serde_json::Value {
-    let url = format!("http://{}/v2/{IMAGE}/manifests/{}", scene.registry.address, scene.digest);
-    let accept = "Accept: application/vnd.oci.image.manifest.v1+json";
-    let output = std::process::Command::new("curl").args(["-fsS", "-H", accept, &url]).output().unwrap();
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[test]

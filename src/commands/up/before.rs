@@ -1,11 +1,14 @@
 //! What is here already, and what becomes of it: kept, replaced, or in the way.
 
+use tokio::task::{JoinHandle, spawn_blocking};
+
 use super::Up;
 use crate::{
     config::{EngineChoice, Settings},
     contract::Phase,
-    engine::{self, Container, Inspected, Layout, Status},
+    engine::{self, Cli, Container, Inspected, Layout, Status},
     installation::{Error, Identity, Record},
+    value::RunnerName,
 };
 
 /// What the engine has under this runner's names.
@@ -13,6 +16,30 @@ pub struct Present {
     container: Option<Inspected>,
     store_volume: bool,
     runner_volume: bool,
+}
+
+/// The questions to the engine, under way from the first moment: each costs as much as a signature's check.
+pub struct Asked {
+    container: JoinHandle<Result<Option<Inspected>, engine::Error>>,
+    volumes: JoinHandle<Result<Vec<String>, engine::Error>>,
+}
+
+impl Asked {
+    pub fn about(name: &RunnerName, engine: &Cli) -> Self {
+        let (asked, prefix) = (engine.clone(), format!("{name}-"));
+        let volumes = spawn_blocking(move || asked.volumes(&prefix));
+        let (asked, name) = (engine.clone(), name.clone());
+        Self { container: spawn_blocking(move || asked.inspect(name.as_str())), volumes }
+    }
+
+    pub async fn answer(self, name: &RunnerName) -> anyhow::Result<Present> {
+        let volumes = self.volumes.await??;
+        Ok(Present {
+            store_volume: volumes.contains(&engine::store_volume(name)),
+            runner_volume: volumes.contains(&engine::runner_volume(name)),
+            container: self.container.await??,
+        })
+    }
 }
 
 /// What is to be done about the container.
@@ -56,23 +83,6 @@ pub fn settle(settings: &mut Settings, before: &Record) -> Result<(), Error> {
 }
 
 impl Up<'_> {
-    /// Asked beside the registry, because each question to an engine costs as much as a signature's check.
-    pub(super) async fn present(&self) -> anyhow::Result<Present> {
-        let name = &self.settings.name;
-        let has = |volume: String| {
-            let engine = self.engine.clone();
-            tokio::task::spawn_blocking(move || engine.has_volume(&volume))
-        };
-        let (store, runner) = (has(engine::store_volume(name)), has(engine::runner_volume(name)));
-        let (engine, name) = (self.engine.clone(), name.clone());
-        let container = tokio::task::spawn_blocking(move || engine.inspect(name.as_str()));
-        Ok(Present {
-            store_volume: store.await??,
-            runner_volume: runner.await??,
-            container: container.await??,
-        })
-    }
-
     /// No record of ours names them: then they are somebody else's, and neither to be used nor removed.
     pub(super) fn expect_ours(&self, present: &Present, layout: Layout) -> anyhow::Result<()> {
         let (name, engine) = (&self.settings.name, self.engine.program());

@@ -12,7 +12,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use serde_json::json;
 
-use self::before::settle;
+use self::before::{Asked, settle};
 use crate::{
     config::{EngineChoice, Host, Settings, SettingsArgs},
     engine::{self, Cli, Container, Layout, SeccompProfile},
@@ -99,6 +99,7 @@ impl UpCommand {
             settle(&mut settings, before)?;
         }
         let engine = chosen_engine(settings.engine)?;
+        let asked = Asked::about(&settings.name, &engine);
         // Before anything is downloaded for nothing.
         let seccomp = SeccompProfile::from_host()?;
         let credential = Credential::find(
@@ -117,7 +118,7 @@ impl UpCommand {
             now: self.now,
             busy_at_github: false,
         };
-        let result = up.run(&github, image, Duration::from_secs(self.wait)).await;
+        let result = up.run(&github, image, asked, Duration::from_secs(self.wait)).await;
         // Nothing half done: what never came to a container leaves no files behind.
         if result.is_err() && installation.record()?.is_none() {
             installation.erase(true)?;
@@ -140,12 +141,13 @@ impl Up<'_> {
         mut self,
         github: &GitHub,
         image: ImageReference,
+        asked: Asked,
         wait: Duration,
     ) -> anyhow::Result<ExitCode> {
         self.say_caps();
         // Asked first: who may not see the repository's runners should not download an image for it.
         self.busy_at_github = self.asks_github(github).await?;
-        let (image, present) = tokio::try_join!(self.image(image), self.present())?;
+        let (image, present) = tokio::try_join!(self.image(image), asked.answer(&self.settings.name))?;
         self.expect_ours(&present, image.local.layout)?;
         let container = self.container(&image)?;
         self.say_weaknesses(&container);
@@ -158,7 +160,9 @@ impl Up<'_> {
             self.installation.save(&record)?;
         }
         self.create(&container, &plan)?;
-        self.installation.save(&record)?;
+        if self.before.is_some() {
+            self.installation.save(&record)?;
+        }
         let started = (|| {
             self.hand_in(token, &container, &mut record)?;
             self.start(&container, &plan)?;
