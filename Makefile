@@ -18,7 +18,8 @@ install: ## build, and copy the program to /usr/local/bin (PREFIX=/usr/local)
 	@mkdir -p $(PREFIX)/bin 2>/dev/null || true
 	$$(test -w $(PREFIX)/bin || echo sudo) install -D -m 0755 $(RELEASE)/vega-builder $(PREFIX)/bin/vega-builder
 
-demo: setup image ## the main job for real: signed image to running job and away again (target/demo/report.json)
+demo: image ## the main job for real: signed image to running job and away again (target/demo/report.json)
+	checks/setup demo
 	checks/enter checks/demo
 
 test: setup image ## every test, with real podman, registry and Nix (target/checks/report.json)
@@ -31,7 +32,8 @@ lint: ## format, clippy, licenses and advisories of what we depend on, shell scr
 	checks/setup lint
 	checks/lint
 
-bench: setup image ## the figures, against what people use today (target/bench/)
+bench: image ## the figures, against what people use today (target/bench/)
+	checks/setup demo
 	checks/cosign >/dev/null
 	checks/enter checks/bench
 
