@@ -21,7 +21,7 @@ fn boot(folder: &Path, disk: &Path, verb: &str) {
         .arg(&out)
         .arg("--disk")
         .arg(disk)
-        .args(["--timeout", "540"])
+        .args(["--timeout", "800"])
         .status()
         .unwrap();
     let read = |name: &str| fs::read_to_string(out.join(name)).unwrap_or_default();
