@@ -154,3 +154,30 @@ fn commands_on_a_runner_that_is_not_here_say_so() {
         fails(&output, 2, &["installed here"]);
     }
 }
+
+#[test]
+fn the_persons_file_wins_over_the_systems_and_the_systems_counts_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let etc = tempfile::tempdir().unwrap();
+    fs::create_dir(etc.path().join("vega-builder")).unwrap();
+    fs::write(etc.path().join("vega-builder/config.toml"), "name = \"from system\"\n").unwrap();
+    // Another /etc, for this one process.
+    let run = || {
+        let program = env!("CARGO_BIN_EXE_vega-builder");
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc && exec \"$@\""])
+            .arg(etc.path())
+            .args([program, "up", "a/b"])
+            .env("XDG_CONFIG_HOME", home.path())
+            .env("GH_TOKEN", "ghp_of_nobody");
+        String::from_utf8_lossy(&command.output().unwrap().stderr).into_owned()
+    };
+    let said = run();
+    assert!(said.contains("/etc/vega-builder/config.toml:1: name: 'from system'"), "{said}");
+    let own = home.path().join("vega-builder");
+    fs::create_dir(&own).unwrap();
+    fs::write(own.join("config.toml"), "name = \"from own\"\n").unwrap();
+    let said = run();
+    assert!(said.contains(&format!("{}:1: name: 'from own'", own.join("config.toml").display())), "{said}");
+}

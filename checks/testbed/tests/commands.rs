@@ -159,3 +159,38 @@ fn podman_the_caps_that_nobody_gave_are_said_with_their_reason() {
     assert!(said.contains("leaves the host"), "{said}");
     scene.down().unwrap();
 }
+
+#[test]
+fn podman_up_leaves_no_core_dump_in_which_a_token_could_be_found() {
+    let scene = Scene::new("core-dump").unwrap();
+    // While it holds the login and asks for a token.
+    scene.github.fault(Fault::new("POST", "registration-token", Kind::Delay(Duration::from_secs(20))));
+    let folder = scene.folder.path().join("crash");
+    fs::create_dir(&folder).unwrap();
+    let line =
+        format!("ulimit -c unlimited; exec {} up {}", testbed::scene::program().display(), scene.repository);
+    let variables: Vec<_> = scene
+        .command(&[])
+        .get_envs()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+        .collect();
+    let mut up = std::process::Command::new("sh")
+        .args(["-c", &line])
+        .current_dir(&folder)
+        .envs(variables)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let limits = || fs::read_to_string(format!("/proc/{}/limits", up.id())).unwrap_or_default();
+    let core = || limits().lines().find(|line| line.starts_with("Max core file size")).map(str::to_owned);
+    let is_nothing = || core().is_some_and(|line| line.split_whitespace().nth(4) == Some("0"));
+    scene.github.until(Duration::from_secs(15), is_nothing).unwrap();
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(up.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGABRT).unwrap();
+    let status = up.wait().unwrap();
+    assert!(!std::os::unix::process::ExitStatusExt::core_dumped(&status), "it dumped its memory");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    // And the crash is repaired by typing it again.
+    scene.up(&[]).unwrap();
+    scene.down().unwrap();
+}
