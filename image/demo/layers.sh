@@ -36,12 +36,11 @@ base_layer() {
   say "base layer" "$(du -h "$kept.gz" | cut -f1)"
 }
 
-# The mirror that this machine's apt already uses, so that a local one is honoured.
+# The mirror that this machine's apt already uses, so that a local one is honoured; nothing when apt names none, and
+# mmdebstrap takes its own default.
 debian_mirror() {
-  local mirror
   # shellcheck disable=SC2016 # the format is apt's, not the shell's
-  mirror=$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep -E '^https?:.*/debian/?$' | sort -u | head -n 1)
-  echo "${mirror:-http://deb.debian.org/debian}"
+  apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep -E '^https?:.*/debian/?$' | sort -u | head -n 1 || true
 }
 
 # debian_root SUITE MIRROR TAR
@@ -55,7 +54,7 @@ debian_root() {
     --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-include=/usr/share/doc/*/copyright' --dpkgopt='path-exclude=/usr/share/i18n/*' \
     --customize-hook="$here/users \"\$1\"" \
-    --format=tar "$1" "$3" "$2"
+    --format=tar "$1" "$3" ${2:+"$2"}
 }
 
 # closure_layer RUNNER: the runner and a static shell as store paths, a root that refers to both, and
