@@ -48,6 +48,18 @@ fn podman_a_change_that_cannot_be_made_leaves_the_running_runner_alone() {
 }
 
 #[test]
+fn podman_a_first_up_that_the_engine_refuses_leaves_nothing() {
+    let scene = Scene::new("refused-first").unwrap();
+    fails(&up(&scene, &["--network", "no-such-network"]), ENGINE, &["no-such-network"]);
+    for place in ["/var/lib/vega-builder", "/run/vega-builder"] {
+        assert!(!Path::new(place).join(&scene.name).exists(), "{place} has files");
+    }
+    assert!(!scene.engine.volumes().unwrap().iter().any(|volume| volume.starts_with(&scene.name)));
+    scene.up(&[]).unwrap();
+    scene.down().unwrap();
+}
+
+#[test]
 fn podman_a_change_does_not_cancel_a_job_unless_told() {
     let scene = Scene::new("at-work").unwrap();
     scene.up(&[]).unwrap();

@@ -58,9 +58,10 @@ impl Up<'_> {
             Plan::Replace { remake_store: false } => self.replace(container, &step)?,
             Plan::Replace { remake_store: true } => {
                 step.doing("the store is not whole: making it anew");
+                // Noted first: a crash in between must not leave a store that counts as whole.
+                self.note_seeded(container, false)?;
                 self.engine.remove(container.name.as_str())?;
                 self.engine.remove_volume(&container.store_volume())?;
-                self.note_seeded(container, false)?;
                 self.create_first(container)?;
             }
             Plan::Create => self.create_first(container)?,

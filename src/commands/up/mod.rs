@@ -20,6 +20,7 @@ use crate::{
     image::ImageReference,
     installation::{Locked, Places, Record},
     progress::{Output, Progress},
+    value::RunnerName,
 };
 
 /// Put this machine behind a repository's `runs-on: [self-hosted, vega]`
@@ -108,6 +109,7 @@ impl UpCommand {
         )?;
         let github = GitHub::new(&settings.github.server, &settings.repository, &credential)?;
         let installation = places.lock()?;
+        let (is_first, had_store) = (before.is_none(), installation.store()?.is_some());
         let up = Up {
             settings: &settings,
             engine: &engine,
@@ -120,11 +122,17 @@ impl UpCommand {
         };
         let result = up.run(&github, image, asked, Duration::from_secs(self.wait)).await;
         // Nothing half done: what never came to a container leaves no files behind.
-        if result.is_err() && installation.record()?.is_none() {
-            installation.erase(true)?;
+        if result.is_err() && is_first && is_nowhere(&engine, &settings.name) {
+            installation.erase(had_store)?;
         }
         result
     }
+}
+
+/// Whether the engine has nothing of this runner's; what could not be asked counts as something.
+fn is_nowhere(engine: &Cli, name: &RunnerName) -> bool {
+    let has_no_container = matches!(engine.inspect(name.as_str()), Ok(None));
+    has_no_container && engine.volumes(&format!("{name}-")).is_ok_and(|volumes| volumes.is_empty())
 }
 
 pub fn chosen_engine(choice: EngineChoice) -> Result<Cli, engine::Error> {
