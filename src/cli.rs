@@ -9,7 +9,7 @@ use crate::{
         as_runner::AsRunner, can_sandbox::CanSandbox, completions::Completions, down::Down,
         end_jobs::EndJobs, entrypoint::Entrypoint, job_started::JobStarted, man::Man, mint::Mint,
         register::Register, sandbox_witness::SandboxWitness, seed::Seed, status::StatusCommand,
-        up::UpCommand, verify::Verify,
+        up::UpCommand, verify::Verify, verify_bundle::VerifyBundle,
     },
     progress::Output,
 };
@@ -42,6 +42,8 @@ pub enum Command {
     Down(Down),
     Completions(Completions),
     Man(Man),
+    #[command(hide = true)]
+    VerifyBundle(VerifyBundle),
     #[command(hide = true)]
     Entrypoint(Entrypoint),
     #[command(hide = true)]
@@ -83,6 +85,7 @@ impl Cli {
             Command::Down(command) => wait_for(command.run()),
             Command::Completions(command) => Ok(command.run()),
             Command::Man(command) => command.run(),
+            Command::VerifyBundle(command) => command.run(),
             Command::Entrypoint(command) => command.run(),
             Command::Seed(command) => command.run(),
             Command::JobStarted(command) => command.run(),

@@ -15,3 +15,4 @@ pub mod seed;
 pub mod status;
 pub mod up;
 pub mod verify;
+pub mod verify_bundle;

@@ -22,6 +22,10 @@ pub enum Error {
     PlatformRefused { digest: ImageDigest, refusals: Vec<Refusal> },
     #[error("the trusted root {root} cannot be used: {why}; check --trusted-root")]
     Root { root: String, why: String },
+    #[error("the bundle {bundle} is refused: {why}")]
+    Bundle { bundle: String, why: String },
+    #[error("the public key {key} cannot be used: {why}; it is a PEM file, such as cosign.pub")]
+    Key { key: String, why: String },
     #[error("'{identity}' is not a regular expression: {why}; check --identity")]
     Identity { identity: String, why: String },
 }

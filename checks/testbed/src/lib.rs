@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod by_hand;
 pub mod cgroup;
+pub mod conformance;
 pub mod cosign;
 pub mod engine;
 pub mod heavy;

@@ -1,0 +1,71 @@
+//! The trusted root: whose certificates, logs and timestamps count.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use sigstore_trust_root::{SIGSTORE_PRODUCTION_TRUSTED_ROOT, SIGSTORE_STAGING_TRUSTED_ROOT, TrustedRoot};
+use sigstore_verify::{Verifier, types::LogKeyId};
+
+use super::Error;
+use crate::value::ImageDigest;
+
+/// A trusted root, ready to judge.
+pub struct Root {
+    verifier: Verifier,
+    trusted: TrustedRoot,
+    about: RootFacts,
+}
+
+/// Which root it is: for the receipt.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RootFacts {
+    /// `the public Sigstore (embedded)`, or a file.
+    pub name: String,
+    /// Of the trusted_root.json itself.
+    pub digest: ImageDigest,
+    /// When TUF last vouched for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refreshed: Option<Timestamp>,
+}
+
+impl Root {
+    /// The public Sigstore's root as it was when this program was built: it works without any network.
+    pub fn embedded() -> Result<Self, Error> {
+        Self::of("the public Sigstore (embedded)", SIGSTORE_PRODUCTION_TRUSTED_ROOT, None)
+    }
+
+    /// Sigstore's staging instance, for its conformance suite.
+    pub fn staging() -> Result<Self, Error> {
+        Self::of("Sigstore's staging instance (embedded)", SIGSTORE_STAGING_TRUSTED_ROOT, None)
+    }
+
+    /// A private Sigstore's trusted_root.json.
+    pub fn from_file(path: &Path) -> Result<Self, Error> {
+        let name = path.display().to_string();
+        let json = std::fs::read_to_string(path)
+            .map_err(|why| Error::Root { root: name.clone(), why: why.to_string() })?;
+        Self::of(&name, &json, None)
+    }
+
+    pub(super) fn of(name: &str, json: &str, refreshed: Option<Timestamp>) -> Result<Self, Error> {
+        let unusable = |why: String| Error::Root { root: name.to_owned(), why };
+        let trusted = TrustedRoot::from_json(json).map_err(|why| unusable(why.to_string()))?;
+        let verifier = Verifier::new(&trusted).map_err(|why| unusable(why.to_string()))?;
+        let digest = ImageDigest::of(json.as_bytes());
+        Ok(Self { verifier, trusted, about: RootFacts { name: name.to_owned(), digest, refreshed } })
+    }
+
+    pub fn facts(&self) -> &RootFacts {
+        &self.about
+    }
+
+    pub(super) fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// The address of the log with this id, or the id itself.
+    pub(super) fn log_named(&self, id: &LogKeyId) -> String {
+        let known = self.trusted.tlogs.iter().find(|log| log.log_id.key_id == *id);
+        known.map_or_else(|| id.to_string(), |log| log.base_url.clone())
+    }
+}
