@@ -112,7 +112,8 @@ fn podman_a_job_finds_no_token_no_supervisor_secret_and_no_engine_socket() {
         "echo x >/home/runner/actions-runner/.credentials_migrated",
         "echo x >/home/runner/actions-runner/.credentials",
         "rm -f /home/runner/actions-runner/.runner",
-        "nix-build --option sandbox false -E 'derivation { name = \"x\"; system = builtins.currentSystem; builder = \"/bin/sh\"; args = [ \"-c\" \"echo > $out\" ]; }' --no-out-link",
+        // Some nix have a /bin/sh in their sandbox, none has this program.
+        "nix-build --option sandbox false -E 'derivation { name = \"x\"; system = builtins.currentSystem; builder = \"/bin/sh\"; args = [ \"-c\" \"test -x /bin/vega-builder && echo > $out\" ]; }' --no-out-link",
         "echo x >/nix/store/x",
         "echo x >/bin/vega-builder",
     ] {
