@@ -42,14 +42,17 @@ pub fn kind(error: &anyhow::Error) -> Kind {
 fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
     if let Some(error) = error.downcast_ref::<image::Error>() {
         return Some(match error {
-            image::Error::Reference { .. } => Kind::Settings,
+            image::Error::Reference { .. } | image::Error::Login { .. } => Kind::Settings,
             image::Error::Content { .. } => Kind::NotTrusted,
             _ => Kind::Registry,
         });
     }
     if let Some(error) = error.downcast_ref::<trust::Error>() {
         return Some(match error {
-            trust::Error::Root { .. } | trust::Error::Identity { .. } => Kind::Settings,
+            trust::Error::Root { .. }
+            | trust::Error::Identity { .. }
+            | trust::Error::Key { .. }
+            | trust::Error::Rules { .. } => Kind::Settings,
             _ => Kind::NotTrusted,
         });
     }

@@ -168,7 +168,7 @@ impl Report {
         line("image", &record.image);
         line("digest", record.digest.as_str());
         let evidence = &record.evidence;
-        line("verified", &format!("{:.0}, signed by {}", evidence.verified_at, evidence.identity));
+        line("verified", &format!("{:.0}, signed by {}", evidence.verified_at, evidence.signer()));
         line("caps asked", &record.caps.to_string());
         line(
             "in force",

@@ -5,18 +5,18 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::{
-    config::{FileArgs, ImageSettings, TrustArgs, TrustSettings},
+    config::{FileArgs, ImageSettings, PublisherSettings, TrustArgs, TrustSettings},
     image::{self, ImageReference, Registry, Resolved},
-    progress::{Output, Progress},
-    trust::{Policy, Verified},
+    progress::{Output, Progress, printable},
+    trust::{self, Candidate, GITHUB_ISSUER, Link, Policy, Publisher, Root, Rules, Verified, is_signature},
     value::ImageDigest,
 };
 
 /// Check an image's signature and print the digest that may run
 ///
 /// The tag is resolved once; the signature of that digest is checked against the transparency log and the
-/// trusted root; the certificate must name the identity and the issuer that you trust. The pinned reference
-/// is printed on standard output, ready for `podman run`. Exit code 3: not trusted; 4: registry.
+/// trusted root; it must be a publisher's whom you trust, and meet the rest of the policy (trust.toml). The pinned
+/// reference is printed on standard output, ready for `podman run`. Exit code 3: not trusted; 4: registry.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,11 +26,16 @@ Examples:
     --identity 'https://github.com/me/image/.github/workflows/publish.yml@refs/tags/.*' \\
     --issuer https://token.actions.githubusercontent.com
       an image that your own workflow signs
+  vega-builder verify --explain ghcr.io/me/image:v1 --key cosign.pub
+      why it is trusted: tag, digest, signature, key or certificate, log, root
   podman run --rm \"$(vega-builder verify ghcr.io/me/image:v1 --identity …)\"")]
 pub struct Verify {
     /// The image; the configured one unless given
     #[arg(value_name = "IMAGE")]
     reference: Option<String>,
+    /// Say why it is trusted, link by link, instead of the pinned reference alone
+    #[arg(long)]
+    explain: bool,
     #[command(flatten)]
     file: FileArgs,
     #[command(flatten)]
@@ -50,51 +55,91 @@ impl Verify {
         let settings = ImageSettings::resolve(&self.file, &self.trust, self.reference.as_deref())?;
         let image: ImageReference = settings.image.parse()?;
         let policy = policy(&settings.trust)?;
-        let registry = Registry::of(&image);
+        let registry = Registry::of(&image)?;
 
         let step = progress.step("resolve", &format!("asking {} for {image}", image.registry()));
         let resolved = registry.resolve().await?;
         step.done(&format!("{image} is {}", resolved.top.digest));
 
         let step = progress.step("verify", "checking the signature");
-        let verified = check(&registry, &resolved, &policy).await?;
+        let verified = check(&image, &registry, &resolved, &policy).await?;
         step.done(&summary(&verified));
 
         let pinned = image.pinned(&resolved.top.digest).to_string();
+        let chain = trust::chain(&image.to_string(), verified.value(), verified.evidence());
+        let text = if self.explain { explain(&pinned, &chain) } else { pinned.clone() };
         progress.result(
-            &pinned,
+            &text,
             &json!({
                 "image": pinned,
                 "digest": resolved.top.digest,
                 "platform_digest": verified.value(),
                 "evidence": verified.evidence(),
+                "chain": chain,
             }),
         );
         Ok(ExitCode::SUCCESS)
     }
 }
 
-pub fn policy(trust: &TrustSettings) -> anyhow::Result<Policy> {
-    Ok(Policy::new(&trust.identity, &trust.issuer, trust.trusted_root.as_deref())?)
+/// The chain as one screen.
+fn explain(pinned: &str, chain: &[Link]) -> String {
+    let lines = chain.iter().flat_map(|link| {
+        let names = std::iter::once(link.link).chain(std::iter::repeat(""));
+        names.zip(&link.says).map(|(name, line)| format!("{name:12} {}", printable(line)))
+    });
+    lines.chain([format!("{:12} {pinned}", "may run")]).collect::<Vec<_>>().join("\n")
+}
+
+/// Whose images may run: the settings' own publisher, or the policy's.
+pub fn policy(settings: &TrustSettings) -> anyhow::Result<Policy> {
+    let mut rules = settings.policy.as_deref().map(Rules::read).transpose()?.unwrap_or_default();
+    if let Some(publisher) = &settings.publisher {
+        rules.publishers = vec![match publisher {
+            PublisherSettings::Key(file) => Publisher::key("the settings' key", file)?,
+            PublisherSettings::Workflow { identity, issuer } => {
+                let issuer = issuer.as_deref().unwrap_or(GITHUB_ISSUER);
+                Publisher::workflow("the settings' identity", identity, issuer)?
+            }
+        }];
+    }
+    let root = match settings.trusted_root.as_ref().or(rules.root.file.as_ref()) {
+        Some(file) => Root::from_file(file)?,
+        None => Root::embedded()?,
+    };
+    Ok(Policy::new(rules, root))
 }
 
 /// Fetch the signatures of what was resolved and check them: the one way to a `Verified` digest.
 pub async fn check(
+    image: &ImageReference,
     registry: &Registry,
     resolved: &Resolved,
     policy: &Policy,
 ) -> anyhow::Result<Verified<ImageDigest>> {
-    let none = async { Ok::<_, image::Error>(vec![]) };
     let of_platform = async {
-        if resolved.is_list() { registry.bundles(&resolved.platform.digest).await } else { none.await }
+        if !resolved.is_list() {
+            return Ok::<_, image::Error>(vec![]);
+        }
+        registry.attachments(&resolved.platform.digest, is_signature).await
     };
-    let (bundles, platform_bundles) = tokio::try_join!(registry.bundles(&resolved.top.digest), of_platform)?;
-    Ok(policy.verify(&resolved.top.digest, &bundles, &resolved.platform.digest, &platform_bundles)?)
+    let (attachments, platform_attachments, ()) = tokio::try_join!(
+        registry.attachments(&resolved.top.digest, is_signature),
+        of_platform,
+        registry.expect_platform(resolved),
+    )?;
+    Ok(policy.verify(Candidate {
+        name: &image.name(),
+        top: &resolved.top.digest,
+        attachments: &attachments,
+        platform: &resolved.platform.digest,
+        platform_attachments: &platform_attachments,
+    })?)
 }
 
 /// One line of why an image is trusted.
 pub fn summary(verified: &Verified<ImageDigest>) -> String {
     let evidence = verified.evidence();
-    let logged = evidence.logged.map_or_else(String::new, |time| format!(", logged {time:.0}"));
-    format!("signed by {}{logged}", evidence.identity)
+    let time = evidence.signed_at().map_or_else(String::new, |time| format!(", {time:.0}"));
+    format!("signed by {}{time}", evidence.signer())
 }

@@ -12,20 +12,29 @@ use super::{
     layer::{Error, Given, Layer, Origin},
 };
 
-/// The machine's configuration file.
-const SYSTEM: &str = "/etc/vega-builder/config.toml";
+/// Where the machine's own files are.
+const FOLDER: &str = "/etc/vega-builder";
 
 /// The standard places that exist, the person's own before the machine's.
 pub fn standard_places() -> Vec<PathBuf> {
+    places("config.toml")
+}
+
+/// The trust policy in the first standard place that has one.
+pub fn trust_policy() -> Option<PathBuf> {
+    places("trust.toml").into_iter().next()
+}
+
+fn places(name: &str) -> Vec<PathBuf> {
     let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
     let own = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|p| p.is_absolute()).or_else(home);
-    let own = own.map(|folder| folder.join("vega-builder/config.toml"));
-    own.into_iter().chain([PathBuf::from(SYSTEM)]).filter(|path| path.exists()).collect()
+    let folders = own.map(|folder| folder.join("vega-builder")).into_iter().chain([PathBuf::from(FOLDER)]);
+    folders.map(|folder| folder.join(name)).filter(|path| path.exists()).collect()
 }
 
 /// Where a person without a file would write one.
 pub fn usual_place() -> PathBuf {
-    PathBuf::from(SYSTEM)
+    Path::new(FOLDER).join("config.toml")
 }
 
 pub fn read(path: &Path) -> Result<Layer, Error> {

@@ -27,6 +27,8 @@ pub const KEYS: &[Key] = &[
     key("caps.pids", "--pids", "VEGA_BUILDER_PIDS"),
     key("trust.identity", "--identity", "VEGA_BUILDER_IDENTITY"),
     key("trust.issuer", "--issuer", "VEGA_BUILDER_ISSUER"),
+    key("trust.key", "--key", "VEGA_BUILDER_KEY"),
+    key("trust.policy", "--trust-policy", "VEGA_BUILDER_TRUST_POLICY"),
     key("trust.trusted-root", "--trusted-root", "VEGA_BUILDER_TRUSTED_ROOT"),
     key("github.url", "--github-url", "VEGA_BUILDER_GITHUB_URL"),
     key("github.token-file", "--token-file", "VEGA_BUILDER_TOKEN_FILE"),
@@ -109,14 +111,21 @@ pub struct FileArgs {
 /// Whose signature is trusted.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct TrustArgs {
-    /// Regular expression that the certificate's URI name must match as a whole [default: Vega's publish
-    /// workflow at a tag] [key: trust.identity]
+    /// Regular expression that the certificate's URI name must match as a whole [default: the policy's publishers,
+    /// else Vega's publish workflow at a tag, and our own] [key: trust.identity]
     #[arg(long, value_name = "REGEX", help_heading = "Trust")]
     identity: Option<String>,
     /// The certificate's issuer, letter by letter [default: <https://token.actions.githubusercontent.com>]
     /// [key: trust.issuer]
     #[arg(long, value_name = "URL", help_heading = "Trust")]
     issuer: Option<String>,
+    /// A public key (PEM) instead of an identity, for who signs with a key of their own [key: trust.key]
+    #[arg(long, value_name = "FILE", help_heading = "Trust")]
+    key: Option<String>,
+    /// The policy: publishers, provenance, versions and ages that are demanded [default:
+    /// $XDG_CONFIG_HOME/vega-builder/trust.toml, then /etc/vega-builder/trust.toml, else built in] [key: trust.policy]
+    #[arg(long, value_name = "FILE", help_heading = "Trust")]
+    trust_policy: Option<String>,
     /// A trusted_root.json instead of the public Sigstore's, for a private Sigstore [key: trust.trusted-root]
     #[arg(long, value_name = "FILE", help_heading = "Trust")]
     trusted_root: Option<String>,
@@ -181,6 +190,8 @@ impl TrustArgs {
         flags([
             ("trust.identity", self.identity.clone()),
             ("trust.issuer", self.issuer.clone()),
+            ("trust.key", self.key.clone()),
+            ("trust.policy", self.trust_policy.clone()),
             ("trust.trusted-root", self.trusted_root.clone()),
         ])
         .collect()

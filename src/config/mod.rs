@@ -13,5 +13,6 @@ pub use host::Host;
 pub use keys::{CredentialArgs, FileArgs, SettingsArgs, TrustArgs};
 pub use layer::{Error, Given, Layer, Origin};
 pub use settings::{
-    EngineChoice, GitHubSettings, ImageSettings, NixSettings, Sandbox, Settings, TrustSettings,
+    EngineChoice, GitHubSettings, ImageSettings, NixSettings, PublisherSettings, Sandbox, Settings,
+    TrustSettings,
 };

@@ -14,9 +14,6 @@ use super::{
 };
 use crate::value::{ByteSize, Caps, Labels, Repository, RunnerName};
 
-/// The publisher that is trusted unless somebody names their own: Vega's publish workflow, at a tag.
-const VEGA_IDENTITY: &str = r"^https://github\.com/Ad-Astra-Computing/vega-agent/\.github/workflows/publish-builder-image\.yml@refs/tags/[^/]+$";
-const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";
 const VEGA_IMAGE: &str = "ghcr.io/ad-astra-computing/vega-builder:latest";
 
 /// Which engine runs the container.
@@ -75,9 +72,18 @@ impl fmt::Display for Sandbox {
 /// Whose signature is trusted.
 #[derive(Debug, Clone)]
 pub struct TrustSettings {
-    pub identity: String,
-    pub issuer: String,
+    /// Instead of the policy's publishers.
+    pub publisher: Option<PublisherSettings>,
+    /// The policy file, when there is one.
+    pub policy: Option<PathBuf>,
     pub trusted_root: Option<PathBuf>,
+}
+
+/// The one publisher that the settings name.
+#[derive(Debug, Clone)]
+pub enum PublisherSettings {
+    Workflow { identity: String, issuer: Option<String> },
+    Key(PathBuf),
 }
 
 #[derive(Debug, Clone)]
@@ -232,13 +238,30 @@ fn path(layers: &Layers, key: &str) -> Option<PathBuf> {
 }
 
 fn trust_of(layers: &Layers) -> Result<TrustSettings, Error> {
-    if let Some(given) = layers.get("trust.identity") {
-        regex::Regex::new(&given.text)
-            .map_err(|why| Error::value(&given.origin, format!("not a regular expression: {why}")))?;
-    }
+    let given = |key| layers.get(key);
+    let publisher = match (given("trust.identity"), given("trust.key"), given("trust.issuer")) {
+        (Some(identity), Some(key), _) => {
+            let why = format!("a key and an identity ({}) are given; leave one of them out", identity.origin);
+            return Err(Error::value(&key.origin, why));
+        }
+        (None, _, Some(issuer)) => {
+            return Err(Error::value(
+                &issuer.origin,
+                "an issuer is nobody without an identity; give that too",
+            ));
+        }
+        (Some(identity), None, issuer) => {
+            regex::Regex::new(&identity.text)
+                .map_err(|why| Error::value(&identity.origin, format!("not a regular expression: {why}")))?;
+            let issuer = issuer.map(|given| given.text.clone());
+            Some(PublisherSettings::Workflow { identity: identity.text.clone(), issuer })
+        }
+        (None, Some(_), None) => path(layers, "trust.key").map(PublisherSettings::Key),
+        (None, None, None) => None,
+    };
     Ok(TrustSettings {
-        identity: text_or(layers, "trust.identity", VEGA_IDENTITY),
-        issuer: text_or(layers, "trust.issuer", GITHUB_ISSUER),
+        publisher,
+        policy: path(layers, "trust.policy").or_else(file::trust_policy),
         trusted_root: path(layers, "trust.trusted-root"),
     })
 }

@@ -1,4 +1,9 @@
-use oci_client::errors::OciDistributionError;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use reqwest::StatusCode;
 
 use super::ImageReference;
 
@@ -8,14 +13,14 @@ pub enum Error {
     Reference { given: String, why: String },
     #[error("{image}: the registry has no such image; check its name and tag")]
     NotFound { image: String },
-    #[error(
-        "{image}: the registry refuses to show it ({why}); is it private? {registry} is asked without a login: make the image public"
-    )]
-    Unauthorized { image: String, registry: String, why: String },
+    #[error("{image}: the registry refuses to show it ({why}); {hint}")]
+    Unauthorized { image: String, why: String, hint: String },
+    #[error("{}: the login for {registry} cannot be used: {why}; log in again with `podman login {registry}`", .file.display())]
+    Login { file: PathBuf, registry: String, why: String },
     #[error("{registry} cannot be reached: {why}; check the network, then run this command again")]
-    Unreachable { registry: String, why: String },
-    #[error("{registry} answered {why}; wait a minute, then run this command again")]
-    Server { registry: String, why: String },
+    Unreachable { registry: String, why: String, stalled: bool },
+    #[error("{registry} answered {why}; wait {}, then run this command again", wait_for(*.wait))]
+    Server { registry: String, status: u16, why: String, wait: Option<Duration> },
     #[error(
         "{image}: what the registry sent is not what its digest says ({why}); do not use this registry until you know why"
     )]
@@ -24,6 +29,10 @@ pub enum Error {
     Manifest { image: String, why: String },
     #[error("{image} has no image for {platform}; it has {}", .has.join(", "))]
     Platform { image: String, platform: String, has: Vec<String> },
+}
+
+fn wait_for(wait: Option<Duration>) -> String {
+    wait.map_or_else(|| "a minute".to_owned(), |wait| format!("{} seconds", wait.as_secs()))
 }
 
 /// reqwest's own text names the address only; the cause ("connection refused") is at the end of its chain.
@@ -35,37 +44,93 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
+/// What a registry says of its refusal (distribution specification, "Error Codes"), or the status alone.
+fn words(status: StatusCode, body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Envelope {
+        errors: Vec<One>,
+    }
+    #[derive(serde::Deserialize)]
+    struct One {
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let said = serde_json::from_slice::<Envelope>(body).ok().and_then(|said| said.errors.into_iter().next());
+    match said {
+        Some(One { code, message }) if message.is_empty() => format!("{} ({code})", status.as_u16()),
+        Some(One { message, .. }) => format!("{} ({})", status.as_u16(), message.trim()),
+        None => status.to_string(),
+    }
+}
+
 impl Error {
-    pub(super) fn from_client(image: &ImageReference, error: &OciDistributionError) -> Self {
-        use OciDistributionError as E;
-        let (image, registry) = (image.to_string(), image.registry().to_owned());
-        match error {
-            E::ImageManifestNotFoundError(_) | E::ServerError { code: 404, .. } => Self::NotFound { image },
-            E::RegistryError { envelope, .. } => {
-                use oci_client::errors::OciErrorCode as Code;
-                match envelope.errors.first().map(|e| &e.code) {
-                    Some(Code::ManifestUnknown | Code::NameUnknown | Code::NotFound) => {
-                        Self::NotFound { image }
-                    }
-                    Some(Code::Denied | Code::Unauthorized) => {
-                        Self::Unauthorized { image, registry, why: envelope.to_string() }
-                    }
-                    _ => Self::Server { registry, why: envelope.to_string() },
-                }
-            }
-            E::UnauthorizedError { .. } => {
-                Self::Unauthorized { image, registry, why: "not authorised".to_owned() }
-            }
-            E::AuthenticationFailure(why) => Self::Unauthorized { image, registry, why: why.clone() },
-            E::ServerError { code, message, .. } => {
-                Self::Server { registry, why: format!("{code} {}", message.trim()).trim().to_owned() }
-            }
-            E::RequestError(error) if error.is_body() || error.is_decode() => {
-                Self::Content { image, why: format!("truncated: {}", root_cause(error)) }
-            }
-            E::RequestError(error) => Self::Unreachable { registry, why: root_cause(error) },
-            E::DigestError(why) => Self::Content { image, why: why.to_string() },
-            other => Self::Manifest { image, why: other.to_string() },
+    pub(super) fn of_request(image: &ImageReference, error: &reqwest::Error) -> Self {
+        if error.is_body() || error.is_decode() {
+            return Self::Content {
+                image: image.to_string(),
+                why: format!("truncated: {}", root_cause(error)),
+            };
+        }
+        let (registry, why) = (image.registry().to_owned(), root_cause(error));
+        Self::Unreachable { registry, why, stalled: error.is_timeout() }
+    }
+
+    pub(super) fn of_status(
+        image: &ImageReference,
+        status: StatusCode,
+        body: &[u8],
+        wait: Option<Duration>,
+    ) -> Self {
+        let why = words(status, body);
+        match status {
+            StatusCode::NOT_FOUND => Self::NotFound { image: image.to_string() },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::unauthorized(image, None, &why),
+            _ => Self::Server { registry: image.registry().to_owned(), status: status.as_u16(), why, wait },
+        }
+    }
+
+    /// `login` is the file whose login was shown in vain.
+    pub(super) fn unauthorized(image: &ImageReference, login: Option<&Path>, why: &str) -> Self {
+        let registry = image.registry();
+        let hint = match login {
+            Some(file) => format!(
+                "the login in {} does not do: log in again with `podman login {registry}` or `docker login {registry}`",
+                file.display()
+            ),
+            None => format!(
+                "is it private? Log in with `podman login {registry}` or `docker login {registry}`, as \
+                 the user who types this command"
+            ),
+        };
+        Self::Unauthorized { image: image.to_string(), why: why.to_owned(), hint }
+    }
+
+    /// The same error about another name of the same registry.
+    pub(super) fn about(self, other: &ImageReference) -> Self {
+        let image = other.to_string();
+        match self {
+            Self::NotFound { .. } => Self::NotFound { image },
+            Self::Unauthorized { why, hint, .. } => Self::Unauthorized { image, why, hint },
+            Self::Content { why, .. } => Self::Content { image, why },
+            other => other,
+        }
+    }
+
+    /// Whether the same question may be answered a moment later. Who stalled once has had its time.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Self::Server { status: 429 | 500.., .. } | Self::Unreachable { stalled: false, .. })
+    }
+
+    /// Whether it is how a registry says that it has no such call: some answer an unknown path with more than 404.
+    pub(super) fn is_unknown_call(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::Server { status: 400 | 405 | 406 | 501, .. })
+    }
+
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Server { wait, .. } => *wait,
+            _ => None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Manifests and manifest lists, as far as running a verified image needs them.
 
+use std::collections::BTreeMap;
+
 use oci_spec::image::{ImageIndex, ImageManifest};
 
 use super::{Error, ImageReference};
@@ -27,6 +29,46 @@ impl Resolved {
     pub fn is_list(&self) -> bool {
         self.top.digest != self.platform.digest
     }
+}
+
+/// One entry of an index of referrers.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed {
+    pub digest: String,
+    #[serde(default)]
+    artifact_type: Option<String>,
+}
+
+impl Listed {
+    /// What an index lists; what is no index lists nothing.
+    pub fn of(index: &[u8]) -> Vec<Self> {
+        #[derive(serde::Deserialize)]
+        struct Index {
+            manifests: Vec<Listed>,
+        }
+        serde_json::from_slice::<Index>(index).map_or_else(|_| vec![], |index| index.manifests)
+    }
+
+    pub fn is_bundle(&self) -> bool {
+        self.artifact_type.as_deref().is_some_and(|kind| kind.starts_with("application/vnd.dev.sigstore."))
+    }
+}
+
+/// The layers of a manifest that refers to an image.
+#[derive(Debug, serde::Deserialize)]
+pub struct Layers {
+    pub layers: Vec<Descriptor>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    pub media_type: String,
+    pub digest: String,
+    pub size: u64,
+    #[serde(default)]
+    pub annotations: Option<BTreeMap<String, String>>,
 }
 
 /// The machine's architecture in the words of OCI images.

@@ -1,9 +1,12 @@
-//! Images in a registry: references, manifests by digest, and the Sigstore bundles that refer to them.
+//! Images in a registry: references, manifests by digest, and what refers to them.
 
 mod error;
+mod login;
 mod manifest;
 mod reference;
 mod registry;
+mod token;
+mod transport;
 
 pub use error::Error;
 pub use manifest::{Manifest, Resolved};

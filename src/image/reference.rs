@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use oci_client::Reference;
+use oci_spec::distribution::Reference;
 
 use super::Error;
 use crate::value::ImageDigest;
@@ -38,6 +38,13 @@ impl ImageReference {
         Self(Reference::with_tag(registry, repository, subject.as_str().replace(':', "-")))
     }
 
+    /// The tag under which cosign 2 keeps the signatures of `subject`.
+    #[must_use]
+    pub fn signature_tag(&self, subject: &ImageDigest) -> Self {
+        let (registry, repository) = (self.0.registry().to_owned(), self.0.repository().to_owned());
+        Self(Reference::with_tag(registry, repository, format!("{}.sig", subject.as_str().replace(':', "-"))))
+    }
+
     /// Whether the registry is on this machine's loopback: only there plain HTTP is spoken.
     pub fn is_loopback(&self) -> bool {
         let host = self.registry().rsplit_once(':').map_or(self.registry(), |(host, _)| host);
@@ -45,8 +52,13 @@ impl ImageReference {
         host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }
 
-    pub(super) fn inner(&self) -> &Reference {
-        &self.0
+    pub fn repository(&self) -> &str {
+        self.0.repository()
+    }
+
+    /// As the registry's API wants it: the digest, else the tag.
+    pub fn tag_or_digest(&self) -> &str {
+        self.0.digest().or(self.0.tag()).unwrap_or("latest")
     }
 }
 

@@ -1,45 +1,46 @@
-use std::time::Duration;
+//! A registry, asked about one image: what its tag means, and what refers to it.
 
-use oci_client::{
-    Client,
-    client::{ClientConfig, ClientProtocol},
-    errors::OciDistributionError,
-    secrets::RegistryAuth,
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use reqwest::header::LINK;
+use url::Url;
+
+use super::{
+    Error, ImageReference, Manifest, Resolved,
+    manifest::{Descriptor, Layers, Listed, architecture},
+    transport::{Answer, Transport},
 };
-
-use super::{Error, ImageReference, Manifest, Resolved};
-use crate::value::ImageDigest;
+use crate::value::{Attachment, ImageDigest};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-const DOCKER_IMAGE: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const ACCEPTED: &[&str] = &[INDEX, IMAGE, DOCKER_LIST, DOCKER_IMAGE];
-/// The layer of a referring manifest that is a Sigstore bundle, whatever its version.
-const BUNDLE_PREFIX: &str = "application/vnd.dev.sigstore.bundle";
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+/// What every registry must take, and so the most that one may send (distribution specification, "Pushing
+/// Manifests").
+const LARGEST_MANIFEST: usize = 4 << 20;
+/// A bundle is some ten kilobytes, a configuration of an image with hundreds of layers some hundred.
+const LARGEST_BLOB: usize = 1 << 20;
 /// An image has a handful of signatures; a registry that lists thousands wants to keep us busy.
 const MOST_REFERRERS: usize = 64;
-/// A bundle is some ten kilobytes.
-const LARGEST_BUNDLE: i64 = 1 << 20;
+const MOST_PAGES: usize = 16;
+/// Requests under way at once.
+const AT_ONCE: usize = 8;
+
+/// Which layers are looked at: what refers to an image and may be a signature.
+pub trait Wanted: Fn(&str) -> bool + Sync {}
+
+impl<F: Fn(&str) -> bool + Sync> Wanted for F {}
 
 /// A registry, for one image's name.
 pub struct Registry {
-    client: Client,
+    transport: Transport,
     image: ImageReference,
-    auth: RegistryAuth,
 }
 
 impl Registry {
-    pub fn of(image: &ImageReference) -> Self {
-        let protocol = if image.is_loopback() { ClientProtocol::Http } else { ClientProtocol::Https };
-        let client = Client::new(ClientConfig {
-            protocol,
-            connect_timeout: Some(Duration::from_secs(10)),
-            read_timeout: Some(Duration::from_secs(30)),
-            user_agent: concat!("vega-builder/", env!("CARGO_PKG_VERSION")),
-            ..ClientConfig::default()
-        });
-        Self { client, image: image.clone(), auth: RegistryAuth::Anonymous }
+    pub fn of(image: &ImageReference) -> Result<Self, Error> {
+        Ok(Self { transport: Transport::to(image)?, image: image.clone() })
     }
 
     /// Tag → digest, once, and for a manifest list the image of this machine.
@@ -60,103 +61,150 @@ impl Registry {
         Ok(Resolved { top, platform, image_id })
     }
 
-    /// The Sigstore bundles that refer to `subject`, from the referrers API or the fallback tag.
-    pub async fn bundles(&self, subject: &ImageDigest) -> Result<Vec<Vec<u8>>, Error> {
-        let mut bundles = Vec::new();
-        for referrer in self.referrers(subject).await?.into_iter().take(MOST_REFERRERS) {
-            // The index's artifactType may say "empty": only the referring manifest itself tells.
-            let manifest = match self.manifest(&self.image.pinned(&referrer)).await {
-                Ok(manifest) => manifest,
-                // Listed still, and cleaned away: it vouches for nothing, and hides nothing.
-                Err(Error::NotFound { .. }) => continue,
-                Err(error) => return Err(error),
-            };
-            let Ok(manifest) =
-                serde_json::from_slice::<oci_client::manifest::OciImageManifest>(&manifest.bytes)
-            else {
-                continue;
-            };
-            for layer in &manifest.layers {
-                if layer.media_type.starts_with(BUNDLE_PREFIX) && (0..=LARGEST_BUNDLE).contains(&layer.size) {
-                    bundles.push(self.blob(layer).await?);
-                }
-            }
+    /// The image's own word for its platform must be this machine's: a list can say what it likes.
+    pub async fn expect_platform(&self, resolved: &Resolved) -> Result<(), Error> {
+        #[derive(serde::Deserialize)]
+        struct Configuration {
+            os: String,
+            architecture: String,
         }
-        Ok(bundles)
+        let refuse = |why: String| Error::Manifest { image: self.image.to_string(), why };
+        let bytes = self.blob(&resolved.image_id).await?;
+        let own: Configuration = serde_json::from_slice(&bytes)
+            .map_err(|why| refuse(format!("its configuration cannot be read: {why}")))?;
+        if own.os == "linux" && own.architecture == architecture() {
+            return Ok(());
+        }
+        let has = format!("{}/{}", own.os, own.architecture);
+        if resolved.is_list() {
+            let why = format!("its list names {has} as the image for linux/{}", architecture());
+            return Err(Error::Content { image: self.image.to_string(), why });
+        }
+        let platform = format!("linux/{}", architecture());
+        Err(Error::Platform { image: self.image.to_string(), platform, has: vec![has] })
     }
 
-    async fn referrers(&self, subject: &ImageDigest) -> Result<Vec<ImageDigest>, Error> {
-        self.authenticate(&self.image).await?;
-        let pinned = self.image.pinned(subject);
-        let index = self
-            .client
-            .pull_referrers(pinned.inner(), None)
-            .await
-            .map_err(|error| Error::from_client(&self.image.referrers_tag(subject), &error))?;
-        let listed: Vec<ImageDigest> =
-            index.manifests.iter().filter_map(|entry| entry.digest.parse().ok()).collect();
-        if !listed.is_empty() {
-            return Ok(listed);
+    /// What refers to `subject`: the layers of a `wanted` media type of every manifest that the referrers API, the
+    /// fallback tag and cosign 2's `.sig` tag name.
+    pub async fn attachments(
+        &self,
+        subject: &ImageDigest,
+        wanted: impl Wanted,
+    ) -> Result<Vec<Attachment>, Error> {
+        let signature_tag = self.image.signature_tag(subject);
+        let (referrers, simple) = tokio::try_join!(self.referrers(subject), self.optional(&signature_tag))?;
+        let manifests = stream::iter(referrers.into_iter().take(MOST_REFERRERS).map(|digest| async move {
+            // Listed still, and cleaned away: it vouches for nothing, and hides nothing.
+            self.optional(&self.image.pinned(&digest)).await
+        }));
+        let manifests: Vec<_> = manifests.buffered(AT_ONCE).try_collect().await?;
+        let layers = manifests.into_iter().chain([simple]).flatten().flat_map(|manifest| {
+            // What is no image manifest has no layers: it is none of the forms that are known.
+            serde_json::from_slice::<Layers>(&manifest.bytes).map_or_else(|_| vec![], |read| read.layers)
+        });
+        let layers: Vec<_> = layers.filter(|layer| wanted(&layer.media_type)).take(MOST_REFERRERS).collect();
+        let fetched = stream::iter(layers.into_iter().map(|layer| self.attachment(layer)));
+        let fetched: Vec<_> = fetched.buffered(AT_ONCE).try_collect().await?;
+        Ok(fetched.into_iter().flatten().collect())
+    }
+
+    async fn attachment(&self, layer: Descriptor) -> Result<Option<Attachment>, Error> {
+        // One that nobody could have meant for a signature is passed over, not downloaded.
+        let Ok(digest) = layer.digest.parse() else { return Ok(None) };
+        if layer.size > LARGEST_BLOB as u64 {
+            return Ok(None);
         }
-        // The client takes a refusal of the fallback tag for an empty list: "try later" would read as "unsigned".
-        match self.manifest(&self.image.referrers_tag(subject)).await {
-            Ok(index) => Ok(digests(&index)),
-            Err(Error::NotFound { .. }) => Ok(vec![]),
+        let text = String::from_utf8_lossy(&self.blob(&digest).await?).into_owned();
+        let annotations: BTreeMap<String, String> = layer.annotations.unwrap_or_default();
+        Ok(Some(Attachment { media_type: layer.media_type, annotations, text }))
+    }
+
+    /// The digests of what refers to `subject`, bundles first.
+    async fn referrers(&self, subject: &ImageDigest) -> Result<Vec<ImageDigest>, Error> {
+        let fallback = self.image.referrers_tag(subject);
+        // Both at once: most registries have one of them, and a registry that learned the API may still hold what was
+        // written before.
+        let (api, tag) = tokio::try_join!(self.referrers_api(subject), self.optional(&fallback))?;
+        let mut listed = api;
+        if let Some(index) = tag {
+            listed.extend(Listed::of(&index.bytes));
+        }
+        // The index's artifactType may say "empty" of a bundle, so the others are looked at too.
+        listed.sort_by_key(|entry| !entry.is_bundle());
+        let mut digests: Vec<ImageDigest> = Vec::new();
+        for digest in listed.iter().filter_map(|entry| entry.digest.parse().ok()) {
+            if !digests.contains(&digest) {
+                digests.push(digest);
+            }
+        }
+        Ok(digests)
+    }
+
+    /// Every page of the referrers API; nothing where a registry has none.
+    async fn referrers_api(&self, subject: &ImageDigest) -> Result<Vec<Listed>, Error> {
+        let mut address = self.transport.address(&format!("referrers/{subject}"))?;
+        let mut listed = Vec::new();
+        for _ in 0..MOST_PAGES {
+            let answer = match self.transport.get(&address, INDEX, LARGEST_MANIFEST).await {
+                Ok(answer) => answer,
+                Err(error) if error.is_unknown_call() => break,
+                Err(error) => return Err(error),
+            };
+            listed.extend(Listed::of(&answer.body));
+            match next_page(&address, &answer) {
+                // Another host is asked nothing: the login goes with each question.
+                Some(next) if next.origin() == address.origin() && listed.len() < MOST_REFERRERS => {
+                    address = next;
+                }
+                _ => break,
+            }
+        }
+        Ok(listed)
+    }
+
+    /// A manifest that may not be there.
+    async fn optional(&self, image: &ImageReference) -> Result<Option<Manifest>, Error> {
+        match self.manifest(image).await {
+            Ok(manifest) => Ok(Some(manifest)),
+            Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
+    /// A manifest whose bytes are those of its digest, and of the digest that the registry announces.
     async fn manifest(&self, image: &ImageReference) -> Result<Manifest, Error> {
-        let (bytes, _) = self
-            .client
-            .pull_manifest_raw(image.inner(), &self.auth, ACCEPTED)
-            .await
-            .map_err(|error| Error::from_client(image, &error))?;
-        let digest = ImageDigest::of(&bytes);
-        match image.digest() {
-            Some(wanted) if wanted != digest => {
-                Err(Error::Content { image: image.to_string(), why: format!("its digest is {digest}") })
+        let address = self.transport.address(&format!("manifests/{}", image.tag_or_digest()))?;
+        let answer =
+            self.transport.get(&address, MANIFESTS, LARGEST_MANIFEST).await.map_err(|e| e.about(image))?;
+        let digest = ImageDigest::of(&answer.body);
+        let announced = answer.headers.get("docker-content-digest").and_then(|value| value.to_str().ok());
+        let announced = announced.and_then(|text| text.parse::<ImageDigest>().ok());
+        for wanted in [image.digest(), announced].into_iter().flatten() {
+            if wanted != digest {
+                let why = format!("it announces {wanted} and sends {digest}");
+                return Err(Error::Content { image: image.to_string(), why });
             }
-            _ => Ok(Manifest { digest, bytes: bytes.to_vec() }),
         }
+        Ok(Manifest { digest, bytes: answer.body })
     }
 
-    /// A blob whose bytes are those of its descriptor's digest.
-    async fn blob(&self, layer: &oci_client::manifest::OciDescriptor) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::with_capacity(usize::try_from(layer.size).unwrap_or_default());
-        self.client
-            .pull_blob(self.image.inner(), layer, &mut bytes)
-            .await
-            .map_err(|error| Error::from_client(&self.image, &error))?;
-        let digest = ImageDigest::of(&bytes);
-        if digest.as_str() != layer.digest {
-            let why = format!("blob {} has the digest {digest}", layer.digest);
+    /// A blob whose bytes are those of its digest.
+    async fn blob(&self, digest: &ImageDigest) -> Result<Vec<u8>, Error> {
+        let address = self.transport.address(&format!("blobs/{digest}"))?;
+        let answer = self.transport.get(&address, "*/*", LARGEST_BLOB).await?;
+        let found = ImageDigest::of(&answer.body);
+        if found != *digest {
+            let why = format!("blob {digest} has the digest {found}");
             return Err(Error::Content { image: self.image.to_string(), why });
         }
-        Ok(bytes)
-    }
-
-    async fn authenticate(&self, image: &ImageReference) -> Result<(), Error> {
-        use oci_client::RegistryOperation::Pull;
-        match self.client.auth(image.inner(), &self.auth, Pull).await {
-            // Older registries answer /v2/ without a challenge: nothing to do.
-            Ok(_) | Err(OciDistributionError::GenericError(_)) => Ok(()),
-            Err(error) => Err(Error::from_client(image, &error)),
-        }
+        Ok(answer.body)
     }
 }
 
-/// What an index lists.
-fn digests(index: &Manifest) -> Vec<ImageDigest> {
-    #[derive(serde::Deserialize)]
-    struct Index {
-        manifests: Vec<Entry>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Entry {
-        digest: String,
-    }
-    serde_json::from_slice::<Index>(&index.bytes)
-        .map(|index| index.manifests.iter().filter_map(|entry| entry.digest.parse().ok()).collect())
-        .unwrap_or_default()
+/// The address of the next page (RFC 8288, as the distribution specification uses it).
+fn next_page(address: &Url, answer: &Answer) -> Option<Url> {
+    let link = answer.headers.get(LINK)?.to_str().ok()?;
+    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+    let is_next = parameters.split(';').any(|one| matches!(one.trim(), "rel=\"next\"" | "rel=next"));
+    is_next.then(|| address.join(target).ok())?
 }

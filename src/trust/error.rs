@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use crate::value::ImageDigest;
 
@@ -22,6 +22,16 @@ pub enum Error {
     PlatformRefused { digest: ImageDigest, refusals: Vec<Refusal> },
     #[error("the trusted root {root} cannot be used: {why}; check --trusted-root")]
     Root { root: String, why: String },
+    #[error(
+        "{digest} is signed, but has no provenance that its publisher signed, and the policy {policy} demands one; nothing was started"
+    )]
+    NoProvenance { digest: ImageDigest, policy: String },
+    #[error(
+        "{image} is {new}, and what runs here is {old}: a tag that was moved back may bring an old hole back; to go back on purpose, add --allow-rollback"
+    )]
+    Rollback { image: String, new: String, old: String },
+    #[error("{}{}: {why}", .path.display(), .line.map_or_else(String::new, |line| format!(":{line}")))]
+    Rules { path: PathBuf, line: Option<usize>, why: String },
     #[error("the bundle {bundle} is refused: {why}")]
     Bundle { bundle: String, why: String },
     #[error("the public key {key} cannot be used: {why}; it is a PEM file, such as cosign.pub")]

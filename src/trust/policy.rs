@@ -1,172 +1,287 @@
-use std::path::Path;
-
 use jiff::Timestamp;
-use regex::Regex;
-use sigstore_trust_root::{SIGSTORE_PRODUCTION_TRUSTED_ROOT, TrustedRoot};
-use sigstore_verify::{
-    SubjectAltName, VerificationPolicy, Verifier,
-    types::{Bundle, Sha256Hash},
-};
+use semver::Version;
+use sigstore_verify::types::{Bundle, Sha256Hash};
 
 use super::{
-    Error, Evidence, Refusal, Verified,
+    Error, Evidence, Provenance, Publisher, Refusal, Root, Rules, Signature, Verified, simple_signing,
     statement::{Claim, claim},
+    version,
 };
-use crate::value::ImageDigest;
+use crate::value::{Attachment, ImageDigest};
 
-/// Whose signature counts: a regular expression over the certificate's URI name, one issuer, one root.
+/// Whether a layer of this media type may be a signature: a Sigstore bundle of whatever version, or cosign 2's form.
+pub fn is_signature(media_type: &str) -> bool {
+    media_type.starts_with("application/vnd.dev.sigstore.bundle") || media_type == simple_signing::MEDIA_TYPE
+}
+
+/// Whose images may run, and the root that their signatures must end in.
 pub struct Policy {
-    identity: Regex,
-    issuer: String,
-    verifier: Verifier,
-    root: String,
+    rules: Rules,
+    root: Root,
+}
+
+/// An image, as a registry has it, with what refers to it there.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// The image's name, without tag and digest.
+    pub name: &'a str,
+    /// What the tag names: a manifest list, or the image itself.
+    pub top: &'a ImageDigest,
+    pub attachments: &'a [Attachment],
+    /// The image that runs: `top` itself, or one that the list `top` names by digest (so the list's signature covers
+    /// it).
+    pub platform: &'a ImageDigest,
+    pub platform_attachments: &'a [Attachment],
 }
 
 /// One good signature.
 struct Good {
-    identity: String,
-    logged: Option<Timestamp>,
+    signature: Signature,
+    publisher: String,
+    version: Option<Version>,
+}
+
+/// What was found out about one digest.
+#[derive(Default)]
+struct Found {
+    good: Option<Good>,
+    provenance: Vec<Provenance>,
+    /// Why what claims to be a signature is none.
+    refusals: Vec<Refusal>,
+    /// Why a publisher's own provenance is not what it must be.
+    contradictions: Vec<Refusal>,
 }
 
 impl Policy {
-    /// `identity` must match the certificate's URI name *as a whole*: an expression without anchors that
-    /// matched a part of a longer name would let a stranger's repository in.
-    pub fn new(identity: &str, issuer: &str, trusted_root: Option<&Path>) -> Result<Self, Error> {
-        let whole = Regex::new(&format!("^(?:{identity})$"))
-            .map_err(|why| Error::Identity { identity: identity.to_owned(), why: why.to_string() })?;
-        let name = trusted_root
-            .map_or("the public Sigstore (embedded)".to_owned(), |path| path.display().to_string());
-        let unusable = |why: String| Error::Root { root: name.clone(), why };
-        let root = match trusted_root {
-            None => TrustedRoot::from_json(SIGSTORE_PRODUCTION_TRUSTED_ROOT),
-            Some(path) => {
-                let json = std::fs::read_to_string(path).map_err(|why| unusable(why.to_string()))?;
-                TrustedRoot::from_json(&json)
-            }
-        };
-        let root = root.map_err(|why| unusable(why.to_string()))?;
-        let verifier = Verifier::new(&root).map_err(|why| unusable(why.to_string()))?;
-        Ok(Self { identity: whole, issuer: issuer.to_owned(), verifier, root: name })
+    pub fn new(rules: Rules, root: Root) -> Self {
+        Self { rules, root }
     }
 
-    /// Check `top` against the bundles that refer to it; the image that runs is `platform`: `top` itself,
-    /// or an image that the list `top` names by digest (so the list's signature covers it). Signatures that
-    /// `platform` has of its own must be good too.
-    pub fn verify(
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Check `image` against what refers to it. Signatures that its platform has of its own must be good too.
+    pub fn verify(&self, image: Candidate<'_>) -> Result<Verified<ImageDigest>, Error> {
+        let top = self.look(image.name, image.top, image.attachments);
+        let own = if image.platform == image.top {
+            Found::default()
+        } else {
+            self.look(image.name, image.platform, image.platform_attachments)
+        };
+        let Some(good) = top.good else {
+            let digest = image.top.clone();
+            return Err(if top.refusals.is_empty() {
+                Error::Unsigned { digest }
+            } else {
+                Error::Refused { digest, refusals: top.refusals }
+            });
+        };
+        if own.good.is_none() && !own.refusals.is_empty() {
+            return Err(Error::PlatformRefused { digest: image.platform.clone(), refusals: own.refusals });
+        }
+        let contradictions: Vec<_> = [top.contradictions, own.contradictions].concat();
+        if !contradictions.is_empty() {
+            return Err(Error::Refused { digest: image.top.clone(), refusals: contradictions });
+        }
+        let provenance: Vec<_> = [top.provenance, own.provenance].concat();
+        if provenance.is_empty() && self.rules.provenance.required {
+            return Err(Error::NoProvenance { digest: image.top.clone(), policy: self.rules.origin.clone() });
+        }
+        let evidence = Evidence {
+            signed: image.top.clone(),
+            publisher: good.publisher,
+            signature: good.signature,
+            platform_signed: image.platform == image.top || own.good.is_some(),
+            version: good.version.map(|version| version.to_string()),
+            provenance,
+            policy: self.rules.origin.clone(),
+            root: self.root.facts().clone(),
+            verified_at: Timestamp::now(),
+        };
+        Ok(Verified::new(image.platform.clone(), evidence))
+    }
+
+    /// Judge everything that refers to `digest`.
+    ///
+    /// Anybody who may push to the repository can add a bad signature, so bad ones beside a good one are
+    /// passed over, as cosign does.
+    fn look(&self, name: &str, digest: &ImageDigest, attachments: &[Attachment]) -> Found {
+        let mut found = Found::default();
+        for attachment in attachments {
+            if let Err(refusal) = self.judge(name, digest, attachment, &mut found) {
+                found.refusals.push(refusal);
+            }
+        }
+        found
+    }
+
+    fn judge(
         &self,
-        top: &ImageDigest,
-        bundles: &[Vec<u8>],
-        platform: &ImageDigest,
-        platform_bundles: &[Vec<u8>],
-    ) -> Result<Verified<ImageDigest>, Error> {
-        let good = self.one_good(top, bundles).map_err(|refusals| match refusals {
-            None => Error::Unsigned { digest: top.clone() },
-            Some(refusals) => Error::Refused { digest: top.clone(), refusals },
-        })?;
-        let mut platform_signed = platform == top;
-        if platform != top {
-            match self.one_good(platform, platform_bundles) {
-                Ok(_) => platform_signed = true,
-                Err(None) => {}
-                Err(Some(refusals)) => {
-                    return Err(Error::PlatformRefused { digest: platform.clone(), refusals });
+        name: &str,
+        digest: &ImageDigest,
+        attachment: &Attachment,
+        found: &mut Found,
+    ) -> Result<(), Refusal> {
+        if attachment.media_type == simple_signing::MEDIA_TYPE {
+            if found.good.is_none() {
+                found.good = Some(self.simple_signing(name, digest, attachment)?);
+            }
+            return Ok(());
+        }
+        let bundle = Bundle::from_json(&attachment.text)
+            .map_err(|why| Refusal(format!("a bundle cannot be read: {why}")))?;
+        match claim(&bundle, digest)? {
+            Claim::Other => {}
+            Claim::Signature if found.good.is_some() => {}
+            Claim::Signature => found.good = Some(self.accept(&self.publishers(&bundle, digest)?)?),
+            Claim::Provenance(statement) => {
+                // A stranger's provenance neither helps nor harms.
+                let Ok(judged) = self.publishers(&bundle, digest) else { return Ok(()) };
+                if !judged.iter().any(|(publisher, signature)| publisher.made(signature).is_ok()) {
+                    return Ok(());
+                }
+                let Some((_, signature)) = judged.into_iter().next() else { return Ok(()) };
+                let provenance = Provenance::read(&statement, signature);
+                match provenance.check(&self.rules.provenance) {
+                    Ok(()) => found.provenance.push(provenance),
+                    Err(refusal) => found.contradictions.push(refusal),
                 }
             }
         }
-        let evidence = Evidence {
-            signed: top.clone(),
-            identity: good.identity,
-            issuer: self.issuer.clone(),
-            logged: good.logged,
-            platform_signed,
-            root: self.root.clone(),
-            verified_at: Timestamp::now(),
-        };
-        Ok(Verified::new(platform.clone(), evidence))
+        Ok(())
     }
 
-    /// The first bundle that vouches for `digest`; `None` as the error when none even claims to sign it.
-    ///
-    /// Anybody who may push to the repository can add a bad bundle, so bad ones beside a good one are
-    /// passed over, as cosign does.
-    fn one_good(&self, digest: &ImageDigest, bundles: &[Vec<u8>]) -> Result<Good, Option<Vec<Refusal>>> {
+    fn simple_signing(
+        &self,
+        name: &str,
+        digest: &ImageDigest,
+        attachment: &Attachment,
+    ) -> Result<Good, Refusal> {
+        let claim = simple_signing::claim(&attachment.text, digest)?;
+        let bundle = simple_signing::bundle(attachment)?;
+        let mut judged = self.publishers(&bundle, &ImageDigest::of(attachment.text.as_bytes()))?;
+        judged.retain(|(publisher, _)| publisher.reference.as_deref().unwrap_or(name) == claim.reference);
+        if judged.is_empty() {
+            return Err(Refusal(format!("a signature is for the name {}, not {name}", claim.reference)));
+        }
+        let mut good = self.accept(&judged)?;
+        simple_signing::MEDIA_TYPE.clone_into(&mut good.signature.format);
+        Ok(good)
+    }
+
+    /// The bundle's signature over `digest`, beside every publisher whom its form could be from.
+    fn publishers(
+        &self,
+        bundle: &Bundle,
+        digest: &ImageDigest,
+    ) -> Result<Vec<(&Publisher, Signature)>, Refusal> {
+        let hash = Sha256Hash::from_hex(digest.hex()).map_err(|why| Refusal(why.to_string()))?;
+        if bundle.signing_certificate().is_some() {
+            let signature = Signature::keyless(&self.root, bundle, hash)?;
+            return Ok(self
+                .rules
+                .publishers
+                .iter()
+                .map(|publisher| (publisher, signature.clone()))
+                .collect());
+        }
         let mut refusals = Vec::new();
-        for bundle in bundles {
-            match self.check(digest, bundle) {
-                Ok(Some(good)) => return Ok(good),
-                Ok(None) => {}
+        for publisher in &self.rules.publishers {
+            let Some(key) = publisher.public_key() else { continue };
+            match Signature::by_key(&self.root, bundle, hash, key) {
+                Ok(signature) => return Ok(vec![(publisher, signature)]),
                 Err(refusal) => refusals.push(refusal),
             }
         }
-        Err((!refusals.is_empty()).then_some(refusals))
+        let none = || Refusal("it is signed with a key, and the policy names none".to_owned());
+        Err(refusals.into_iter().next().unwrap_or_else(none))
     }
 
-    /// `Ok(None)`: a bundle of another kind, which neither helps nor harms.
-    fn check(&self, digest: &ImageDigest, bundle: &[u8]) -> Result<Option<Good>, Refusal> {
-        let text = std::str::from_utf8(bundle).map_err(|_| Refusal("a bundle is not text".to_owned()))?;
-        let bundle =
-            Bundle::from_json(text).map_err(|why| Refusal(format!("a bundle cannot be read: {why}")))?;
-        if let Claim::Other = claim(&bundle, digest)? {
-            return Ok(None);
-        }
-        let hash = Sha256Hash::from_hex(digest.hex()).map_err(|why| Refusal(why.to_string()))?;
-        let result = self
-            .verifier
-            .verify(hash, &bundle, &VerificationPolicy::any_identity())
-            .map_err(|why| Refusal(format!("a signature does not verify: {why}")))?;
-        if !(result.certificate_verified() && result.sct_verified() && result.tlog_verified()) {
-            return Err(Refusal(
-                "a signature lacks its certificate chain, its SCT or its log entry".to_owned(),
-            ));
-        }
-        let identity = match result.identity() {
-            Some(SubjectAltName::Uri(uri)) => uri.clone(),
-            _ => return Err(Refusal("a signature's certificate has no URI name".to_owned())),
-        };
-        if !self.identity.is_match(&identity) {
-            return Err(Refusal(format!("it is signed by {identity}")));
-        }
-        match result.issuer() {
-            Some(issuer) if issuer == self.issuer => {}
-            other => {
-                let issuer = other.unwrap_or("nobody");
-                return Err(Refusal(format!("it is signed by {identity}, but vouched for by {issuer}")));
+    /// The publisher whose signature it is, when it is new enough.
+    fn accept(&self, judged: &[(&Publisher, Signature)]) -> Result<Good, Refusal> {
+        let mut refusal = None;
+        for (publisher, signature) in judged {
+            match publisher.made(signature) {
+                Ok(()) => return self.new_enough(publisher, signature),
+                Err(why) => refusal = refusal.or(Some(why)),
             }
         }
-        Ok(Some(Good { identity, logged: result.integrated_time() }))
+        Err(refusal.unwrap_or_else(|| Refusal("the policy names no publisher".to_owned())))
+    }
+
+    fn new_enough(&self, publisher: &Publisher, signature: &Signature) -> Result<Good, Refusal> {
+        let version = version::of(signature);
+        if let Some(least) = &self.rules.minimum_version {
+            match &version {
+                None => {
+                    return Err(Refusal(format!(
+                        "its signature names no version, and the policy asks for {least} or newer"
+                    )));
+                }
+                Some(version) if version < least => {
+                    return Err(Refusal(format!(
+                        "it is version {version}, and the policy asks for {least} or newer"
+                    )));
+                }
+                Some(_) => {}
+            }
+        }
+        if let Some(most) = self.rules.max_age {
+            let Some(time) = signature.time() else {
+                return Err(Refusal(
+                    "nobody vouches for when it was signed, and the policy has a max-age".to_owned(),
+                ));
+            };
+            let age = Timestamp::now().duration_since(time);
+            if age > most {
+                let days = age.as_hours() / 24;
+                return Err(Refusal(format!(
+                    "it was signed {days} days ago, and the policy's max-age is {} days",
+                    most.as_hours() / 24
+                )));
+            }
+        }
+        Ok(Good { signature: signature.clone(), publisher: publisher.name.clone(), version })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Policy;
-    use crate::trust::Error;
+    use super::{Candidate, Policy};
+    use crate::{
+        trust::{Error, Root, Rules},
+        value::{Attachment, ImageDigest},
+    };
 
-    #[test]
-    fn the_embedded_root_works_offline() {
-        Policy::new(".*", "https://token.actions.githubusercontent.com", None).unwrap();
-    }
-
-    #[test]
-    fn a_pattern_without_anchors_matches_whole_names_only() {
-        let policy = Policy::new("https://github.com/octo/x", "i", None).unwrap();
-        assert!(policy.identity.is_match("https://github.com/octo/x"));
-        assert!(!policy.identity.is_match("https://evil.example/?https://github.com/octo/x"));
-        assert!(!policy.identity.is_match("https://github.com/octo/x-evil"));
+    fn judge(texts: &[&str]) -> Error {
+        let digest = ImageDigest::of(b"x");
+        let attachments: Vec<_> = texts
+            .iter()
+            .map(|text| Attachment {
+                media_type: "application/vnd.dev.sigstore.bundle.v0.3+json".to_owned(),
+                annotations: std::collections::BTreeMap::default(),
+                text: (*text).to_owned(),
+            })
+            .collect();
+        let policy = Policy::new(Rules::default(), Root::embedded().unwrap());
+        let image = Candidate {
+            name: "ghcr.io/a/b",
+            top: &digest,
+            attachments: &attachments,
+            platform: &digest,
+            platform_attachments: &[],
+        };
+        policy.verify(image).unwrap_err()
     }
 
     #[test]
     fn a_digest_without_bundles_is_unsigned() {
-        let policy = Policy::new(".*", "i", None).unwrap();
-        let digest = crate::value::ImageDigest::of(b"x");
-        assert!(matches!(policy.verify(&digest, &[], &digest, &[]), Err(Error::Unsigned { .. })));
+        assert!(matches!(judge(&[]), Error::Unsigned { .. }));
     }
 
     #[test]
-    fn bytes_that_are_no_bundle_are_refused_not_passed_over() {
-        let policy = Policy::new(".*", "i", None).unwrap();
-        let digest = crate::value::ImageDigest::of(b"x");
-        let bundles = [b"{}".to_vec(), vec![0xff]];
-        assert!(matches!(policy.verify(&digest, &bundles, &digest, &[]), Err(Error::Refused { .. })));
+    fn what_is_no_bundle_is_refused_not_passed_over() {
+        assert!(matches!(judge(&["{}", ""]), Error::Refused { .. }));
     }
 }

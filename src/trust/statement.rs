@@ -1,24 +1,26 @@
-//! The in-toto statement that cosign signs for an image.
+//! The in-toto statements that are made about an image.
 
 use sigstore_verify::types::{Bundle, SignatureContent};
 
-use super::Refusal;
+use super::{Refusal, provenance::is_provenance};
 use crate::value::ImageDigest;
 
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 /// "This image is signed", as opposed to an attestation about it.
 const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 
-#[derive(serde::Deserialize)]
-struct Statement {
+#[derive(Debug, serde::Deserialize)]
+pub struct Statement {
     #[serde(rename = "_type")]
     kind: String,
     subject: Vec<Subject>,
     #[serde(rename = "predicateType")]
-    predicate_type: String,
+    pub predicate_type: String,
+    #[serde(default)]
+    pub predicate: serde_json::Value,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Debug, serde::Deserialize)]
 struct Subject {
     digest: std::collections::BTreeMap<String, String>,
 }
@@ -27,7 +29,9 @@ struct Subject {
 pub enum Claim {
     /// A signature over the image.
     Signature,
-    /// An attestation of another kind (provenance, an SBOM): true or not, it is no signature.
+    /// SLSA provenance of the image.
+    Provenance(Box<Statement>),
+    /// An attestation of another kind (an SBOM, say): true or not, it is no signature.
     Other,
 }
 
@@ -47,19 +51,22 @@ pub fn claim(bundle: &Bundle, digest: &ImageDigest) -> Result<Claim, Refusal> {
     }
     let statement: Statement = serde_json::from_slice(envelope.payload.as_bytes())
         .map_err(|why| Refusal(format!("a signature's payload is not an in-toto statement: {why}")))?;
+    // https://in-toto.io/Statement/v0.1 and /v1
     if !statement.kind.starts_with("https://in-toto.io/Statement/v") {
         return Err(Refusal(format!(
             "a signature's payload is a {}, not an in-toto statement",
             statement.kind
         )));
     }
-    if statement.predicate_type != COSIGN_SIGN {
+    let is_provenance = is_provenance(&statement.predicate_type);
+    if statement.predicate_type != COSIGN_SIGN && !is_provenance {
         return Ok(Claim::Other);
     }
     let names_it =
         |subject: &Subject| subject.digest.get("sha256").is_some_and(|sha256| sha256 == digest.hex());
     if !statement.subject.iter().any(names_it) {
-        return Err(Refusal("a signature is for another image".to_owned()));
+        let what = if is_provenance { "its provenance" } else { "a signature" };
+        return Err(Refusal(format!("{what} is for another image")));
     }
-    Ok(Claim::Signature)
+    Ok(if is_provenance { Claim::Provenance(Box::new(statement)) } else { Claim::Signature })
 }

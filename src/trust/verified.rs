@@ -1,5 +1,6 @@
 use jiff::Timestamp;
 
+use super::{Provenance, RootFacts, Signature, Signer};
 use crate::value::ImageDigest;
 
 /// Something whose signature was checked. Only [`super::Policy`] makes one, and only `Verified` things run.
@@ -14,17 +15,59 @@ pub struct Verified<T> {
 pub struct Evidence {
     /// The digest that the signature names: the manifest list, or the image itself.
     pub signed: ImageDigest,
-    /// The certificate's URI name.
-    pub identity: String,
-    pub issuer: String,
-    /// When the transparency log took the signature in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub logged: Option<Timestamp>,
+    /// The name of the policy's publisher whose signature it is.
+    pub publisher: String,
+    pub signature: Signature,
     /// Whether the platform's own manifest was signed too, and checked.
     pub platform_signed: bool,
-    /// Which trusted root the chain ends in: `sigstore public good`, or a file.
-    pub root: String,
+    /// The version for which the signing certificate was issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Where the image was built, as far as its publisher says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub provenance: Vec<Provenance>,
+    /// `built in`, or the policy's file.
+    pub policy: String,
+    pub root: RootFacts,
     pub verified_at: Timestamp,
+}
+
+impl Evidence {
+    /// Who signed: the certificate's name, or the key.
+    pub fn signer(&self) -> String {
+        match &self.signature.signer {
+            Signer::Certificate(certificate) => certificate.identity.clone(),
+            key @ Signer::Key(_) => key.to_string(),
+        }
+    }
+
+    /// When it was signed, as far as somebody vouches for it.
+    pub fn signed_at(&self) -> Option<Timestamp> {
+        self.signature.time()
+    }
+}
+
+impl Evidence {
+    /// Whether this is of an older image than `other` is of: by version, else by when it was signed.
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        if self.signed == other.signed {
+            return false;
+        }
+        let version = |evidence: &Self| evidence.version.as_deref().and_then(super::version::parse);
+        match (version(self), version(other)) {
+            (Some(new), Some(old)) if new != old => new < old,
+            _ => matches!((self.signed_at(), other.signed_at()), (Some(new), Some(old)) if new < old),
+        }
+    }
+
+    /// `version 0.18.0, signed 2026-01-02`: enough to tell two images apart.
+    pub fn age(&self) -> String {
+        let version = self.version.as_ref().map(|version| format!("version {version}, "));
+        let time = self.signed_at().map_or("at a time that nobody vouches for".to_owned(), |time| {
+            time.strftime("%Y-%m-%d %H:%M UTC").to_string()
+        });
+        format!("{}signed {time}", version.unwrap_or_default())
+    }
 }
 
 impl<T> Verified<T> {

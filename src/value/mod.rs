@@ -1,5 +1,6 @@
 //! Plain values that domains share: small, checked at the border, and free of behaviour beyond their form.
 
+mod attachment;
 mod caps;
 mod digest;
 mod labels;
@@ -7,6 +8,7 @@ mod repository;
 mod secret;
 mod size;
 
+pub use attachment::Attachment;
 pub use caps::{Caps, Cpus};
 pub use digest::ImageDigest;
 pub use labels::{Labels, RunnerName};

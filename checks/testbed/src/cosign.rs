@@ -2,11 +2,11 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use simulator::sigstore::{Identity, Service};
 
 use crate::{layout::project, scene::Scene};
@@ -100,6 +100,51 @@ impl Cosign {
         command.args(["--identity-token", &identity.token(), "--allow-http-registry", &scene.pinned()]);
         Ok(command.envs(environment(scene)).output()?)
     }
+
+    /// Sign the scene's image in cosign 2's form: at the tag `sha256-….sig`.
+    pub fn sign_simply(self, scene: &Scene, by: By<'_>) -> anyhow::Result<Output> {
+        let service = Service::of(&scene.authority)?;
+        let mut command = Command::new(self.program()?);
+        command.args(["sign", "--yes", "--allow-http-registry", "--rekor-url", service.url()]);
+        if self == Self::Three {
+            command.args(["--use-signing-config=false", "--new-bundle-format=false"]);
+        }
+        match by {
+            By::Workflow(identity) => {
+                command.args(["--fulcio-url", service.url(), "--identity-token", &identity.token()])
+            }
+            By::Key(key) => command.arg("--key").arg(key),
+        };
+        Ok(command.arg(scene.pinned()).envs(environment(scene)).env("COSIGN_PASSWORD", "").output()?)
+    }
+
+    /// Sign the scene's image with a key, as a bundle.
+    pub fn sign_by_key(self, scene: &Scene, key: &Path) -> anyhow::Result<Output> {
+        let service = Service::of(&scene.authority)?;
+        let configuration = scene.folder.path().join("signing_config.json");
+        fs::write(&configuration, service.signing_config())?;
+        let mut command = Command::new(self.program()?);
+        command.args(["sign", "--yes", "--allow-http-registry", "--signing-config"]).arg(&configuration);
+        command.arg("--trusted-root").arg(scene.trusted_root()).arg("--key").arg(key).arg(scene.pinned());
+        Ok(command.envs(environment(scene)).env("COSIGN_PASSWORD", "").output()?)
+    }
+
+    /// A key pair in `folder`: `cosign.key` and `cosign.pub`.
+    pub fn generate_key(self, folder: &Path) -> anyhow::Result<PathBuf> {
+        let mut command = Command::new(self.program()?);
+        let output =
+            command.arg("generate-key-pair").current_dir(folder).env("COSIGN_PASSWORD", "").output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(folder.join("cosign.key"))
+    }
+}
+
+/// Who signs.
+#[derive(Clone, Copy)]
+pub enum By<'a> {
+    Workflow(&'a Identity),
+    /// The private key's file.
+    Key(&'a Path),
 }
 
 /// What keeps cosign from asking the public Sigstore, though a trusted root is named.

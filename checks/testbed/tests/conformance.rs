@@ -5,11 +5,11 @@ use std::{fs, process::Command};
 use sha2::{Digest as _, Sha256};
 use testbed::{
     conformance::{CASES, Case},
-    layout,
+    scene::program,
 };
 
 fn accepts(case: &Case, artifact: &str) -> (bool, String) {
-    let mut command = Command::new(layout::vega_builder());
+    let mut command = Command::new(program());
     let output = command.args(case.arguments(artifact)).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     // A crash is no judgement.

@@ -3,14 +3,16 @@
 
 use std::process::Output;
 
+use serde_json::Value;
 use simulator::sigstore::{Flaw, Identity, attach};
 use testbed::{
-    cosign::Cosign,
+    cosign::{By, Cosign},
     layout::tiny_image,
     scene::{IMAGE, Scene},
 };
 
 const NOT_TRUSTED: i32 = 3;
+const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
 fn scene(name: &str) -> Scene {
     let folder = tempfile::tempdir().unwrap();
@@ -106,5 +108,67 @@ fn what_the_real_cosign_signs_as_another_workflow_branch_or_issuer_is_refused() 
             assert_eq!(refused.status.code(), Some(NOT_TRUSTED), "{cosign:?}: {complaint}");
             assert!(complaint.contains("it is signed by https://github.com/"), "{complaint}");
         }
+    }
+}
+
+fn succeeded(output: &Output) {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn evidence(scene: &Scene, more: &[&str]) -> Value {
+    let image = scene.image();
+    let verified = scene.run(&[&["verify", &image, "--output", "json"], more].concat()).unwrap();
+    succeeded(&verified);
+    let last = String::from_utf8_lossy(&verified.stdout).lines().last().unwrap().to_owned();
+    serde_json::from_str::<Value>(&last).unwrap()["result"]["evidence"].take()
+}
+
+#[test]
+fn cosign_2_s_form_as_the_real_cosign_writes_it_is_trusted() {
+    for cosign in Cosign::BOTH {
+        let scene = scene("simple-signing");
+        succeeded(&cosign.sign_simply(&scene, By::Workflow(&Identity::vega())).unwrap());
+        let evidence = evidence(&scene, &[]);
+        assert_eq!(evidence["signature"]["format"], SIMPLE_SIGNING, "{cosign:?}");
+        assert_eq!(evidence["version"], "0.18.0");
+    }
+}
+
+#[test]
+fn cosign_2_s_form_by_a_stranger_is_refused() {
+    for cosign in Cosign::BOTH {
+        let scene = scene("simple-stranger");
+        let stranger = Identity::github("mallory/x", "y.yml", "refs/tags/v1");
+        succeeded(&cosign.sign_simply(&scene, By::Workflow(&stranger)).unwrap());
+        let refused = ours(&scene);
+        let complaint = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(NOT_TRUSTED), "{complaint}");
+        assert!(complaint.contains("it is signed by https://github.com/mallory/x"), "{complaint}");
+    }
+}
+
+#[test]
+fn a_key_of_one_s_own_is_trusted_in_both_forms_when_it_is_named_and_only_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = Cosign::Three.generate_key(folder.path()).unwrap();
+    let public = folder.path().join("cosign.pub").display().to_string();
+    let other = tempfile::tempdir().unwrap();
+    Cosign::Three.generate_key(other.path()).unwrap();
+    let other = other.path().join("cosign.pub").display().to_string();
+    for simple in [true, false] {
+        let scene = scene("by-key");
+        succeeded(&if simple {
+            Cosign::Three.sign_simply(&scene, By::Key(&key)).unwrap()
+        } else {
+            Cosign::Three.sign_by_key(&scene, &key).unwrap()
+        });
+        let evidence = evidence(&scene, &["--key", &public]);
+        assert!(evidence["signature"]["signer"]["key"].as_str().unwrap().starts_with("sha256:"));
+        let refused = ours(&scene);
+        assert_eq!(refused.status.code(), Some(NOT_TRUSTED), "nobody named the key");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("the policy names none"));
+        let refused = scene.run(&["verify", &scene.image(), "--key", &other]).unwrap();
+        let complaint = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(NOT_TRUSTED), "{complaint}");
     }
 }

@@ -101,7 +101,8 @@ fn a_bundle_that_is_swapped_on_its_way_is_refused() {
     // Whatever blob is asked for, another one comes: the image's own configuration, say.
     let manifest = scene.registry.manifest(IMAGE, &scene.digest).unwrap();
     let other = manifest["config"]["digest"].as_str().unwrap();
-    front.fault(Fault::new("GET", "/blobs/", Kind::Instead(format!("/v2/{IMAGE}/blobs/{other}"))));
+    front
+        .fault(Fault::new("GET", "/blobs/", Kind::Instead(format!("/v2/{IMAGE}/blobs/{other}"))).times(1000));
     let refused = run(&scene, &front, &["verify"]);
     assert_eq!(refused.status.code(), Some(NOT_TRUSTED), "{}", said(&refused));
 }

@@ -1,14 +1,14 @@
 //! Every kind of bad signature, before the very verifier that `up` uses.
 
+use std::collections::BTreeMap;
+
 use simulator::sigstore::{Authority, Flaw, Identity};
 use vega_builder::{
-    trust::{Error, Policy, Verified},
-    value::ImageDigest,
+    trust::{Candidate, Error, Policy, Root, Rules, Verified},
+    value::{Attachment, ImageDigest},
 };
 
-const VEGA: &str = r"https://github\.com/Ad-Astra-Computing/vega-agent/\.github/workflows/publish-builder-image\.yml@refs/tags/[^/]+";
-const ISSUER: &str = "https://token.actions.githubusercontent.com";
-
+const NAME: &str = "ghcr.io/ad-astra-computing/vega-builder";
 struct Trial {
     authority: Authority,
     policy: Policy,
@@ -21,14 +21,34 @@ impl Trial {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("trusted_root.json");
         std::fs::write(&root, authority.trusted_root().unwrap()).unwrap();
-        let policy = Policy::new(VEGA, ISSUER, Some(&root)).unwrap();
+        // The built-in publishers; only the root is the test's own.
+        let policy = Policy::new(Rules::default(), Root::from_file(&root).unwrap());
         Self { authority, policy, digest: ImageDigest::of(b"an image") }
     }
 
     fn judge(&self, identity: &Identity, flaw: Option<Flaw>) -> Result<Verified<ImageDigest>, Error> {
         let bundle = self.authority.sign_with(self.digest.as_str(), identity, flaw).unwrap();
-        self.policy.verify(&self.digest, &[bundle.into_bytes()], &self.digest, &[])
+        self.verify(&[attachment(bundle)])
     }
+
+    fn verify(&self, attachments: &[Attachment]) -> Result<Verified<ImageDigest>, Error> {
+        self.verify_list(attachments, &self.digest, &[])
+    }
+
+    fn verify_list(
+        &self,
+        attachments: &[Attachment],
+        platform: &ImageDigest,
+        platform_attachments: &[Attachment],
+    ) -> Result<Verified<ImageDigest>, Error> {
+        let top = &self.digest;
+        self.policy.verify(Candidate { name: NAME, top, attachments, platform, platform_attachments })
+    }
+}
+
+fn attachment(bundle: String) -> Attachment {
+    let media_type = "application/vnd.dev.sigstore.bundle.v0.3+json".to_owned();
+    Attachment { media_type, annotations: BTreeMap::new(), text: bundle }
 }
 
 #[test]
@@ -72,13 +92,12 @@ fn another_workflow_repository_branch_or_issuer_is_refused() {
 #[test]
 fn a_good_signature_beside_bad_ones_counts_and_the_reverse_order_too() {
     let trial = Trial::new();
-    let sign = |flaw| {
-        trial.authority.sign_with(trial.digest.as_str(), &Identity::vega(), flaw).unwrap().into_bytes()
-    };
-    let mut bundles = vec![sign(Some(Flaw::BrokenSignature)), b"junk".to_vec(), sign(None)];
+    let sign =
+        |flaw| attachment(trial.authority.sign_with(trial.digest.as_str(), &Identity::vega(), flaw).unwrap());
+    let mut attachments = vec![sign(Some(Flaw::BrokenSignature)), attachment("junk".to_owned()), sign(None)];
     for _ in 0..2 {
-        trial.policy.verify(&trial.digest, &bundles, &trial.digest, &[]).unwrap();
-        bundles.reverse();
+        trial.verify(&attachments).unwrap();
+        attachments.reverse();
     }
 }
 
@@ -87,16 +106,13 @@ fn a_list_s_signature_covers_the_platform_unless_the_platform_s_own_is_bad() {
     let trial = Trial::new();
     let platform = ImageDigest::of(b"the platform's manifest");
     let sign = |digest: &ImageDigest, flaw| {
-        trial.authority.sign_with(digest.as_str(), &Identity::vega(), flaw).unwrap().into_bytes()
+        attachment(trial.authority.sign_with(digest.as_str(), &Identity::vega(), flaw).unwrap())
     };
-    let list = vec![sign(&trial.digest, None)];
-    let verified = trial.policy.verify(&trial.digest, &list, &platform, &[]).unwrap();
+    let list = [sign(&trial.digest, None)];
+    let verified = trial.verify_list(&list, &platform, &[]).unwrap();
     assert_eq!((verified.value(), verified.evidence().platform_signed), (&platform, false));
-    let own = vec![sign(&platform, None)];
-    assert!(trial.policy.verify(&trial.digest, &list, &platform, &own).unwrap().evidence().platform_signed);
-    let bad = vec![sign(&platform, Some(Flaw::ForeignAuthority))];
-    assert!(matches!(
-        trial.policy.verify(&trial.digest, &list, &platform, &bad),
-        Err(Error::PlatformRefused { .. })
-    ));
+    let own = [sign(&platform, None)];
+    assert!(trial.verify_list(&list, &platform, &own).unwrap().evidence().platform_signed);
+    let bad = [sign(&platform, Some(Flaw::ForeignAuthority))];
+    assert!(matches!(trial.verify_list(&list, &platform, &bad), Err(Error::PlatformRefused { .. })));
 }

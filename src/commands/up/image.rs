@@ -5,7 +5,8 @@ use crate::{
     commands::verify::{check, policy, summary},
     engine::{Error, LocalImage},
     image::{ImageReference, Registry, Resolved},
-    trust::{Policy, Verified},
+    installation::Record,
+    trust::{self, Policy, Verified},
     value::ImageDigest,
 };
 
@@ -21,14 +22,16 @@ impl Up<'_> {
     /// and what came of it goes.
     pub(super) async fn image(&self, reference: ImageReference) -> anyhow::Result<ReadyImage> {
         let policy = policy(&self.settings.trust)?;
-        let registry = Registry::of(&reference);
+        let registry = Registry::of(&reference)?;
 
         let step = self.progress.step("resolve", &format!("asking {} for {reference}", reference.registry()));
         let resolved = registry.resolve().await?;
         step.done(&format!("{reference} is {}", resolved.top.digest));
 
-        let both =
-            tokio::try_join!(self.verify(&registry, &resolved, &policy), self.pull(&reference, &resolved));
+        let both = tokio::try_join!(
+            self.verify(&reference, &registry, &resolved, &policy),
+            self.pull(&reference, &resolved)
+        );
         let (verified, local) = match both {
             Ok(both) => both,
             Err(error) => {
@@ -42,12 +45,14 @@ impl Up<'_> {
 
     async fn verify(
         &self,
+        reference: &ImageReference,
         registry: &Registry,
         resolved: &Resolved,
         policy: &Policy,
     ) -> anyhow::Result<Verified<ImageDigest>> {
         let step = self.progress.step("verify", "checking the signature");
-        match check(registry, resolved, policy).await {
+        let checked = check(reference, registry, resolved, policy).await;
+        match checked.and_then(|verified| self.expect_no_rollback(reference, verified)) {
             Ok(verified) => {
                 step.done(&summary(&verified));
                 Ok(verified)
@@ -57,6 +62,22 @@ impl Up<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// A tag only moves forward: to an older image, however well signed, it goes back only when somebody says so. Who
+    /// names another tag, or a digest, has said so.
+    fn expect_no_rollback(
+        &self,
+        reference: &ImageReference,
+        verified: Verified<ImageDigest>,
+    ) -> anyhow::Result<Verified<ImageDigest>> {
+        let same_name = |before: &&Record| before.image == self.settings.image;
+        let Some(before) = self.before.as_ref().filter(same_name) else { return Ok(verified) };
+        if self.allow_rollback || !verified.evidence().is_older_than(&before.evidence) {
+            return Ok(verified);
+        }
+        let (image, new, old) = (reference.to_string(), verified.evidence().age(), before.evidence.age());
+        Err(trust::Error::Rollback { image, new, old }.into())
     }
 
     async fn pull(&self, reference: &ImageReference, resolved: &Resolved) -> anyhow::Result<LocalImage> {

@@ -62,6 +62,9 @@ pub struct UpCommand {
     /// Replace the container even while it runs a job, which is cancelled
     #[arg(long)]
     now: bool,
+    /// Run an older image than the one that runs here, though the tag is the same
+    #[arg(long)]
+    allow_rollback: bool,
     /// How long to wait for the runner to come online, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 180)]
     wait: u64,
@@ -81,6 +84,7 @@ pub struct Up<'a> {
     before: Option<Record>,
     /// Whether a job may be cancelled.
     now: bool,
+    allow_rollback: bool,
     busy_at_github: bool,
 }
 
@@ -118,9 +122,10 @@ impl UpCommand {
             seccomp,
             before,
             now: self.now,
+            allow_rollback: self.allow_rollback,
             busy_at_github: false,
         };
-        let result = up.run(&github, image, asked, Duration::from_secs(self.wait)).await;
+        let result = Box::pin(up.run(&github, image, asked, Duration::from_secs(self.wait))).await;
         // Nothing half done: what never came to a container leaves no files behind.
         if result.is_err() && is_first && is_nowhere(&engine, &settings.name) {
             installation.erase(had_store)?;

@@ -11,8 +11,8 @@ use x509_cert::der::{Encode as _, EncodePem as _, pem::LineEnding};
 
 use super::{
     Flaw,
-    bundle::Signing,
-    certificate::{Issuer, public_key},
+    bundle::{By, Signing},
+    certificate::{AGE, Issuer, public_key},
     log::Tree,
 };
 
@@ -35,6 +35,15 @@ impl Identity {
             uri: format!("https://github.com/{repository}/.github/workflows/{workflow}@{reference}"),
             issuer: "https://token.actions.githubusercontent.com".to_owned(),
         }
+    }
+}
+
+impl Identity {
+    /// The repository and the ref of a workflow on GitHub.
+    pub fn source(&self) -> Option<(String, String)> {
+        let (repository, workflow) = self.uri.split_once("/.github/")?;
+        let (_, reference) = workflow.split_once('@')?;
+        Some((repository.to_owned(), reference.to_owned()))
     }
 }
 
@@ -61,7 +70,7 @@ impl Authority {
 
     /// What a verifier trusts, as `trusted_root.json`.
     pub fn trusted_root(&self) -> anyhow::Result<String> {
-        let start = rfc3339(SystemTime::now() - Duration::from_secs(2 * 86400))?;
+        let start = rfc3339(SystemTime::now() - AGE - Duration::from_secs(60))?;
         let log = |url: &str, key: &SigningKey| -> anyhow::Result<Value> {
             let der = public_key(key)?;
             Ok(json!({
@@ -102,12 +111,34 @@ impl Authority {
 
     /// Sign an image's digest as `identity`, and log it; the bundle's JSON.
     pub fn sign(&self, digest: &str, identity: &Identity) -> anyhow::Result<String> {
-        self.sign_with(digest, identity, None)
+        Signing::of(self).bundle(digest, By::Workflow(identity))
     }
 
     /// The same with one thing wrong.
     pub fn sign_with(&self, digest: &str, identity: &Identity, flaw: Option<Flaw>) -> anyhow::Result<String> {
-        Signing { authority: self, flaw }.bundle(digest, identity)
+        Signing { flaw, ..Signing::of(self) }.bundle(digest, By::Workflow(identity))
+    }
+
+    /// The same, so long ago.
+    pub fn sign_before(&self, digest: &str, identity: &Identity, ago: Duration) -> anyhow::Result<String> {
+        Signing { ago, ..Signing::of(self) }.bundle(digest, By::Workflow(identity))
+    }
+
+    /// Sign with a key of one's own, and log it.
+    pub fn sign_by_key(&self, digest: &str, key: &SigningKey) -> anyhow::Result<String> {
+        Signing::of(self).bundle(digest, By::Key(key))
+    }
+
+    /// An attestation of another kind than a signature.
+    pub fn attest(
+        &self,
+        digest: &str,
+        identity: &Identity,
+        predicate_type: &str,
+        predicate: Value,
+    ) -> anyhow::Result<String> {
+        let says = Some((predicate_type.to_owned(), predicate));
+        Signing { says, ..Signing::of(self) }.bundle(digest, By::Workflow(identity))
     }
 
     pub(super) fn tree(&self) -> std::sync::MutexGuard<'_, Tree> {

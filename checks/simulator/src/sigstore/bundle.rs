@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use p256::{ecdsa::SigningKey, elliptic_curve::rand_core::OsRng};
+use p256::{ecdsa::SigningKey, elliptic_curve::rand_core::OsRng, pkcs8::EncodePublicKey as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use x509_cert::{
@@ -21,25 +21,56 @@ const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 pub const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 
+/// One signature to be made.
 pub struct Signing<'a> {
     pub authority: &'a Authority,
     pub flaw: Option<Flaw>,
+    /// How long ago.
+    pub ago: Duration,
+    /// Another predicate than cosign's.
+    pub says: Option<(String, Value)>,
+}
+
+/// Who signs.
+#[derive(Clone, Copy)]
+pub enum By<'a> {
+    Workflow(&'a Identity),
+    Key(&'a SigningKey),
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-impl Signing<'_> {
+impl<'a> Signing<'a> {
+    pub fn of(authority: &'a Authority) -> Self {
+        Self { authority, flaw: None, ago: Duration::ZERO, says: None }
+    }
+
     fn is(&self, flaw: Flaw) -> bool {
         self.flaw == Some(flaw)
     }
 
-    pub fn bundle(&self, digest: &str, identity: &Identity) -> anyhow::Result<String> {
-        let key = SigningKey::random(&mut OsRng);
-        let certificate = self.certificate(&key, identity)?;
+    pub fn bundle(&self, digest: &str, by: By<'_>) -> anyhow::Result<String> {
+        let ephemeral = SigningKey::random(&mut OsRng);
+        let (key, mut material, verifier) = match by {
+            By::Key(key) => (
+                key,
+                json!({ "publicKey": { "hint": STANDARD.encode(Sha256::digest(public_key(key)?)) } }),
+                key.verifying_key().to_public_key_pem(LineEnding::LF)?,
+            ),
+            By::Workflow(identity) => {
+                let certificate = self.certificate(&ephemeral, identity)?;
+                let raw = STANDARD.encode(certificate.to_der()?);
+                (
+                    &ephemeral,
+                    json!({ "certificate": { "rawBytes": raw } }),
+                    certificate.to_pem(LineEnding::LF)?,
+                )
+            }
+        };
         let payload = self.statement(digest);
-        let mut signature = sign(&key, &pae(&payload));
+        let mut signature = sign(key, &pae(&payload));
         let logged = signature.clone();
         if self.is(Flaw::BrokenSignature) {
             let last = signature.len() - 1;
@@ -51,9 +82,8 @@ impl Signing<'_> {
             "signatures": [{ "sig": STANDARD.encode(&signature) }],
         });
         let entry_payload = if self.is(Flaw::OtherEntry) { b"{}".to_vec() } else { payload };
-        let signed_by = (STANDARD.encode(&logged), STANDARD.encode(certificate.to_pem(LineEnding::LF)?));
+        let signed_by = (STANDARD.encode(&logged), STANDARD.encode(verifier));
         let body = entry_body(&entry_payload, &envelope.to_string(), &[signed_by]);
-        let mut material = json!({ "certificate": { "rawBytes": STANDARD.encode(certificate.to_der()?) } });
         if !self.is(Flaw::NoLogEntry) {
             material["tlogEntries"] = json!([self.entry(&body)?]);
         }
@@ -70,7 +100,7 @@ impl Signing<'_> {
         let from = if self.is(Flaw::Lapsed) {
             SystemTime::now() - Duration::from_secs(3600)
         } else {
-            SystemTime::now() - Duration::from_secs(5)
+            SystemTime::now() - self.ago - Duration::from_secs(5)
         };
         let stranger = SigningKey::random(&mut OsRng);
         let log = match self.flaw {
@@ -88,13 +118,16 @@ impl Signing<'_> {
     fn statement(&self, digest: &str) -> Vec<u8> {
         let hex = digest.trim_start_matches("sha256:");
         let subject = if self.is(Flaw::OtherSubject) { sha256(hex.as_bytes()) } else { hex.to_owned() };
-        let predicate =
-            if self.is(Flaw::OtherPredicate) { "https://example.com/other/v1" } else { COSIGN_SIGN };
+        let (predicate_type, predicate) = match &self.says {
+            Some((predicate_type, predicate)) => (predicate_type.as_str(), predicate.clone()),
+            None if self.is(Flaw::OtherPredicate) => ("https://example.com/other/v1", json!({})),
+            None => (COSIGN_SIGN, json!({})),
+        };
         json!({
             "_type": "https://in-toto.io/Statement/v1",
             "subject": [{ "digest": { "sha256": subject } }],
-            "predicateType": predicate,
-            "predicate": {},
+            "predicateType": predicate_type,
+            "predicate": predicate,
         })
         .to_string()
         .into_bytes()
@@ -107,7 +140,7 @@ impl Signing<'_> {
             promiser: if self.is(Flaw::ForeignPromise) { &stranger } else { &self.authority.rekor },
             noter: if self.is(Flaw::ForeignCheckpoint) { &stranger } else { &self.authority.rekor },
         };
-        let logged = self.authority.log(body, &keys, self.is(Flaw::WrongInclusionProof))?;
+        let logged = self.authority.log(body, &keys, self.is(Flaw::WrongInclusionProof), self.ago)?;
         let hashes: Vec<String> = logged.proof.path.iter().map(|hash| STANDARD.encode(hash)).collect();
         Ok(json!({
             "logIndex": logged.proof.index.to_string(),

@@ -32,6 +32,14 @@ const ECDSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.100
 const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
 const FULCIO_ISSUER_V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.1");
 const FULCIO_ISSUER_V2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.8");
+/// Fulcio's claims about a workflow's run, by the last part of their names: source repository, commit, ref, runner, run.
+const FULCIO_CLAIMS: [(&str, &str); 5] = [
+    ("1.3.6.1.4.1.57264.1.12", "repository"),
+    ("1.3.6.1.4.1.57264.1.13", "commit"),
+    ("1.3.6.1.4.1.57264.1.14", "ref"),
+    ("1.3.6.1.4.1.57264.1.11", "runner"),
+    ("1.3.6.1.4.1.57264.1.21", "run"),
+];
 const SCT_LIST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.2");
 
 /// The public key in the form that certificates and key identifiers are made of.
@@ -99,6 +107,9 @@ fn signed(tbs: TbsCertificate, by: &SigningKey) -> anyhow::Result<Certificate> {
     })
 }
 
+/// How long the authority has been there.
+pub const AGE: Duration = Duration::from_secs(400 * 86400);
+
 /// A certificate authority: its key and its own certificate.
 pub struct Issuer {
     key: SigningKey,
@@ -116,7 +127,7 @@ impl Issuer {
             key: &public,
             subject: name.clone(),
             issuer: name.clone(),
-            from: SystemTime::now() - Duration::from_secs(86400),
+            from: SystemTime::now() - AGE,
             lasts: Duration::from_secs(10 * 365 * 86400),
             extensions: vec![
                 known(true, &usages)?,
@@ -162,6 +173,20 @@ impl Issuer {
             ],
         };
         let mut tbs = draft.tbs()?;
+        if let Some((repository, reference)) = identity.source() {
+            for (id, claim) in FULCIO_CLAIMS {
+                let text = match claim {
+                    "repository" => repository.clone(),
+                    "ref" => reference.clone(),
+                    "commit" => "0123456789abcdef0123456789abcdef01234567".to_owned(),
+                    "runner" => "github-hosted".to_owned(),
+                    _ => format!("{repository}/actions/runs/1/attempts/1"),
+                };
+                let value = Utf8StringRef::new(&text)?.to_der()?;
+                let id = ObjectIdentifier::new(id).map_err(|why| anyhow::anyhow!("{id}: {why}"))?;
+                tbs.extensions.get_or_insert_default().push(extension(id, false, value)?);
+            }
+        }
         if let Some(log) = log {
             let receipt = self.receipt(&tbs, log, from)?;
             let list = OctetString::new(receipt)?.to_der()?;

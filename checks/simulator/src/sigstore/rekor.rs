@@ -1,7 +1,10 @@
 //! Rekor v1: a log that promises to take an entry in, and proves that it did; as a service, for clients that
 //! sign by themselves.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context as _, ensure};
 use axum::{
@@ -54,14 +57,20 @@ pub fn sign(key: &SigningKey, message: &[u8]) -> Vec<u8> {
 }
 
 impl Authority {
-    /// Take an entry in; `astray` gives the proof of another tree.
-    pub(super) fn log(&self, body: &[u8], keys: &LogKeys<'_>, astray: bool) -> anyhow::Result<Logged> {
+    /// Take an entry in, so long `ago`; `astray` gives the proof of another tree.
+    pub(super) fn log(
+        &self,
+        body: &[u8],
+        keys: &LogKeys<'_>,
+        astray: bool,
+        ago: Duration,
+    ) -> anyhow::Result<Logged> {
         let log_id = Sha256::digest(public_key(&self.rekor)?).to_vec();
         let mut proof = self.tree().add(body);
         if astray {
             proof = Tree::default().add(b"something else");
         }
-        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+        let time = (SystemTime::now() - ago).duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
         // Canonical JSON: sorted keys, no space; serde_json sorts by itself.
         let promised = json!({
             "body": STANDARD.encode(body), "integratedTime": time, "logID": hex::encode(&log_id), "logIndex": proof.index,
@@ -99,7 +108,7 @@ async fn add(State(authority): State<Arc<Authority>>, Json(proposed): Json<Propo
 fn take_in(authority: &Authority, proposed: &Proposed) -> anyhow::Result<Response> {
     let body = canonical(proposed)?;
     let keys = LogKeys { promiser: &authority.rekor, noter: &authority.rekor };
-    let logged = authority.log(&body, &keys, false)?;
+    let logged = authority.log(&body, &keys, false, Duration::ZERO)?;
     let hashes: Vec<String> = logged.proof.path.iter().map(hex::encode).collect();
     // The tree's number, then the leaf's hash.
     let leaf = hex::encode(Sha256::new().chain_update([0]).chain_update(&body).finalize());
