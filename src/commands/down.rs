@@ -92,6 +92,7 @@ impl Down {
         let name = installation.name.clone();
         boot::forget(&name)?;
         installation.erase(self.keep_store)?;
+        Places::standard().tidy()?;
         step.done(&removed.join(", "));
 
         let text = if self.keep_store {

@@ -7,8 +7,12 @@ use serde_json::json;
 use crate::{
     config::{FileArgs, ImageSettings, PublisherSettings, TrustArgs, TrustSettings},
     image::{self, ImageReference, Registry, Resolved},
+    installation::Places,
     progress::{Output, Progress, printable},
-    trust::{self, Candidate, GITHUB_ISSUER, Link, Policy, Publisher, Root, Rules, Verified, is_signature},
+    trust::{
+        self, Candidate, GITHUB_ISSUER, Link, Policy, Publisher, Root, RootChoice, Rules, Verified,
+        is_signature,
+    },
     value::ImageDigest,
 };
 
@@ -54,7 +58,7 @@ impl Verify {
         let progress = Progress::new(self.output);
         let settings = ImageSettings::resolve(&self.file, &self.trust, self.reference.as_deref())?;
         let image: ImageReference = settings.image.parse()?;
-        let policy = policy(&settings.trust)?;
+        let policy = policy(&settings.trust, &progress).await?;
         let registry = Registry::of(&image)?;
 
         let step = progress.step("resolve", &format!("asking {} for {image}", image.registry()));
@@ -92,7 +96,7 @@ fn explain(pinned: &str, chain: &[Link]) -> String {
 }
 
 /// Whose images may run: the settings' own publisher, or the policy's.
-pub fn policy(settings: &TrustSettings) -> anyhow::Result<Policy> {
+pub async fn policy(settings: &TrustSettings, progress: &Progress) -> anyhow::Result<Policy> {
     let mut rules = settings.policy.as_deref().map(Rules::read).transpose()?.unwrap_or_default();
     if let Some(publisher) = &settings.publisher {
         rules.publishers = vec![match publisher {
@@ -103,10 +107,13 @@ pub fn policy(settings: &TrustSettings) -> anyhow::Result<Policy> {
             }
         }];
     }
-    let root = match settings.trusted_root.as_ref().or(rules.root.file.as_ref()) {
-        Some(file) => Root::from_file(file)?,
-        None => Root::embedded()?,
-    };
+    if let Some(file) = &settings.trusted_root {
+        rules.root = RootChoice { file: Some(file.clone()), ..RootChoice::default() };
+    }
+    let (root, complaint) = Root::chosen(&rules.root, &Places::standard().cache).await?;
+    if let Some(complaint) = complaint {
+        progress.note(&complaint);
+    }
     Ok(Policy::new(rules, root))
 }
 

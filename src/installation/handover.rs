@@ -116,10 +116,14 @@ mod tests {
 
     use crate::{installation::Places, value::RegistrationToken};
 
+    fn places_in(root: &std::path::Path) -> Places {
+        Places { state: root.join("state"), runtime: root.join("run"), cache: root.join("cache") }
+    }
+
     #[test]
     fn the_token_is_laid_down_whole_and_0400_in_a_0700_folder() {
         let root = tempfile::tempdir().unwrap();
-        let places = Places { state: root.path().join("state"), runtime: root.path().join("run") };
+        let places = places_in(root.path());
         let installation = places.installation(&"vega-x".parse().unwrap());
         installation.make_handover(None).unwrap();
         for token in ["first", "second"] {
@@ -135,7 +139,7 @@ mod tests {
     #[test]
     fn two_commands_do_not_work_on_one_runner_at_once() {
         let root = tempfile::tempdir().unwrap();
-        let places = Places { state: root.path().join("state"), runtime: root.path().join("run") };
+        let places = places_in(root.path());
         let installation = places.installation(&"vega-x".parse().unwrap());
         let held = installation.lock().unwrap();
         let error = installation.lock().err().unwrap().to_string();

@@ -11,19 +11,25 @@ use nix::fcntl::{Flock, FlockArg};
 use super::{Error, Record, Store};
 use crate::value::{Repository, RunnerName};
 
-/// The two folders of this machine (or, without root's rights, of this person) that hold our files.
+/// The folders of this machine (or, without root's rights, of this person) that hold our files.
 #[derive(Debug, Clone)]
 pub struct Places {
     /// Records, on the disk: `/var/lib/vega-builder`.
     pub state: PathBuf,
     /// Handover folders, on a tmpfs: `/run/vega-builder`.
     pub runtime: PathBuf,
+    /// What can be had again, and is no runner's own: `/var/cache/vega-builder`.
+    pub cache: PathBuf,
 }
 
 impl Places {
     pub fn standard() -> Self {
         if nix::unistd::geteuid().is_root() {
-            return Self { state: "/var/lib/vega-builder".into(), runtime: "/run/vega-builder".into() };
+            return Self {
+                state: "/var/lib/vega-builder".into(),
+                runtime: "/run/vega-builder".into(),
+                cache: "/var/cache/vega-builder".into(),
+            };
         }
         let home = env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let folder = |variable: &str, other: PathBuf| {
@@ -33,6 +39,7 @@ impl Places {
         Self {
             state: folder("XDG_STATE_HOME", home.join(".local/state")).join("vega-builder"),
             runtime: folder("XDG_RUNTIME_DIR", format!("/run/user/{uid}").into()).join("vega-builder"),
+            cache: folder("XDG_CACHE_HOME", home.join(".cache")).join("vega-builder"),
         }
     }
 
@@ -54,6 +61,11 @@ impl Places {
             .collect();
         names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         names.iter().map(|name| self.installation(name)).collect()
+    }
+
+    /// Forget what was cached, when no runner is left to profit from it.
+    pub fn tidy(&self) -> Result<(), Error> {
+        if self.installed().is_empty() { remove_folder(&self.cache) } else { Ok(()) }
     }
 
     /// Every first id of a user namespace that a volume's files belong to.

@@ -6,6 +6,7 @@ mod error;
 mod policy;
 mod provenance;
 mod publisher;
+mod refresh;
 mod root;
 mod rules;
 mod signature;

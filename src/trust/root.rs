@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sigstore_trust_root::{SIGSTORE_PRODUCTION_TRUSTED_ROOT, SIGSTORE_STAGING_TRUSTED_ROOT, TrustedRoot};
 use sigstore_verify::{Verifier, types::LogKeyId};
 
-use super::Error;
+use super::{Error, RootChoice, refresh::Tuf};
 use crate::value::ImageDigest;
 
 /// A trusted root, ready to judge.
@@ -32,6 +32,34 @@ impl Root {
     /// The public Sigstore's root as it was when this program was built: it works without any network.
     pub fn embedded() -> Result<Self, Error> {
         Self::of("the public Sigstore (embedded)", SIGSTORE_PRODUCTION_TRUSTED_ROOT, None)
+    }
+
+    /// The root that `choice` names: a file, or the newest one that TUF vouches for and that is kept in `cache`, or
+    /// the embedded one. And what a person should know of it.
+    pub async fn chosen(choice: &RootChoice, cache: &Path) -> Result<(Self, Option<String>), Error> {
+        if let Some(file) = &choice.file {
+            return Ok((Self::from_file(file)?, None));
+        }
+        if choice.pinned {
+            return Ok((Self::embedded()?, None));
+        }
+        let tuf = match &choice.tuf {
+            Some((url, bootstrap)) => Tuf::private(url, bootstrap, cache)?,
+            None => Tuf::public(cache),
+        };
+        match tuf.newest().await? {
+            Ok(newest) => Ok((Self::of(&newest.name, &newest.json, Some(newest.at))?, newest.complaint)),
+            // Somebody's own Sigstore is not embedded here.
+            Err(why) if choice.tuf.is_some() => {
+                let root = choice.tuf.as_ref().map_or_else(String::new, |(url, _)| url.clone());
+                Err(Error::Root { root, why: format!("it cannot be fetched ({why}), and was never before") })
+            }
+            Err(why) => {
+                let complaint =
+                    format!("the trusted root is the one built in: it cannot be refreshed ({why})");
+                Ok((Self::embedded()?, Some(complaint)))
+            }
+        }
     }
 
     /// Sigstore's staging instance, for its conformance suite.

@@ -21,7 +21,7 @@ impl Up<'_> {
     /// A download that ends first waits: only what is verified goes on. When the check fails, the download ends,
     /// and what came of it goes.
     pub(super) async fn image(&self, reference: ImageReference) -> anyhow::Result<ReadyImage> {
-        let policy = policy(&self.settings.trust)?;
+        let policy = policy(&self.settings.trust, self.progress).await?;
         let registry = Registry::of(&reference)?;
 
         let step = self.progress.step("resolve", &format!("asking {} for {reference}", reference.registry()));

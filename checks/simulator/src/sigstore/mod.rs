@@ -4,7 +4,7 @@
 //! it signs an image the way cosign 3 does: a Sigstore bundle v0.3 with a DSSE envelope of an in-toto
 //! statement, attached to the image by an OCI referrer. Sources: the protobuf-specs' bundle and trusted
 //! root, RFC 6962 (certificate transparency and its trees), Fulcio's certificate specification, C2SP's
-//! signed notes and checkpoints.
+//! signed notes and checkpoints, and TUF's own (for the repository that gives the trusted root).
 
 mod attach;
 mod authority;
@@ -15,8 +15,10 @@ mod fulcio;
 mod log;
 mod rekor;
 mod service;
+mod tuf;
 
 pub use attach::{attach, attach_as_cosign};
 pub use authority::{Authority, Identity};
 pub use flaw::Flaw;
 pub use service::Service;
+pub use tuf::Tuf;

@@ -1,0 +1,193 @@
+//! A newer trusted root, by TUF: asked for once a day when the network is there, kept, and never given up for an older
+//! one.
+//!
+//! Nothing here can fail open: whatever a repository answers, what is trusted is the root that this program was built
+//! with, or one that TUF's chain of signatures leads to from there.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use sigstore_trust_root::{SigstoreInstance, TRUSTED_ROOT_TARGET};
+use sigstore_tuf::{FileStore, HttpRepository, Repository, StoreRepository, Updater, reqwest::Client};
+use url::Url;
+
+use super::Error;
+use crate::value::ImageDigest;
+
+/// How long a root that was refreshed is new enough.
+const NEW_ENOUGH: SignedDuration = SignedDuration::from_hours(24);
+/// A person waits for this; a registry may answer though the repository does not.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Beside TUF's own files: when they were verified last.
+const NOTE: &str = "refreshed.json";
+
+/// A TUF repository, and where what it said is kept.
+pub struct Tuf {
+    url: String,
+    bootstrap: Vec<u8>,
+    folder: PathBuf,
+    name: String,
+}
+
+/// A trusted root that TUF vouches for.
+pub struct Refreshed {
+    pub name: String,
+    pub json: String,
+    pub at: Timestamp,
+    /// Why it is not of today.
+    pub complaint: Option<String>,
+}
+
+/// What is known of the last refresh that worked: ours to know, because TUF's own files cannot say when they were
+/// true.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Note {
+    at: Timestamp,
+    digest: ImageDigest,
+}
+
+impl Tuf {
+    /// The public Sigstore's.
+    pub fn public(cache: &Path) -> Self {
+        let instance = SigstoreInstance::PublicGood;
+        Self {
+            url: instance.tuf_url().to_owned(),
+            bootstrap: instance.tuf_root().to_vec(),
+            folder: cache.join("tuf/sigstore"),
+            name: "the public Sigstore".to_owned(),
+        }
+    }
+
+    /// One's own, which `bootstrap` (a root.json) is the beginning of.
+    pub fn private(url: &str, bootstrap: &Path, cache: &Path) -> Result<Self, Error> {
+        let unusable = |why: String| Error::Root { root: url.to_owned(), why };
+        let address = Url::parse(url).map_err(|why| unusable(why.to_string()))?;
+        let is_loopback = address.host_str().is_some_and(|host| ["127.0.0.1", "localhost"].contains(&host));
+        if address.scheme() != "https" && !is_loopback {
+            return Err(unusable("a TUF repository is asked over https only".to_owned()));
+        }
+        let root = fs::read(bootstrap).map_err(|why| unusable(format!("{}: {why}", bootstrap.display())))?;
+        // Another beginning is another chain: what was kept of the old one is not mixed up with it.
+        let key = ImageDigest::of(&[url.as_bytes(), &root].concat());
+        Ok(Self {
+            url: url.to_owned(),
+            bootstrap: root,
+            folder: cache.join("tuf").join(key.short()),
+            name: url.to_owned(),
+        })
+    }
+
+    /// The newest trusted root that can be had; `None` when there is none but what this program was built with, and why.
+    pub async fn newest(&self) -> Result<Result<Refreshed, String>, Error> {
+        let now = Timestamp::now();
+        let note = self.note();
+        if let Some(note) = &note
+            && now.duration_since(note.at) < NEW_ENOUGH
+            && note.at <= now
+            && let Ok(json) = self.kept(note).await
+        {
+            return Ok(Ok(self.refreshed(json, note.at, None)));
+        }
+        let why = match self.ask(now).await {
+            Ok(json) => {
+                let note = Note { at: now, digest: ImageDigest::of(json.as_bytes()) };
+                let complaint = self.keep(&note).err().map(|why| {
+                    format!(
+                        "the trusted root was refreshed, but cannot be kept in {}: {why}",
+                        self.folder.display()
+                    )
+                });
+                return Ok(Ok(self.refreshed(json, now, complaint)));
+            }
+            Err(why) => why,
+        };
+        let Some(note) = note else { return Ok(Err(why)) };
+        // Never back to the older one that this program was built with: someone may have been struck off since.
+        let json = self.kept(&note).await.map_err(|damage| Error::Root {
+            root: self.name.clone(),
+            why: format!(
+                "it was refreshed {} and kept in {}, where it is damaged ({damage}), and a new one cannot be had \
+                 ({why}): check the network, or remove that folder to begin again",
+                minute(note.at),
+                self.folder.display()
+            ),
+        })?;
+        let lapsed = if self.lapsed(now).await { "; its TUF metadata has lapsed since" } else { "" };
+        let complaint = format!(
+            "the trusted root is that of {}: it cannot be refreshed ({why}){lapsed}",
+            minute(note.at)
+        );
+        Ok(Ok(self.refreshed(json, note.at, Some(complaint))))
+    }
+
+    fn refreshed(&self, json: String, at: Timestamp, complaint: Option<String>) -> Refreshed {
+        Refreshed { name: self.name.clone(), json, at, complaint }
+    }
+
+    /// Ask the repository.
+    async fn ask(&self, now: Timestamp) -> Result<String, String> {
+        let client = Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(PATIENCE)
+            .user_agent(concat!("vega-builder/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|why| chain(&why))?;
+        let repository = HttpRepository::new(&self.url).map_err(|why| chain(&why))?.with_http_client(client);
+        let asked = tokio::time::timeout(PATIENCE, self.follow(repository, now)).await;
+        asked.map_err(|_| format!("{} does not answer", self.url))?
+    }
+
+    /// What was kept, verified anew as of the time when it was fetched: the folder may have been written to.
+    async fn kept(&self, note: &Note) -> Result<String, String> {
+        let json = self.follow(StoreRepository::new(FileStore::new(&self.folder)), note.at).await?;
+        let found = ImageDigest::of(json.as_bytes());
+        if found == note.digest { Ok(json) } else { Err("it is not the one that was fetched".to_owned()) }
+    }
+
+    /// Whether what was kept is too old for TUF by now.
+    async fn lapsed(&self, now: Timestamp) -> bool {
+        self.follow(StoreRepository::new(FileStore::new(&self.folder)), now).await.is_err()
+    }
+
+    /// TUF's client workflow, from the bootstrap root to the target.
+    async fn follow(&self, repository: impl Repository + 'static, at: Timestamp) -> Result<String, String> {
+        let store = FileStore::new(&self.folder);
+        let updater = Updater::new(repository, &self.bootstrap).map_err(|why| chain(&why))?;
+        let mut updater = updater.with_store(store);
+        updater.refresh(at).await.map_err(|why| chain(&why))?;
+        let bytes = updater.get_target(TRUSTED_ROOT_TARGET, at).await.map_err(|why| chain(&why))?;
+        String::from_utf8(bytes).map_err(|why| why.to_string())
+    }
+
+    fn note(&self) -> Option<Note> {
+        serde_json::from_slice(&fs::read(self.folder.join(NOTE)).ok()?).ok()
+    }
+
+    /// Written last, and as a whole: a crash before leaves the older one, which TUF's files still lead to or do not.
+    fn keep(&self, note: &Note) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+        serde_json::to_writer(&mut file, note)?;
+        file.persist(self.folder.join(NOTE)).map_err(|error| error.error)?;
+        Ok(())
+    }
+}
+
+fn minute(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
