@@ -12,6 +12,7 @@ mod rules;
 mod signature;
 mod simple_signing;
 mod statement;
+mod strict;
 mod verified;
 mod version;
 

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use sigstore_trust_root::{SIGSTORE_PRODUCTION_TRUSTED_ROOT, SIGSTORE_STAGING_TRUSTED_ROOT, TrustedRoot};
+use sigstore_trust_root::{
+    SIGSTORE_PRODUCTION_TRUSTED_ROOT, SIGSTORE_STAGING_TRUSTED_ROOT, TransparencyLog, TrustedRoot,
+};
 use sigstore_verify::{Verifier, types::LogKeyId};
 
 use super::{Error, RootChoice, refresh::Tuf};
@@ -91,9 +93,8 @@ impl Root {
         &self.verifier
     }
 
-    /// The address of the log with this id, or the id itself.
-    pub(super) fn log_named(&self, id: &LogKeyId) -> String {
-        let known = self.trusted.tlogs.iter().find(|log| log.log_id.key_id == *id);
-        known.map_or_else(|| id.to_string(), |log| log.base_url.clone())
+    /// The log with this id.
+    pub(super) fn log(&self, id: &LogKeyId) -> Option<&TransparencyLog> {
+        self.trusted.tlogs.iter().find(|log| log.log_id.key_id == *id)
     }
 }

@@ -11,7 +11,7 @@ use sigstore_verify::{
     types::{Artifact, Bundle, DerPublicKey},
 };
 
-use super::{Refusal, Root};
+use super::{Refusal, Root, strict};
 
 /// Who signed, when, and what else a certificate says of the workflow that did.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -80,6 +80,7 @@ impl Signature {
         bundle: &Bundle,
         artifact: impl Into<Artifact<'a>>,
     ) -> Result<Self, Refusal> {
+        strict::check(root, bundle)?;
         let result = root
             .verifier()
             .verify(artifact, bundle, &VerificationPolicy::any_identity())
@@ -100,6 +101,7 @@ impl Signature {
         artifact: impl Into<Artifact<'a>>,
         key: &DerPublicKey,
     ) -> Result<Self, Refusal> {
+        strict::check(root, bundle)?;
         let result = root
             .verifier()
             .verify(artifact, bundle, &PublicKeyVerificationPolicy::new(key.clone()))
@@ -115,7 +117,7 @@ impl Signature {
         times.sort();
         times.dedup();
         let entries = bundle.verification_material.tlog_entries.iter().map(|entry| LogEntry {
-            log: root.log_named(&entry.log_id.key_id),
+            log: root.log(&entry.log_id.key_id).map(|log| log.base_url.clone()).unwrap_or_default(),
             index: entry.log_index.get(),
             // Without the log's promise this field is nobody's word.
             integrated: entry.integrated_time.filter(|_| entry.inclusion_promise.is_some()),

@@ -95,7 +95,7 @@ impl<'a> Signing<'a> {
         .to_string())
     }
 
-    fn certificate(&self, key: &SigningKey, identity: &Identity) -> anyhow::Result<Certificate> {
+    pub fn certificate(&self, key: &SigningKey, identity: &Identity) -> anyhow::Result<Certificate> {
         let public = public_key(key)?;
         let from = if self.is(Flaw::Lapsed) {
             SystemTime::now() - Duration::from_secs(3600)

@@ -15,10 +15,12 @@ mod fulcio;
 mod log;
 mod rekor;
 mod service;
+mod simple;
 mod tuf;
 
 pub use attach::{attach, attach_as_cosign};
 pub use authority::{Authority, Identity};
 pub use flaw::Flaw;
 pub use service::Service;
+pub use simple::{SIMPLE_SIGNING, Simple, payload};
 pub use tuf::Tuf;
