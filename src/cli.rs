@@ -8,8 +8,8 @@ use crate::{
     commands::{
         as_runner::AsRunner, can_sandbox::CanSandbox, completions::Completions, down::Down,
         end_jobs::EndJobs, entrypoint::Entrypoint, job_started::JobStarted, man::Man, mint::Mint,
-        register::Register, sandbox_witness::SandboxWitness, seed::Seed, status::StatusCommand,
-        up::UpCommand, verify::Verify, verify_bundle::VerifyBundle,
+        prepare::Prepare, register::Register, sandbox_witness::SandboxWitness, seed::Seed,
+        status::StatusCommand, up::UpCommand, verify::Verify, verify_bundle::VerifyBundle,
     },
     progress::Output,
 };
@@ -39,6 +39,7 @@ pub enum Command {
     Verify(Verify),
     Register(Register),
     Status(StatusCommand),
+    Prepare(Prepare),
     Down(Down),
     Completions(Completions),
     Man(Man),
@@ -70,6 +71,7 @@ impl Cli {
             Command::Verify(command) => command.output(),
             Command::Register(command) => command.output(),
             Command::Status(command) => command.output(),
+            Command::Prepare(command) => command.output(),
             Command::Down(command) => command.output(),
             _ => Output::Text,
         }
@@ -82,6 +84,7 @@ impl Cli {
             Command::Verify(command) => wait_for(command.run()),
             Command::Register(command) => wait_for(command.run()),
             Command::Status(command) => wait_for(command.run()),
+            Command::Prepare(command) => wait_for(command.run()),
             Command::Down(command) => wait_for(command.run()),
             Command::Completions(command) => Ok(command.run()),
             Command::Man(command) => command.run(),

@@ -9,6 +9,7 @@ pub mod entrypoint;
 pub mod job_started;
 pub mod man;
 pub mod mint;
+pub mod prepare;
 pub mod register;
 pub mod sandbox_witness;
 pub mod seed;

@@ -169,6 +169,7 @@ impl Report {
         line("digest", record.digest.as_str());
         let evidence = &record.evidence;
         line("verified", &format!("{:.0}, signed by {}", evidence.verified_at, evidence.signer()));
+        line("trusted by", &format!("{} ({}), {}", evidence.publisher, evidence.policy, evidence.root.name));
         line("caps asked", &record.caps.to_string());
         line(
             "in force",

@@ -7,10 +7,10 @@ use serde_json::json;
 use crate::{
     config::{FileArgs, ImageSettings, PublisherSettings, TrustArgs, TrustSettings},
     image::{self, ImageReference, Registry, Resolved},
-    installation::Places,
+    installation::{Places, Receipt},
     progress::{Output, Progress, printable},
     trust::{
-        self, Candidate, GITHUB_ISSUER, Link, Policy, Publisher, Root, RootChoice, Rules, Verified,
+        self, Candidate, GITHUB_ISSUER, Link, Policy, Publisher, Root, RootChoice, Rules, Verified, Vouchers,
         is_signature,
     },
     value::ImageDigest,
@@ -124,24 +124,40 @@ pub async fn check(
     resolved: &Resolved,
     policy: &Policy,
 ) -> anyhow::Result<Verified<ImageDigest>> {
-    let of_platform = async {
-        if !resolved.is_list() {
-            return Ok::<_, image::Error>(vec![]);
-        }
-        registry.attachments(&resolved.platform.digest, is_signature).await
-    };
-    let (attachments, platform_attachments, ()) = tokio::try_join!(
-        registry.attachments(&resolved.top.digest, is_signature),
-        of_platform,
-        registry.expect_platform(resolved),
-    )?;
+    let (vouchers, ()) =
+        tokio::try_join!(attachments(registry, resolved), registry.expect_platform(resolved))?;
     Ok(policy.verify(Candidate {
         name: &image.name(),
         top: &resolved.top.digest,
-        attachments: &attachments,
+        attachments: &vouchers.top,
         platform: &resolved.platform.digest,
-        platform_attachments: &platform_attachments,
+        platform_attachments: &vouchers.platform,
     })?)
+}
+
+/// Everything in the registry that may vouch for what was resolved.
+pub async fn attachments(registry: &Registry, resolved: &Resolved) -> Result<Vouchers, image::Error> {
+    let of_platform = async {
+        if !resolved.is_list() {
+            return Ok(vec![]);
+        }
+        registry.attachments(&resolved.platform.digest, is_signature).await
+    };
+    let (top, platform) =
+        tokio::try_join!(registry.attachments(&resolved.top.digest, is_signature), of_platform)?;
+    Ok(Vouchers { top, platform })
+}
+
+/// What was verified, to be kept beside what runs.
+pub fn receipt(image: &ImageReference, resolved: &Resolved, verified: &Verified<ImageDigest>) -> Receipt {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Receipt {
+        image: image.pinned(&resolved.top.digest).to_string(),
+        top: text(&resolved.top.bytes),
+        platform: text(&resolved.platform.bytes),
+        vouchers: verified.vouchers().clone(),
+        evidence: verified.evidence().clone(),
+    }
 }
 
 /// One line of why an image is trusted.

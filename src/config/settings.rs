@@ -69,8 +69,8 @@ impl fmt::Display for Sandbox {
     }
 }
 
-/// Whose signature is trusted.
-#[derive(Debug, Clone)]
+/// Whose signature is trusted. It is kept with an installation, so that every later check asks the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TrustSettings {
     /// Instead of the policy's publishers.
     pub publisher: Option<PublisherSettings>,
@@ -80,7 +80,8 @@ pub struct TrustSettings {
 }
 
 /// The one publisher that the settings name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PublisherSettings {
     Workflow { identity: String, issuer: Option<String> },
     Key(PathBuf),
@@ -256,14 +257,19 @@ fn trust_of(layers: &Layers) -> Result<TrustSettings, Error> {
             let issuer = issuer.map(|given| given.text.clone());
             Some(PublisherSettings::Workflow { identity: identity.text.clone(), issuer })
         }
-        (None, Some(_), None) => path(layers, "trust.key").map(PublisherSettings::Key),
+        (None, Some(_), None) => lasting(layers, "trust.key").map(PublisherSettings::Key),
         (None, None, None) => None,
     };
     Ok(TrustSettings {
         publisher,
-        policy: path(layers, "trust.policy").or_else(file::trust_policy),
-        trusted_root: path(layers, "trust.trusted-root"),
+        policy: lasting(layers, "trust.policy").or_else(file::trust_policy),
+        trusted_root: lasting(layers, "trust.trusted-root"),
     })
+}
+
+/// A path that means the same wherever a later command is typed.
+fn lasting(layers: &Layers, key: &str) -> Option<PathBuf> {
+    path(layers, key).map(|path| std::path::absolute(&path).unwrap_or(path))
 }
 
 /// A network's name goes to the engine's command line: nothing that the engine would read as an option, or

@@ -26,6 +26,25 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// What `top` means on this machine, where `platform` is the image that it names.
+    pub fn of(image: &ImageReference, top: Manifest, platform: Manifest) -> Result<Self, Error> {
+        let refuse = |why: &str| Error::Manifest { image: image.to_string(), why: why.to_owned() };
+        match top.platform_digest(image)? {
+            Some(named) if named != platform.digest => {
+                return Err(refuse("its list names another image for this machine"));
+            }
+            None if top.digest != platform.digest => {
+                return Err(refuse("it is no list, and yet another image"));
+            }
+            Some(_) if platform.platform_digest(image)?.is_some() => {
+                return Err(refuse("its list names another list where an image must be"));
+            }
+            _ => {}
+        }
+        let image_id = platform.image_id(image)?;
+        Ok(Self { top, platform, image_id })
+    }
+
     pub fn is_list(&self) -> bool {
         self.top.digest != self.platform.digest
     }
@@ -81,6 +100,11 @@ pub fn architecture() -> &'static str {
 }
 
 impl Manifest {
+    /// A manifest that was kept, by its bytes.
+    pub fn of(bytes: Vec<u8>) -> Self {
+        Self { digest: ImageDigest::of(&bytes), bytes }
+    }
+
     /// The digest of this machine's image when these bytes are a manifest list; `None` when they are an image.
     pub fn platform_digest(&self, image: &ImageReference) -> Result<Option<ImageDigest>, Error> {
         #[derive(serde::Deserialize)]

@@ -48,17 +48,9 @@ impl Registry {
         let top = self.manifest(&self.image).await?;
         let platform = match top.platform_digest(&self.image)? {
             None => top.clone(),
-            Some(digest) => {
-                let platform = self.manifest(&self.image.pinned(&digest)).await?;
-                if platform.platform_digest(&self.image)?.is_some() {
-                    let why = "its list names another list where an image must be".to_owned();
-                    return Err(Error::Manifest { image: self.image.to_string(), why });
-                }
-                platform
-            }
+            Some(digest) => self.manifest(&self.image.pinned(&digest)).await?,
         };
-        let image_id = platform.image_id(&self.image)?;
-        Ok(Resolved { top, platform, image_id })
+        Resolved::of(&self.image, top, platform)
     }
 
     /// The image's own word for its platform must be this machine's: a list can say what it likes.
@@ -176,16 +168,16 @@ impl Registry {
         let address = self.transport.address(&format!("manifests/{}", image.tag_or_digest()))?;
         let answer =
             self.transport.get(&address, MANIFESTS, LARGEST_MANIFEST).await.map_err(|e| e.about(image))?;
-        let digest = ImageDigest::of(&answer.body);
+        let manifest = Manifest::of(answer.body);
         let announced = answer.headers.get("docker-content-digest").and_then(|value| value.to_str().ok());
         let announced = announced.and_then(|text| text.parse::<ImageDigest>().ok());
         for wanted in [image.digest(), announced].into_iter().flatten() {
-            if wanted != digest {
-                let why = format!("it announces {wanted} and sends {digest}");
+            if wanted != manifest.digest {
+                let why = format!("it announces {wanted} and sends {}", manifest.digest);
                 return Err(Error::Content { image: image.to_string(), why });
             }
         }
-        Ok(Manifest { digest, bytes: answer.body })
+        Ok(manifest)
     }
 
     /// A blob whose bytes are those of its digest.

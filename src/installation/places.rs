@@ -8,7 +8,7 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::{Error, Record, Store};
+use super::{Error, Receipt, Record, Store};
 use crate::value::{Repository, RunnerName};
 
 /// The folders of this machine (or, without root's rights, of this person) that hold our files.
@@ -126,6 +126,7 @@ const RANGES: u32 = 4095;
 const RECORD: &str = "installation.json";
 const STORE: &str = "store.json";
 const SECCOMP: &str = "seccomp.json";
+const RECEIPT: &str = "receipt.json";
 
 /// One runner's folders.
 #[derive(Debug, Clone)]
@@ -139,6 +140,11 @@ impl Installation {
     /// The record, when there is one.
     pub fn record(&self) -> Result<Option<Record>, Error> {
         self.read(RECORD)
+    }
+
+    /// What its image was trusted by, when it was verified.
+    pub fn receipt(&self) -> Result<Option<Receipt>, Error> {
+        self.read(RECEIPT)
     }
 
     /// What is known of the store's volume, when there may be one.
@@ -209,6 +215,10 @@ impl Locked {
         self.replace(RECORD, record)
     }
 
+    pub fn save_receipt(&self, receipt: &Receipt) -> Result<(), Error> {
+        self.replace(RECEIPT, receipt)
+    }
+
     pub fn save_store(&self, store: &Store) -> Result<(), Error> {
         self.replace(STORE, store)
     }
@@ -230,7 +240,7 @@ impl Locked {
     pub fn erase(self, keep_store: bool) -> Result<(), Error> {
         remove_folder(&self.handover)?;
         if keep_store && self.state.join(STORE).exists() {
-            for name in [RECORD, SECCOMP] {
+            for name in [RECORD, SECCOMP, RECEIPT] {
                 remove_file(&self.state.join(name))?;
             }
         } else {

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use url::Url;
 
 use crate::{
+    config::TrustSettings,
     engine::Layout,
-    trust::Evidence,
+    trust::{Evidence, Vouchers},
     value::{Caps, ImageDigest, Labels, Repository, RunnerName},
 };
 
@@ -51,6 +52,9 @@ pub struct Record {
     /// The digest of the image that runs, and why it was trusted.
     pub digest: ImageDigest,
     pub evidence: Evidence,
+    /// What that was checked by.
+    #[serde(default)]
+    pub trust: TrustSettings,
     /// The image in the engine's store; empty in a record of an older version.
     #[serde(default)]
     pub local_id: String,
@@ -67,4 +71,16 @@ pub struct Record {
     /// A token is on its way in and lapses then: it need not be minted again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_lapses: Option<Timestamp>,
+}
+
+/// What was verified, and all that it takes to verify it again where no registry can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Receipt {
+    /// The image's name, pinned to what was signed.
+    pub image: String,
+    /// The manifests, byte by byte: what was signed, and this machine's image.
+    pub top: String,
+    pub platform: String,
+    pub vouchers: Vouchers,
+    pub evidence: Evidence,
 }

@@ -24,4 +24,4 @@ pub use publisher::{GITHUB_ISSUER, Publisher};
 pub use root::{Root, RootFacts};
 pub use rules::{RootChoice, Rules};
 pub use signature::{Certificate, LogEntry, Signature, Signer};
-pub use verified::{Evidence, Verified};
+pub use verified::{Evidence, Verified, Vouchers};

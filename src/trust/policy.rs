@@ -3,7 +3,8 @@ use semver::Version;
 use sigstore_verify::types::{Bundle, Sha256Hash};
 
 use super::{
-    Error, Evidence, Provenance, Publisher, Refusal, Root, Rules, Signature, Verified, simple_signing,
+    Error, Evidence, Provenance, Publisher, Refusal, Root, Rules, Signature, Verified, Vouchers,
+    simple_signing,
     statement::{Claim, claim},
     version,
 };
@@ -46,6 +47,8 @@ struct Good {
 struct Found {
     good: Option<Good>,
     provenance: Vec<Provenance>,
+    /// What the two rest on.
+    vouchers: Vec<Attachment>,
     /// Why what claims to be a signature is none.
     refusals: Vec<Refusal>,
     /// Why a publisher's own provenance is not what it must be.
@@ -99,7 +102,8 @@ impl Policy {
             root: self.root.facts().clone(),
             verified_at: Timestamp::now(),
         };
-        Ok(Verified::new(image.platform.clone(), evidence))
+        let vouchers = Vouchers { top: top.vouchers, platform: own.vouchers };
+        Ok(Verified::new(image.platform.clone(), evidence, vouchers))
     }
 
     /// Judge everything that refers to `digest`.
@@ -109,47 +113,54 @@ impl Policy {
     fn look(&self, name: &str, digest: &ImageDigest, attachments: &[Attachment]) -> Found {
         let mut found = Found::default();
         for attachment in attachments {
-            if let Err(refusal) = self.judge(name, digest, attachment, &mut found) {
-                found.refusals.push(refusal);
+            match self.judge(name, digest, attachment, &mut found) {
+                Ok(true) => found.vouchers.push(attachment.clone()),
+                Ok(false) => {}
+                Err(refusal) => found.refusals.push(refusal),
             }
         }
         found
     }
 
+    /// Whether `attachment` vouches for `digest`; one good signature is enough.
     fn judge(
         &self,
         name: &str,
         digest: &ImageDigest,
         attachment: &Attachment,
         found: &mut Found,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
+        let is_first = found.good.is_none();
         if attachment.media_type == simple_signing::MEDIA_TYPE {
-            if found.good.is_none() {
+            if is_first {
                 found.good = Some(self.simple_signing(name, digest, attachment)?);
             }
-            return Ok(());
+            return Ok(is_first);
         }
         let bundle = Bundle::from_json(&attachment.text)
             .map_err(|why| Refusal(format!("a bundle cannot be read: {why}")))?;
         match claim(&bundle, digest)? {
-            Claim::Other => {}
-            Claim::Signature if found.good.is_some() => {}
-            Claim::Signature => found.good = Some(self.accept(&self.publishers(&bundle, digest)?)?),
+            Claim::Other => Ok(false),
+            Claim::Signature => {
+                if is_first {
+                    found.good = Some(self.accept(&self.publishers(&bundle, digest)?)?);
+                }
+                Ok(is_first)
+            }
             Claim::Provenance(statement) => {
                 // A stranger's provenance neither helps nor harms.
-                let Ok(judged) = self.publishers(&bundle, digest) else { return Ok(()) };
-                if !judged.iter().any(|(publisher, signature)| publisher.made(signature).is_ok()) {
-                    return Ok(());
-                }
-                let Some((_, signature)) = judged.into_iter().next() else { return Ok(()) };
+                let Ok(judged) = self.publishers(&bundle, digest) else { return Ok(false) };
+                let own =
+                    |(publisher, signature): &(&Publisher, Signature)| publisher.made(signature).is_ok();
+                let Some((_, signature)) = judged.into_iter().find(own) else { return Ok(false) };
                 let provenance = Provenance::read(&statement, signature);
                 match provenance.check(&self.rules.provenance) {
                     Ok(()) => found.provenance.push(provenance),
                     Err(refusal) => found.contradictions.push(refusal),
                 }
+                Ok(true)
             }
         }
-        Ok(())
     }
 
     fn simple_signing(

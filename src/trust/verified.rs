@@ -1,13 +1,21 @@
 use jiff::Timestamp;
 
 use super::{Provenance, RootFacts, Signature, Signer};
-use crate::value::ImageDigest;
+use crate::value::{Attachment, ImageDigest};
 
 /// Something whose signature was checked. Only [`super::Policy`] makes one, and only `Verified` things run.
 #[derive(Debug, Clone)]
 pub struct Verified<T> {
     value: T,
     evidence: Evidence,
+    vouchers: Vouchers,
+}
+
+/// The signatures and the provenance that a check rests on, as the registry had them: enough to check again without it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Vouchers {
+    pub top: Vec<Attachment>,
+    pub platform: Vec<Attachment>,
 }
 
 /// What the check rested on: for the receipt, and for the person who asks why an image is trusted.
@@ -71,8 +79,8 @@ impl Evidence {
 }
 
 impl<T> Verified<T> {
-    pub(super) fn new(value: T, evidence: Evidence) -> Self {
-        Self { value, evidence }
+    pub(super) fn new(value: T, evidence: Evidence, vouchers: Vouchers) -> Self {
+        Self { value, evidence, vouchers }
     }
 
     pub fn value(&self) -> &T {
@@ -81,5 +89,9 @@ impl<T> Verified<T> {
 
     pub fn evidence(&self) -> &Evidence {
         &self.evidence
+    }
+
+    pub fn vouchers(&self) -> &Vouchers {
+        &self.vouchers
     }
 }

@@ -8,7 +8,10 @@ use std::{
 use axum::{
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{HeaderMap, Uri, header::CONTENT_LENGTH},
+    http::{
+        HeaderMap, Uri,
+        header::{AUTHORIZATION, CONTENT_LENGTH},
+    },
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -24,6 +27,10 @@ pub enum Kind {
     DropReply,
     /// It happens, but the connection is cut after half of the reply's body.
     CutShort,
+    /// It happens, but with another digest in its head.
+    Announce(String),
+    /// Instead of it come so many megabytes.
+    Flood(usize),
     /// Another host is to be asked.
     Redirect(String),
     /// The answer is that of another path: a tag that has moved, say.
@@ -74,6 +81,8 @@ pub struct Recorded {
     pub method: String,
     pub path: String,
     pub status: u16,
+    /// Whether it carried a credential.
+    pub authorized: bool,
 }
 
 #[derive(Default)]
@@ -123,6 +132,7 @@ impl Faults {
     /// The layer around a server's routes.
     pub async fn around(State(faults): State<Self>, mut request: Request, next: Next) -> Response {
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        let authorized = request.headers().contains_key(AUTHORIZATION);
         let response = match faults.next(&method, &path) {
             None => next.run(request).await,
             Some(Kind::Status { status, headers, message }) => {
@@ -147,6 +157,14 @@ impl Faults {
                 let whole = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
                 broken_off(whole.slice(..whole.len() / 2), whole.len(), parts.headers)
             }
+            Some(Kind::Announce(digest)) => {
+                let mut response = next.run(request).await;
+                if let Ok(digest) = digest.parse() {
+                    response.headers_mut().insert("docker-content-digest", digest);
+                }
+                response
+            }
+            Some(Kind::Flood(megabytes)) => flood(megabytes),
             Some(Kind::Redirect(to)) => {
                 (axum::http::StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response()
             }
@@ -156,7 +174,7 @@ impl Faults {
             }
         };
         let status = response.status().as_u16();
-        faults.lock().requests.push(Recorded { method, path, status });
+        faults.lock().requests.push(Recorded { method, path, status, authorized });
         response
     }
 }
@@ -168,4 +186,11 @@ fn broken_off(begin: Bytes, announced: usize, headers: HeaderMap) -> Response {
     *response.headers_mut() = headers;
     response.headers_mut().insert(CONTENT_LENGTH, announced.into());
     response
+}
+
+/// A body that goes on and on, without a length to be warned by.
+fn flood(megabytes: usize) -> Response {
+    let megabyte = Bytes::from(vec![b' '; 1 << 20]);
+    let pieces = std::iter::repeat_n(megabyte, megabytes).map(Ok::<_, std::io::Error>);
+    Response::new(Body::from_stream(futures_util::stream::iter(pieces)))
 }

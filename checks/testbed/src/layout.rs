@@ -5,8 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// The project's root: where `target/` is.
 pub fn project() -> PathBuf {
@@ -24,40 +26,90 @@ pub fn foreign_image() -> PathBuf {
     project().join("target/demo/foreign-image")
 }
 
-/// An OCI layout of an image without layers, whose digest `salt` makes its own.
-pub fn tiny_image(folder: &Path, salt: &str) -> anyhow::Result<PathBuf> {
-    let layout = folder.join(format!("tiny-{salt}"));
-    let blobs = layout.join("blobs/sha256");
-    fs::create_dir_all(&blobs)?;
-    let put = |bytes: &[u8]| -> anyhow::Result<(String, usize)> {
-        let hex = hex::encode(Sha256::digest(bytes));
-        fs::write(blobs.join(&hex), bytes)?;
-        Ok((format!("sha256:{hex}"), bytes.len()))
-    };
-    let architecture = match std::env::consts::ARCH {
+/// The machine's architecture in the words of OCI images.
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
-    };
-    let config = json!({
-        "architecture": architecture, "os": "linux",
-        "config": { "Labels": { "salt": salt }, "Entrypoint": ["/bin/none"] },
-        "rootfs": { "type": "layers", "diff_ids": [] },
-    });
-    let (config, config_size) = put(config.to_string().as_bytes())?;
-    let manifest = json!({
-        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": config_size },
-        "layers": [],
-    });
-    let (manifest, manifest_size) = put(manifest.to_string().as_bytes())?;
-    let index = json!({
-        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [{
-            "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": manifest, "size": manifest_size,
-        }],
-    });
-    fs::write(layout.join("index.json"), index.to_string())?;
-    fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    Ok(layout)
+    }
+}
+
+/// An OCI layout of an image without layers, whose digest `salt` makes its own.
+pub fn tiny_image(folder: &Path, salt: &str) -> anyhow::Result<PathBuf> {
+    let layout = Layout::new(folder, salt)?;
+    let entry = layout.image(salt, architecture())?;
+    layout.finish(&[entry])
+}
+
+/// The same for an image of another architecture.
+pub fn foreign_tiny_image(folder: &Path, salt: &str) -> anyhow::Result<PathBuf> {
+    let layout = Layout::new(folder, salt)?;
+    let entry = layout.image(salt, "riscv64")?;
+    layout.finish(&[entry])
+}
+
+/// A manifest list that says of an image of another architecture that it is this machine's.
+pub fn lying_list(folder: &Path, salt: &str) -> anyhow::Result<PathBuf> {
+    let layout = Layout::new(folder, salt)?;
+    let mut entry = layout.image(salt, "riscv64")?;
+    entry["platform"] = json!({ "os": "linux", "architecture": architecture() });
+    let list = layout.list(&[entry])?;
+    layout.finish(&[list])
+}
+
+/// A manifest list that names another list as this machine's image.
+pub fn nested_list(folder: &Path, salt: &str) -> anyhow::Result<PathBuf> {
+    let layout = Layout::new(folder, salt)?;
+    let platform = json!({ "os": "linux", "architecture": architecture() });
+    let mut entry = layout.image(salt, architecture())?;
+    entry["platform"] = platform.clone();
+    let mut inner = layout.list(&[entry])?;
+    inner["platform"] = platform;
+    let outer = layout.list(&[inner])?;
+    layout.finish(&[outer])
+}
+
+/// An OCI layout in the making.
+struct Layout(PathBuf);
+
+impl Layout {
+    fn new(folder: &Path, salt: &str) -> anyhow::Result<Self> {
+        let layout = folder.join(format!("tiny-{salt}"));
+        fs::create_dir_all(layout.join("blobs/sha256"))?;
+        Ok(Self(layout))
+    }
+
+    /// Write a blob and give its descriptor.
+    fn put(&self, media_type: &str, content: &Value) -> anyhow::Result<Value> {
+        let bytes = content.to_string().into_bytes();
+        let hex = hex::encode(Sha256::digest(&bytes));
+        fs::write(self.0.join("blobs/sha256").join(&hex), &bytes)?;
+        Ok(json!({ "mediaType": media_type, "digest": format!("sha256:{hex}"), "size": bytes.len() }))
+    }
+
+    fn image(&self, salt: &str, architecture: &str) -> anyhow::Result<Value> {
+        let config = json!({
+            "architecture": architecture, "os": "linux",
+            "config": { "Labels": { "salt": salt }, "Entrypoint": ["/bin/none"] },
+            "rootfs": { "type": "layers", "diff_ids": [] },
+        });
+        let config = self.put("application/vnd.oci.image.config.v1+json", &config)?;
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": config, "layers": [],
+        });
+        self.put("application/vnd.oci.image.manifest.v1+json", &manifest)
+    }
+
+    fn list(&self, entries: &[Value]) -> anyhow::Result<Value> {
+        self.put(INDEX, &json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries }))
+    }
+
+    fn finish(self, entries: &[Value]) -> anyhow::Result<PathBuf> {
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries });
+        fs::write(self.0.join("index.json"), index.to_string())?;
+        fs::write(self.0.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        Ok(self.0)
+    }
 }

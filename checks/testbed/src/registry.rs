@@ -91,6 +91,12 @@ impl Registry {
         self.storage.join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
     }
 
+    /// End it: from now on it cannot be reached.
+    pub fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Cut the last byte off a blob in the registry's storage.
     pub fn truncate_blob(&self, digest: &str) -> anyhow::Result<()> {
         let hex = digest.trim_start_matches("sha256:");
@@ -103,7 +109,6 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
     }
 }

@@ -1,6 +1,10 @@
 //! A registry that lies, stalls or breaks off: refused, with the reason and the right exit code.
 
-use std::{process::Output, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Output,
+    time::{Duration, Instant},
+};
 
 use simulator::{
     fault::{Fault, Kind},
@@ -8,7 +12,7 @@ use simulator::{
     sigstore::{Identity, attach},
 };
 use testbed::{
-    layout::{demo_image, tiny_image},
+    layout::{demo_image, foreign_tiny_image, lying_list, nested_list, tiny_image},
     salted::salted,
     scene::{IMAGE, Scene, succeeded},
 };
@@ -187,4 +191,111 @@ fn podman_a_refusal_is_told_while_the_download_still_trickles() {
     assert_eq!(refused.status.code(), Some(NOT_TRUSTED), "{}", said(&refused));
     assert!(begin.elapsed() < Duration::from_secs(30), "it waited {:?} for the download", begin.elapsed());
     nothing_was_made(&scene);
+}
+
+/// A scene around an image of this layout, signed.
+fn signed(name: &str, layout: fn(&Path, &str) -> anyhow::Result<PathBuf>) -> Scene {
+    let folder = tempfile::tempdir().unwrap();
+    let scene = Scene::unsigned(name, &layout(folder.path(), name).unwrap(), "podman").unwrap();
+    scene.sign(&Identity::vega()).unwrap();
+    scene
+}
+
+#[test]
+fn podman_a_list_that_lies_about_its_platform_is_refused() {
+    let scene = signed("lying", lying_list);
+    let refused = scene.run(&["up", &scene.repository]).unwrap();
+    assert_eq!(refused.status.code(), Some(NOT_TRUSTED), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("its list names linux/riscv64 as the image for linux/"),
+        "{}",
+        said(&refused)
+    );
+    nothing_was_made(&scene);
+}
+
+#[test]
+fn podman_an_image_of_another_machine_and_a_list_of_lists_are_refused() {
+    for (name, layout, word) in [
+        ("other-machine", foreign_tiny_image as fn(&Path, &str) -> _, "it has linux/riscv64"),
+        ("nested", nested_list, "names another list where an image must be"),
+    ] {
+        let scene = signed(name, layout);
+        let refused = scene.run(&["up", &scene.repository]).unwrap();
+        assert_eq!(refused.status.code(), Some(REGISTRY), "{}", said(&refused));
+        assert!(said(&refused).contains(word), "{}", said(&refused));
+        nothing_was_made(&scene);
+    }
+}
+
+#[test]
+fn a_manifest_or_a_bundle_of_endless_size_is_not_read_to_its_end() {
+    let scene = tiny("endless");
+    for (path, limit) in
+        [("/manifests/latest", "4096 KiB"), ("/manifests/sha256-", "4096 KiB"), ("/blobs/", "1024 KiB")]
+    {
+        let front = front(&scene);
+        front.fault(Fault::new("GET", path, Kind::Flood(2000)).times(100));
+        let begin = Instant::now();
+        let refused = run(&scene, &front, &["verify"]);
+        assert_eq!(refused.status.code(), Some(NOT_TRUSTED), "{path}: {}", said(&refused));
+        assert!(said(&refused).contains(&format!("more than {limit}")), "{path}: {}", said(&refused));
+        assert!(begin.elapsed() < Duration::from_secs(10), "{path}: {:?}", begin.elapsed());
+    }
+}
+
+#[test]
+fn a_signature_on_a_later_page_of_the_referrers_api_is_found() {
+    let scene = tiny("pages");
+    let front = front(&scene);
+    front.play_referrers_api();
+    front.page_by(1);
+    // The good one was attached first; the last page is the stranger's without it.
+    for number in 0..4 {
+        let stranger = Identity::github("mallory/x", "y.yml", &format!("refs/tags/v{number}"));
+        let bundle = scene.authority.sign(&scene.digest, &stranger).unwrap();
+        attach(&scene.registry.address, IMAGE, &scene.digest, &bundle).unwrap();
+    }
+    succeeded(&run(&scene, &front, &["verify"])).unwrap();
+    let pages = front.requests().iter().filter(|request| request.path.contains("/referrers/")).count();
+    assert_eq!(pages, 5);
+}
+
+#[test]
+fn pages_that_lead_in_a_circle_come_to_an_end() {
+    let scene = tiny("circle");
+    let front = front(&scene);
+    let next = format!("</v2/{IMAGE}/referrers/{}>; rel=\"next\"", scene.digest);
+    front.fault(Fault::status("GET", "/referrers/", 200, &[("link", &next)]).times(1000));
+    succeeded(&run(&scene, &front, &["verify"])).unwrap();
+    let pages = front.requests().iter().filter(|request| request.path.contains("/referrers/")).count();
+    assert!(pages <= 16, "{pages} pages");
+}
+
+#[test]
+fn a_rate_limit_is_waited_for_when_it_is_short_and_told_when_it_is_long() {
+    let scene = tiny("rate");
+    let front = front(&scene);
+    front.fault(Fault::status("GET", "/manifests/latest", 429, &[("retry-after", "1")]));
+    let begin = Instant::now();
+    succeeded(&run(&scene, &front, &["verify"])).unwrap();
+    assert!(begin.elapsed() >= Duration::from_secs(1), "it did not wait as long as it was told");
+    front.fault(Fault::status("GET", "/manifests/latest", 429, &[("retry-after", "3600")]));
+    let begin = Instant::now();
+    let refused = run(&scene, &front, &["verify"]);
+    assert_eq!(refused.status.code(), Some(REGISTRY));
+    assert!(said(&refused).contains("wait 3600 seconds"), "{}", said(&refused));
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_digest_that_the_registry_announces_falsely_is_refused() {
+    let scene = tiny("announced");
+    let front = front(&scene);
+    let evil = tiny_image(scene.folder.path(), "evil").unwrap();
+    let evil = scene.registry.push(&evil, IMAGE, "evil").unwrap();
+    front.fault(Fault::new("GET", "/manifests/latest", Kind::Announce(evil)));
+    let refused = run(&scene, &front, &["verify"]);
+    assert_eq!(refused.status.code(), Some(NOT_TRUSTED), "{}", said(&refused));
+    assert!(said(&refused).contains("it announces sha256:"), "{}", said(&refused));
 }

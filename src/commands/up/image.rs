@@ -2,10 +2,10 @@
 
 use super::Up;
 use crate::{
-    commands::verify::{check, policy, summary},
+    commands::verify::{check, policy, receipt, summary},
     engine::{Error, LocalImage},
     image::{ImageReference, Registry, Resolved},
-    installation::Record,
+    installation::{Receipt, Record},
     trust::{self, Policy, Verified},
     value::ImageDigest,
 };
@@ -15,6 +15,7 @@ pub struct ReadyImage {
     pub reference: ImageReference,
     pub verified: Verified<ImageDigest>,
     pub local: LocalImage,
+    pub receipt: Receipt,
 }
 
 impl Up<'_> {
@@ -40,7 +41,8 @@ impl Up<'_> {
             }
         };
         self.engine.expect_image(&local, &verified, &resolved.image_id, &reference.name())?;
-        Ok(ReadyImage { reference, verified, local })
+        let receipt = receipt(&reference, &resolved, &verified);
+        Ok(ReadyImage { reference, verified, local, receipt })
     }
 
     async fn verify(

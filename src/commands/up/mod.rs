@@ -173,6 +173,7 @@ impl Up<'_> {
             self.installation.save(&record)?;
         }
         self.create(&container, &plan)?;
+        self.installation.save_receipt(&image.receipt)?;
         if self.before.is_some() {
             self.installation.save(&record)?;
         }

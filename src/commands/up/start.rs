@@ -25,6 +25,7 @@ impl Up<'_> {
             image: image.reference.to_string(),
             digest: container.image.value().clone(),
             evidence: container.image.evidence().clone(),
+            trust: settings.trust.clone(),
             local_id: container.local_id.clone(),
             unconfined: container.unconfined,
             token_file: settings.github.token_file.as_ref().and_then(|path| lasting(path)),

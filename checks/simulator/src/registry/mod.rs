@@ -2,9 +2,13 @@
 //! faults that it is told. Where the real one has no referrers API (OCI distribution specification 1.1,
 //! "Listing Referrers"), it can play one, from what the real one holds.
 
+mod gate;
+
+pub use gate::Demand;
+
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use anyhow::Context as _;
@@ -16,7 +20,9 @@ use axum::{
     middleware::from_fn_with_state,
     response::{IntoResponse as _, Response},
 };
-use serde_json::json;
+use serde_json::{Value, json};
+
+use gate::Gate;
 
 use crate::{
     fault::{Fault, Faults, Recorded},
@@ -30,6 +36,7 @@ pub struct Front {
     loopback: Loopback,
     faults: Faults,
     behind: Behind,
+    gate: Gate,
 }
 
 #[derive(Clone)]
@@ -38,6 +45,8 @@ struct Behind {
     /// `http://127.0.0.1:PORT` of the real registry.
     url: String,
     has_referrers_api: Arc<AtomicBool>,
+    /// How many referrers a page of the API lists; 0: all of them.
+    page: Arc<AtomicUsize>,
 }
 
 /// The specification's form of a refusal.
@@ -60,15 +69,18 @@ impl Front {
             client: reqwest::Client::builder().no_proxy().build()?,
             url: format!("http://{address}"),
             has_referrers_api: Arc::default(),
+            page: Arc::default(),
         };
+        let gate = Gate::default();
         let faults = Faults::new(refusal);
-        let loopback = Loopback::serve(0, |_| {
+        let loopback = Loopback::serve(0, |url| {
             Ok(Router::new()
                 .fallback(pass_on)
+                .layer(from_fn_with_state((gate.clone(), format!("{url}/token")), Gate::around))
                 .layer(from_fn_with_state(faults.clone(), Faults::around))
                 .with_state(behind.clone()))
         })?;
-        Ok(Self { loopback, faults, behind })
+        Ok(Self { loopback, faults, behind, gate })
     }
 
     /// `127.0.0.1:PORT`, the first part of its images' names.
@@ -82,6 +94,16 @@ impl Front {
 
     pub fn requests(&self) -> Vec<Recorded> {
         self.faults.requests()
+    }
+
+    /// From now on show nothing without this.
+    pub fn demand(&self, demand: Demand) {
+        self.gate.demand(demand);
+    }
+
+    /// Answer the referrers API in pages of so many.
+    pub fn page_by(&self, entries: usize) {
+        self.behind.page.store(entries, Ordering::Relaxed);
     }
 
     /// From now on answer the referrers API, and know nothing of the fallback tags.
@@ -125,6 +147,7 @@ impl Behind {
             return Ok(refusal(404, "manifest unknown"));
         }
         let Some((name, subject)) = path.split_once("/referrers/") else { return self.ask(request).await };
+        let (page, from) = (self.page.load(Ordering::Relaxed), page_of(request.uri().query()));
         *request.uri_mut() = format!("{name}/manifests/{}", subject.replace(':', "-")).parse()?;
         request.headers_mut().insert(header::ACCEPT, INDEX.parse()?);
         let response = self.ask(request).await?;
@@ -132,6 +155,21 @@ impl Behind {
             let none = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] });
             return Ok(([(header::CONTENT_TYPE, INDEX)], none.to_string()).into_response());
         }
+        if page == 0 {
+            return Ok(response);
+        }
+        let mut index: Value = serde_json::from_slice(&to_bytes(response.into_body(), usize::MAX).await?)?;
+        let all = index["manifests"].as_array().cloned().unwrap_or_default();
+        index["manifests"] = all.iter().skip(from).take(page).cloned().collect();
+        let mut response = ([(header::CONTENT_TYPE, INDEX)], index.to_string()).into_response();
+        if from + page < all.len() {
+            let next = format!("<{path}?from={}>; rel=\"next\"", from + page);
+            response.headers_mut().insert(header::LINK, next.parse()?);
+        }
         Ok(response)
     }
+}
+
+fn page_of(query: Option<&str>) -> usize {
+    query.and_then(|query| query.strip_prefix("from=")?.parse().ok()).unwrap_or(0)
 }
