@@ -1,10 +1,15 @@
-//! `make bench`: the figures, each with what it is measured against, and the report.
+//! `make bench`: the figures, each with what it is measured against, and a report a subject; `bench verify` and `bench up`
+//! measure one.
 
-use std::{fs, process::ExitCode};
+use std::{env, fs, process::ExitCode};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use testbed::{bench, cosign::Cosign, layout};
+use testbed::{
+    bench::{self, Figure},
+    cosign::Cosign,
+    layout,
+};
 
 fn main() -> ExitCode {
     match run() {
@@ -18,28 +23,44 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<bool> {
-    let cosign = Cosign::Three.version()?;
-    let against = format!("the guide's commands: podman, cosign {cosign}");
-    let mut figures = Vec::new();
-    figures.extend(bench::up(&against)?);
-    figures.push(bench::heavy_build()?);
-    figures.push(bench::idle_memory()?);
-    figures.push(bench::program_size()?);
-    let ok = figures.iter().all(bench::Figure::ok);
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let Some(("peak-memory", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        bench::peak_memory(rest)?;
+        return Ok(true);
+    }
+    let only = arguments.first().map(String::as_str);
+    let cosign = format!("cosign {}", Cosign::Three.version()?);
+    let mut ok = true;
+    if only.is_none_or(|only| only == "verify") {
+        let mut figures = bench::verify(&cosign)?;
+        figures.extend(bench::conformance(&cosign)?);
+        ok &= report("verify", &figures)?;
+    }
+    if only.is_none_or(|only| only == "up") {
+        let mut figures = bench::up(&format!("the guide's commands: podman, {cosign}"))?;
+        figures.extend([bench::heavy_build()?, bench::idle_memory()?, bench::program_size()?]);
+        ok &= report("up", &figures)?;
+    }
+    Ok(ok)
+}
+
+/// Print a subject's figures and leave them for programs.
+fn report(subject: &str, figures: &[Figure]) -> anyhow::Result<bool> {
+    let ok = figures.iter().all(Figure::ok);
     println!("\n{:<44} {:>9} {:>9} {:>7} {:>7}", "figure", "ours", "theirs", "ratio", "bound");
-    for figure in &figures {
+    for figure in figures {
         println!("{figure}");
     }
     let report = json!({
         "ok": ok,
         "machine": machine()?,
-        "figures": figures.iter().map(bench::Figure::json).collect::<Vec<Value>>(),
+        "figures": figures.iter().map(Figure::json).collect::<Vec<Value>>(),
         "scenarios": [],
     });
     let folder = layout::project().join("target/bench");
     fs::create_dir_all(&folder)?;
-    fs::write(folder.join("up.json"), serde_json::to_string_pretty(&report)?)?;
-    println!("the report: target/bench/up.json");
+    fs::write(folder.join(format!("{subject}.json")), serde_json::to_string_pretty(&report)?)?;
+    println!("the report: target/bench/{subject}.json\n");
     Ok(ok)
 }
 

@@ -1,0 +1,13 @@
+//! What is measured, and against what; both sides of a pair take turns, and their medians are compared.
+
+mod build;
+mod figure;
+mod size;
+mod up;
+mod verify;
+
+pub use build::heavy_build;
+pub use figure::Figure;
+pub use size::{idle_memory, program_size};
+pub use up::up;
+pub use verify::{conformance, peak_memory, verify};
