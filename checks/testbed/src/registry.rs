@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use sha2::{Digest as _, Sha256};
 
 /// A real container registry (docker-registry) on a free port of the loopback; it ends when dropped.
 pub struct Registry {
@@ -78,6 +79,20 @@ impl Registry {
             String::from_utf8_lossy(&output.stderr)
         );
         Ok(std::fs::read_to_string(digest_file)?.trim().to_owned())
+    }
+
+    /// Put a manifest list at NAME:TAG, as it is, and give its digest: skopeo would not push every one.
+    pub fn put_list(&self, name: &str, tag: &str, list: &serde_json::Value) -> anyhow::Result<String> {
+        let file = self.storage.join("list.json");
+        std::fs::write(&file, list.to_string())?;
+        let output = Command::new("curl")
+            .args(["-fsS", "-X", "PUT", "-H", "content-type: application/vnd.oci.image.index.v1+json"])
+            .arg("--data-binary")
+            .arg(format!("@{}", file.display()))
+            .arg(format!("http://{}/v2/{name}/manifests/{tag}", self.address))
+            .output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(format!("sha256:{}", hex::encode(Sha256::digest(std::fs::read(&file)?))))
     }
 
     /// A manifest, or a manifest list.

@@ -101,9 +101,13 @@ fn podman_a_failure_is_told_to_programs_as_an_object() {
 
 #[test]
 fn podman_the_login_is_in_no_process_that_lives_on() {
+    // One of its own: other tests' programs are at work beside this one, each with the common login.
+    const OWN: &str = "ghp_thisloginmustnotliveon0123456789abcd";
     let scene = Scene::new("login-gone").unwrap();
-    scene.up(&[]).unwrap();
-    let mut search = Search::new(LOGIN);
+    scene.github.credential(OWN, true);
+    let up = ["up", scene.repository.as_str(), "--wait", "60"];
+    succeeded(&scene.command(&up).env("GH_TOKEN", OWN).output().unwrap()).unwrap();
+    let mut search = Search::new(OWN);
     search.processes();
     search.container(&scene.engine, &scene.name).unwrap();
     search.container_files(&scene.engine, &scene.name).unwrap();

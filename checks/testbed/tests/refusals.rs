@@ -88,7 +88,7 @@ fn podman_a_signature_of_another_sigstore_is_refused() {
     let scene = Scene::unsigned("other-root", &demo_image(), "podman").unwrap();
     let bundle = Authority::new().unwrap().sign(&scene.digest, &Identity::vega()).unwrap();
     attach(&scene.registry.address, IMAGE, &scene.digest, &bundle).unwrap();
-    assert_refused(&scene, &up(&scene), &[NOT_TRUSTED], "does not verify");
+    assert_refused(&scene, &up(&scene), &[NOT_TRUSTED], "names a log that the trusted root does not know");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use simulator::{
     sigstore::{Identity, attach},
 };
 use testbed::{
-    layout::{demo_image, foreign_tiny_image, lying_list, nested_list, tiny_image},
+    layout::{demo_image, foreign_tiny_image, list_of, lying_list, tiny_image},
     salted::salted,
     scene::{IMAGE, Scene, succeeded},
 };
@@ -216,11 +216,16 @@ fn podman_a_list_that_lies_about_its_platform_is_refused() {
 
 #[test]
 fn podman_an_image_of_another_machine_and_a_list_of_lists_are_refused() {
-    for (name, layout, word) in [
-        ("other-machine", foreign_tiny_image as fn(&Path, &str) -> _, "it has linux/riscv64"),
-        ("nested", nested_list, "names another list where an image must be"),
-    ] {
-        let scene = signed(name, layout);
+    let other = signed("other-machine", foreign_tiny_image);
+    let inner = signed("nested", lying_list);
+    let size = inner.registry.manifest(IMAGE, &inner.digest).unwrap().to_string().len();
+    let outer = list_of(&inner.digest, size.try_into().unwrap());
+    let digest = inner.registry.put_list(IMAGE, "latest", &outer).unwrap();
+    let nested = Scene { digest, ..inner };
+    nested.sign(&Identity::vega()).unwrap();
+    for (scene, word) in
+        [(other, "it has linux/riscv64"), (nested, "names another list where an image must be")]
+    {
         let refused = scene.run(&["up", &scene.repository]).unwrap();
         assert_eq!(refused.status.code(), Some(REGISTRY), "{}", said(&refused));
         assert!(said(&refused).contains(word), "{}", said(&refused));

@@ -142,5 +142,5 @@ fn a_stranger_or_another_sigstore_is_refused() {
         trial.authority.sign_simply(&text, &stranger).unwrap(),
         "signed by https://github.com/mallory",
     );
-    trial.refused(Trial::new().sign(&text), "does not verify");
+    trial.refused(Trial::new().sign(&text), "names a log that the trusted root does not know");
 }
