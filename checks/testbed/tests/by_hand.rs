@@ -2,7 +2,7 @@
 
 use testbed::{
     by_hand::{mint, remove, run},
-    scene::{LOGIN, Scene},
+    scene::Scene,
     scripts::sandboxed_build,
     search::Search,
 };
@@ -21,11 +21,14 @@ fn podman_a_token_in_a_variable_is_in_no_process_once_the_runner_listens() {
 
 #[test]
 fn podman_a_personal_access_token_mints_inside_and_is_in_no_process_afterwards() {
+    // One of its own: other tests' programs carry the common login.
+    const OWN: &str = "ghp_apersonaltokenthatisused0123456789";
     let scene = Scene::new("personal").unwrap();
-    run(&scene, &[&format!("GITHUB_PAT={LOGIN}"), "VEGA_NIX_SANDBOX=false"]);
+    scene.github.credential(OWN, true);
+    run(&scene, &[&format!("GITHUB_PAT={OWN}"), "VEGA_NIX_SANDBOX=false"]);
     scene.until_online(true).unwrap();
     assert_eq!(scene.github.minted(), 1);
-    let mut search = Search::new(LOGIN);
+    let mut search = Search::new(OWN);
     search.processes();
     assert!(search.seen.is_empty(), "{:?}", search.seen);
     assert!(scene.engine.logs(&scene.name).contains("trusted local use only"));
