@@ -6,12 +6,12 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use crate::{
-    commands::verify::{attachments, policy, receipt, summary},
+    commands::verify::{all_attachments, judge, policy, receipt, summary},
     engine::{self, Cli, Error, LocalImage},
     image::{self, ImageReference, Manifest, Registry, Resolved},
     installation::{Places, Receipt, Record},
     progress::{Output, Progress},
-    trust::{Candidate, Policy, Verified, Vouchers},
+    trust::{Verified, Vouchers},
     value::ImageDigest,
 };
 
@@ -58,7 +58,7 @@ impl Prepare {
 
         let step = progress.step("verify", &format!("checking {image} again"));
         let found = evidence(&image, &record, installation.receipt()?.as_ref()).await?;
-        let verified = judge(&policy, &image, &found)?;
+        let verified = judge(&policy, &image, &found.resolved, &found.vouchers)?;
         let from = match &found.away {
             None => "with the registry's signatures".to_owned(),
             Some(why) => format!("with the signature that was kept ({why})"),
@@ -124,22 +124,8 @@ async fn ask(image: &ImageReference, kept: Option<&Resolved>) -> Result<(Resolve
         Some(resolved) => resolved.clone(),
         None => registry.resolve().await?,
     };
-    let vouchers = attachments(&registry, &resolved).await?;
+    let vouchers = all_attachments(&registry, &resolved).await?;
     Ok((resolved, vouchers))
-}
-
-fn judge(
-    policy: &Policy,
-    image: &ImageReference,
-    found: &Evidently,
-) -> anyhow::Result<Verified<ImageDigest>> {
-    Ok(policy.verify(Candidate {
-        name: &image.name(),
-        top: &found.resolved.top.digest,
-        attachments: &found.vouchers.top,
-        platform: &found.resolved.platform.digest,
-        platform_attachments: &found.vouchers.platform,
-    })?)
 }
 
 /// The engine's image of the verified digest, downloaded when it is gone.

@@ -13,7 +13,7 @@ use crate::{
         self, Candidate, GITHUB_ISSUER, Link, Policy, Publisher, Root, RootChoice, Rules, Verified, Vouchers,
         is_signature,
     },
-    value::ImageDigest,
+    value::{Attachment, ImageDigest},
 };
 
 /// Check an image's signature and print the digest that may run
@@ -62,11 +62,22 @@ impl Verify {
         let registry = Registry::of(&image)?;
 
         let step = progress.step("resolve", &format!("asking {} for {image}", image.registry()));
-        let resolved = registry.resolve().await?;
+        // Whoever names a digest names what its signatures refer to: all questions at once.
+        let (resolved, early) = match image.digest() {
+            Some(digest) => {
+                let both = tokio::try_join!(registry.resolve(), registry.attachments(&digest, is_signature))?;
+                (both.0, Some(both.1))
+            }
+            None => (registry.resolve().await?, None),
+        };
         step.done(&format!("{image} is {}", resolved.top.digest));
 
         let step = progress.step("verify", "checking the signature");
-        let verified = check(&image, &registry, &resolved, &policy).await?;
+        // An image of another machine may be verified here; a list must not lie about this one.
+        let honest = async {
+            if resolved.is_list() { Ok(registry.expect_platform(&resolved).await?) } else { Ok(()) }
+        };
+        let (verified, ()) = tokio::try_join!(check(&image, &registry, &resolved, &policy, early), honest)?;
         step.done(&summary(&verified));
 
         let pinned = image.pinned(&resolved.top.digest).to_string();
@@ -117,35 +128,90 @@ pub async fn policy(settings: &TrustSettings, progress: &Progress) -> anyhow::Re
     Ok(Policy::new(rules, root))
 }
 
-/// Fetch the signatures of what was resolved and check them: the one way to a `Verified` digest.
+/// Fetch the signatures of what was resolved (those of its top may be here `early`) and check them: the one way to a
+/// `Verified` digest.
 pub async fn check(
     image: &ImageReference,
     registry: &Registry,
     resolved: &Resolved,
     policy: &Policy,
+    early: Option<Vec<Attachment>>,
 ) -> anyhow::Result<Verified<ImageDigest>> {
-    let (vouchers, ()) =
-        tokio::try_join!(attachments(registry, resolved), registry.expect_platform(resolved))?;
-    Ok(policy.verify(Candidate {
+    let mut vouchers = attachments(registry, resolved, early).await?;
+    match judge(policy, image, resolved, &vouchers) {
+        // The older form, which nobody writes any more, is looked for when it alone can help.
+        Err(
+            trust::Error::Unsigned { .. }
+            | trust::Error::Refused { .. }
+            | trust::Error::PlatformRefused { .. },
+        ) => {
+            let older = older_attachments(registry, resolved).await?;
+            vouchers.top.extend(older.top);
+            vouchers.platform.extend(older.platform);
+            Ok(judge(policy, image, resolved, &vouchers)?)
+        }
+        judged => Ok(judged?),
+    }
+}
+
+/// Judge an image by what vouches for it.
+pub fn judge(
+    policy: &Policy,
+    image: &ImageReference,
+    resolved: &Resolved,
+    vouchers: &Vouchers,
+) -> Result<Verified<ImageDigest>, trust::Error> {
+    policy.verify(Candidate {
         name: &image.name(),
         top: &resolved.top.digest,
         attachments: &vouchers.top,
         platform: &resolved.platform.digest,
         platform_attachments: &vouchers.platform,
-    })?)
+    })
 }
 
-/// Everything in the registry that may vouch for what was resolved.
-pub async fn attachments(registry: &Registry, resolved: &Resolved) -> Result<Vouchers, image::Error> {
+/// Every bundle in the registry that may vouch for what was resolved.
+async fn attachments(
+    registry: &Registry,
+    resolved: &Resolved,
+    early: Option<Vec<Attachment>>,
+) -> Result<Vouchers, image::Error> {
+    let of_top = async {
+        match early {
+            Some(early) => Ok(early),
+            None => registry.attachments(&resolved.top.digest, is_signature).await,
+        }
+    };
     let of_platform = async {
         if !resolved.is_list() {
             return Ok(vec![]);
         }
         registry.attachments(&resolved.platform.digest, is_signature).await
     };
-    let (top, platform) =
-        tokio::try_join!(registry.attachments(&resolved.top.digest, is_signature), of_platform)?;
+    let (top, platform) = tokio::try_join!(of_top, of_platform)?;
     Ok(Vouchers { top, platform })
+}
+
+/// The same for cosign 2's form.
+async fn older_attachments(registry: &Registry, resolved: &Resolved) -> Result<Vouchers, image::Error> {
+    let of_platform = async {
+        if !resolved.is_list() {
+            return Ok(vec![]);
+        }
+        registry.older_attachments(&resolved.platform.digest, is_signature).await
+    };
+    let of_top = registry.older_attachments(&resolved.top.digest, is_signature);
+    let (top, platform) = tokio::try_join!(of_top, of_platform)?;
+    Ok(Vouchers { top, platform })
+}
+
+/// All that the registry has for what was resolved, in both forms.
+pub async fn all_attachments(registry: &Registry, resolved: &Resolved) -> Result<Vouchers, image::Error> {
+    let (mut all, older) =
+        tokio::try_join!(attachments(registry, resolved, None), older_attachments(registry, resolved))?;
+    all.top.extend(older.top);
+    all.platform.extend(older.platform);
+    Ok(all)
 }
 
 /// What was verified, to be kept beside what runs.

@@ -252,7 +252,9 @@ fn trust_of(layers: &Layers) -> Result<TrustSettings, Error> {
             ));
         }
         (Some(identity), None, issuer) => {
-            regex::Regex::new(&identity.text)
+            regex::bytes::RegexBuilder::new(&identity.text)
+                .unicode(false)
+                .build()
                 .map_err(|why| Error::value(&identity.origin, format!("not a regular expression: {why}")))?;
             let issuer = issuer.map(|given| given.text.clone());
             Some(PublisherSettings::Workflow { identity: identity.text.clone(), issuer })

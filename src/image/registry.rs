@@ -76,21 +76,38 @@ impl Registry {
         Err(Error::Platform { image: self.image.to_string(), platform, has: vec![has] })
     }
 
-    /// What refers to `subject`: the layers of a `wanted` media type of every manifest that the referrers API, the
-    /// fallback tag and cosign 2's `.sig` tag name.
+    /// What refers to `subject`: the layers of a `wanted` media type of every manifest that the referrers API and the
+    /// fallback tag name.
     pub async fn attachments(
         &self,
         subject: &ImageDigest,
         wanted: impl Wanted,
     ) -> Result<Vec<Attachment>, Error> {
-        let signature_tag = self.image.signature_tag(subject);
-        let (referrers, simple) = tokio::try_join!(self.referrers(subject), self.optional(&signature_tag))?;
+        let referrers = self.referrers(subject).await?;
         let manifests = stream::iter(referrers.into_iter().take(MOST_REFERRERS).map(|digest| async move {
             // Listed still, and cleaned away: it vouches for nothing, and hides nothing.
             self.optional(&self.image.pinned(&digest)).await
         }));
         let manifests: Vec<_> = manifests.buffered(AT_ONCE).try_collect().await?;
-        let layers = manifests.into_iter().chain([simple]).flatten().flat_map(|manifest| {
+        self.layers(manifests.into_iter().flatten(), wanted).await
+    }
+
+    /// The layers of what is at cosign 2's `.sig` tag of `subject`.
+    pub async fn older_attachments(
+        &self,
+        subject: &ImageDigest,
+        wanted: impl Wanted,
+    ) -> Result<Vec<Attachment>, Error> {
+        let manifest = self.optional(&self.image.signature_tag(subject)).await?;
+        self.layers(manifest.into_iter(), wanted).await
+    }
+
+    async fn layers(
+        &self,
+        manifests: impl Iterator<Item = Manifest>,
+        wanted: impl Wanted,
+    ) -> Result<Vec<Attachment>, Error> {
+        let layers = manifests.flat_map(|manifest| {
             // What is no image manifest has no layers: it is none of the forms that are known.
             serde_json::from_slice::<Layers>(&manifest.bytes).map_or_else(|_| vec![], |read| read.layers)
         });

@@ -76,7 +76,7 @@ impl Provenance {
             )))
         };
         if let Some(builder) = &rules.builder {
-            let good = self.builder.as_ref().is_some_and(|found| builder.is_match(found));
+            let good = self.builder.as_ref().is_some_and(|found| builder.is_match(found.as_bytes()));
             demand("builder", self.builder.as_ref(), good)?;
         }
         if let Some(wanted) = &rules.source_repository {
@@ -84,7 +84,7 @@ impl Provenance {
             demand("source repository", self.source_repository.as_ref(), good)?;
         }
         if let Some(wanted) = &rules.source_ref {
-            let good = self.source_ref.as_ref().is_some_and(|found| wanted.is_match(found));
+            let good = self.source_ref.as_ref().is_some_and(|found| wanted.is_match(found.as_bytes()));
             demand("source ref", self.source_ref.as_ref(), good)?;
         }
         Ok(())

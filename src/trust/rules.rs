@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
-use regex::Regex;
+use regex::bytes::Regex;
 use semver::Version;
 
 use super::{

@@ -53,7 +53,10 @@ impl Up<'_> {
         policy: &Policy,
     ) -> anyhow::Result<Verified<ImageDigest>> {
         let step = self.progress.step("verify", "checking the signature");
-        let checked = check(reference, registry, resolved, policy).await;
+        // The image's own word for its platform, beside its signature.
+        let platform = async { Ok(registry.expect_platform(resolved).await?) };
+        let signature = check(reference, registry, resolved, policy, None);
+        let checked = tokio::try_join!(signature, platform).map(|(verified, ())| verified);
         match checked.and_then(|verified| self.expect_no_rollback(reference, verified)) {
             Ok(verified) => {
                 step.done(&summary(&verified));
