@@ -13,6 +13,8 @@ fn vega_builder(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vega-builder"));
     command.args(arguments).env_clear().env("HOME", home).env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
     command.env("XDG_CONFIG_HOME", home).env("GH_TOKEN", "ghp_of_nobody");
+    // A trusted root that nobody has to be asked for.
+    command.env("VEGA_BUILDER_TRUST_POLICY", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pinned.toml"));
     command
 }
 
@@ -33,6 +35,34 @@ fn refused(arguments: &[&str], code: i32, words: &[&str]) {
     let home = tempfile::tempdir().unwrap();
     fails(&vega_builder(home.path(), arguments).output().unwrap(), code, words);
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "something was left behind");
+}
+
+#[test]
+fn a_policy_that_is_wrong_or_gone_names_its_file_and_line() {
+    let home = tempfile::tempdir().unwrap();
+    let policy = home.path().join("trust.toml");
+    let run = |arguments: &[&str]| {
+        let mut command = vega_builder(home.path(), arguments);
+        command.args(["--trust-policy"]).arg(&policy).output().unwrap()
+    };
+    fails(&run(&["verify", "127.0.0.1:1/x"]), 2, &["trust.toml: No such file"]);
+    fs::write(&policy, "[image]\nmax-age = 3\n").unwrap();
+    fails(&run(&["verify", "127.0.0.1:1/x"]), 2, &["trust.toml:2: "]);
+    fs::write(&policy, "[[publisher]]\nname = \"me\"\nkey = \"gone.pub\"\n").unwrap();
+    fails(&run(&["verify", "127.0.0.1:1/x"]), 2, &["the public key", "gone.pub"]);
+}
+
+#[test]
+fn a_key_beside_an_identity_and_an_issuer_alone_are_refused() {
+    let image = "127.0.0.1:1/x";
+    refused(
+        &["verify", image, "--key", "a.pub", "--identity", "b"],
+        2,
+        &["--key", "--identity", "leave one"],
+    );
+    refused(&["verify", image, "--issuer", "https://a"], 2, &["--issuer", "without an identity"]);
+    refused(&["verify", image, "--identity", "("], 2, &["--identity: not a regular expression"]);
+    refused(&["verify", image, "--key", "/gone.pub"], 2, &["/gone.pub"]);
 }
 
 #[test]

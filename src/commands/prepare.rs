@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use crate::{
-    commands::verify::{all_attachments, judge, policy, receipt, summary},
+    commands::verify::{all_attachments, judge, policy, receipt, rules, summary},
     engine::{self, Cli, Error, LocalImage},
     image::{self, ImageReference, Manifest, Registry, Resolved},
     installation::{Places, Receipt, Record},
@@ -53,7 +53,7 @@ impl Prepare {
         let installation = Places::standard().find(self.runner.as_deref())?.lock()?;
         let mut record = installation.record()?.context("the record is gone")?;
         let engine = engine::detect(Some(&record.engine))?;
-        let policy = policy(&record.trust, &progress).await?;
+        let policy = policy(rules(&record.trust)?, &progress).await?;
         let image = record.image.parse::<ImageReference>()?.pinned(&record.evidence.signed);
 
         let step = progress.step("verify", &format!("checking {image} again"));

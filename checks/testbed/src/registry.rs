@@ -95,6 +95,20 @@ impl Registry {
         Ok(format!("sha256:{}", hex::encode(Sha256::digest(std::fs::read(&file)?))))
     }
 
+    /// What NAME:TAG means.
+    pub fn digest(&self, name: &str, tag: &str) -> anyhow::Result<String> {
+        let image = format!("docker://{}/{name}:{tag}", self.address);
+        let raw = skopeo(&["inspect", "--raw", "--tls-verify=false", &image])?;
+        Ok(format!("sha256:{}", hex::encode(Sha256::digest(raw.as_bytes()))))
+    }
+
+    /// Give what is at one tag another tag too.
+    pub fn tag(&self, name: &str, tag: &str, other: &str) -> anyhow::Result<()> {
+        let image = |tag: &str| format!("docker://{}/{name}:{tag}", self.address);
+        let flags = ["copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false"];
+        skopeo(&[&flags[..], &[&image(tag), &image(other)]].concat()).map(drop)
+    }
+
     /// A manifest, or a manifest list.
     pub fn manifest(&self, name: &str, digest: &str) -> anyhow::Result<serde_json::Value> {
         let hex = digest.trim_start_matches("sha256:");
@@ -120,6 +134,12 @@ impl Registry {
         file.set_len(file.metadata()?.len() - 1)?;
         Ok(())
     }
+}
+
+fn skopeo(arguments: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new("skopeo").args(arguments).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 impl Drop for Registry {

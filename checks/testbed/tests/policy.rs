@@ -72,6 +72,16 @@ fn slsa_1(repository: &str, reference: &str, builder: &str) -> Value {
 }
 
 #[test]
+fn a_signature_over_the_manifest_itself_is_trusted_and_another_manifests_is_not() {
+    let trial = Trial::new();
+    let sign = |message: &[u8]| bundle(trial.authority.sign_message(message, &Identity::vega()).unwrap());
+    let evidence = trial.judge("", &[sign(b"an image")]).unwrap();
+    assert_eq!(evidence.version.as_deref(), Some("0.18.0"));
+    let refusal = trial.refusal("", &[sign(b"another image")]);
+    assert!(refusal.contains("does not verify"), "{refusal}");
+}
+
+#[test]
 fn an_image_older_than_the_minimum_version_is_refused() {
     let trial = Trial::new();
     let signed = [trial.signature()];

@@ -1,10 +1,15 @@
 //! What was verified is kept, and verified again before a start: with the registry or without it, never without a
 //! signature.
 
-use std::{fs, path::PathBuf, process::Output};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::PathBuf,
+    process::Output,
+};
 
 use serde_json::{Value, json};
-use simulator::sigstore::Identity;
+use simulator::sigstore::{Identity, Tuf};
 use testbed::{
     layout::{demo_image, tiny_image},
     salted::salted,
@@ -131,4 +136,66 @@ fn podman_a_tag_moved_back_to_an_older_signed_image_is_refused_unless_it_is_aske
     let record = fs::read_to_string(receipt(&scene)).unwrap();
     assert!(record.contains(&old_digest), "the older one runs when it is asked for");
     scene.down().unwrap();
+}
+
+#[test]
+fn why_an_image_is_trusted_is_told_link_by_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let scene = Scene::unsigned("explained", &tiny_image(folder.path(), "e").unwrap(), "podman").unwrap();
+    scene.sign(&Identity::vega()).unwrap();
+    let told = scene.run(&["verify", &scene.image(), "--explain"]).unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    let links: Vec<&str> = told
+        .lines()
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(|line| line.split("  ").next())
+        .collect();
+    let chain = ["image", "digest", "signature", "certificate", "log", "time", "root", "policy", "may run"];
+    assert_eq!(links, chain, "{told}");
+    for word in [
+        scene.digest.as_str(),
+        "publish-builder-image.yml@refs/tags/v0.18.0",
+        "vouched for by https://token.actions.githubusercontent.com",
+        "for https://github.com/Ad-Astra-Computing/vega-agent, refs/tags/v0.18.0, commit 0123456789",
+        "https://rekor.test, entry ",
+        "0 days ago",
+        "trusted_root.json",
+        "publisher Vega (built in)",
+        &scene.pinned(),
+    ] {
+        assert!(told.contains(word), "{word} is missing in {told}");
+    }
+    assert!(told.lines().count() <= 24, "it does not fit on a screen: {told}");
+    let json = scene.run(&["verify", &scene.image(), "--output", "json"]).unwrap();
+    let last = String::from_utf8(json.stdout).unwrap().lines().last().unwrap().to_owned();
+    let result = &serde_json::from_str::<Value>(&last).unwrap()["result"];
+    let links: Vec<&str> =
+        result["chain"].as_array().unwrap().iter().map(|link| link["link"].as_str().unwrap()).collect();
+    assert_eq!(links, chain[..8]);
+}
+
+#[test]
+fn a_private_sigstores_root_is_had_by_tuf() {
+    let folder = tempfile::tempdir().unwrap();
+    let scene = Scene::unsigned("by-tuf", &tiny_image(folder.path(), "t").unwrap(), "podman").unwrap();
+    scene.sign(&Identity::vega()).unwrap();
+    let tuf = Tuf::serve().unwrap();
+    tuf.publish(&scene.authority.trusted_root().unwrap(), 1, 100).unwrap();
+    fs::write(folder.path().join("root.json"), tuf.root().unwrap()).unwrap();
+    let policy = folder.path().join("trust.toml");
+    fs::write(&policy, format!("[root]\ntuf = \"{}\"\ntuf-root = \"root.json\"\n", tuf.url())).unwrap();
+    let verify = || {
+        let mut command = scene.command(&["verify", &scene.image(), "--output", "json"]);
+        command.env_remove("VEGA_BUILDER_TRUSTED_ROOT").env("VEGA_BUILDER_TRUST_POLICY", &policy);
+        // As nobody in particular: root's cache is the machine's.
+        command.env("XDG_CACHE_HOME", folder.path()).uid(65534).gid(65534).current_dir("/").output().unwrap()
+    };
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(scene.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let output = verify();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("\"refreshed\":\"20"), "{said}");
+    drop(tuf);
+    assert!(verify().status.success(), "what was fetched today serves without the repository");
 }

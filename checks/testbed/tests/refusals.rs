@@ -4,6 +4,7 @@ use std::process::Output;
 
 use simulator::sigstore::{Authority, Identity, attach};
 use testbed::{
+    cosign::{By, Cosign},
     layout::{demo_image, tiny_image},
     salted::salted,
     scene::{IMAGE, Scene},
@@ -126,4 +127,35 @@ fn podman_a_locally_retagged_image_is_not_run() {
     let evil_id = scene.engine.said(&["image", "inspect", "--format", "{{.Id}}", &pinned]).unwrap();
     assert_ne!(runs.as_str(), Some(evil_id.as_str()));
     scene.down().unwrap();
+}
+
+#[test]
+fn podman_an_image_that_the_policy_refuses_never_becomes_a_container() {
+    let scene = Scene::new("policy").unwrap();
+    let policy = scene.folder.path().join("trust.toml");
+    for (rules, reason) in [
+        ("[image]\nminimum-version = \"99.0.0\"\n", "the policy asks for 99.0.0 or newer"),
+        ("[image]\nmax-age = \"1s\"\n", "the policy's max-age"),
+        ("[provenance]\nrequired = true\n", "has no provenance"),
+        ("[[publisher]]\nname = \"me\"\nidentity = \"https://github.com/me/.*\"\n", "it is signed by"),
+    ] {
+        std::fs::write(&policy, rules).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        let up = ["up", scene.repository.as_str(), "--trust-policy", policy.to_str().unwrap()];
+        assert_refused(&scene, &scene.run(&up).unwrap(), &[NOT_TRUSTED], reason);
+    }
+}
+
+#[test]
+fn podman_another_images_signature_at_this_ones_sig_tag_is_refused() {
+    let scene = Scene::unsigned("sig-tag", &demo_image(), "podman").unwrap();
+    let other = tiny_image(scene.folder.path(), "other").unwrap();
+    let other = scene.registry.push(&other, IMAGE, "other").unwrap();
+    let signed = Scene { digest: other.clone(), ..scene };
+    let output = Cosign::Three.sign_simply(&signed, By::Workflow(&Identity::vega())).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let scene = Scene { digest: signed.registry.digest(IMAGE, "latest").unwrap(), ..signed };
+    let tag = |digest: &str| format!("{}.sig", digest.replace(':', "-"));
+    scene.registry.tag(IMAGE, &tag(&other), &tag(&scene.digest)).unwrap();
+    assert_refused(&scene, &up(&scene), &[NOT_TRUSTED], "a signature is for another image");
 }

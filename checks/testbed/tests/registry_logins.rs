@@ -201,3 +201,30 @@ fn a_next_page_at_another_host_is_not_asked_for() {
     succeeds(trial.command());
     assert!(thief.requests().is_empty(), "{:?}", thief.requests());
 }
+
+#[test]
+fn podman_an_image_of_a_private_registry_is_verified_and_run() {
+    let scene = Scene::new("private").unwrap();
+    let front = Front::of(&scene.registry.address).unwrap();
+    front.demand(bearer());
+    let file = scene.folder.path().join("auth.json");
+    fs::write(&file, json!({ "auths": { front.address(): { "auth": AUTH } } }).to_string()).unwrap();
+    let image = format!("{}/{IMAGE}:latest", front.address());
+    let up = |login: bool| {
+        let mut command = scene.command(&["up", &scene.repository, "--wait", "60"]);
+        if login {
+            command.env("REGISTRY_AUTH_FILE", &file);
+        }
+        command.env("VEGA_BUILDER_IMAGE", &image).output().unwrap()
+    };
+    let refused = up(false);
+    assert_eq!(refused.status.code(), Some(REGISTRY), "{}", said(&refused));
+    let output = up(true);
+    assert!(output.status.success(), "{}", said(&output));
+    let mut search = testbed::search::Search::new("s3cret");
+    search.container(&scene.engine, &scene.name).unwrap();
+    search.container_files(&scene.engine, &scene.name).unwrap();
+    search.files(Path::new("/var/lib/vega-builder"));
+    assert!(search.seen.is_empty(), "the registry's password is in {:?}", search.seen);
+    scene.down().unwrap();
+}

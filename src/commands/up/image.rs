@@ -2,7 +2,7 @@
 
 use super::Up;
 use crate::{
-    commands::verify::{check, policy, receipt, summary},
+    commands::verify::{check, policy, receipt, rules, summary},
     engine::{Error, LocalImage},
     image::{ImageReference, Registry, Resolved},
     installation::{Receipt, Record},
@@ -22,11 +22,12 @@ impl Up<'_> {
     /// A download that ends first waits: only what is verified goes on. When the check fails, the download ends,
     /// and what came of it goes.
     pub(super) async fn image(&self, reference: ImageReference) -> anyhow::Result<ReadyImage> {
-        let policy = policy(&self.settings.trust, self.progress).await?;
+        let rules = rules(&self.settings.trust)?;
         let registry = Registry::of(&reference)?;
 
         let step = self.progress.step("resolve", &format!("asking {} for {reference}", reference.registry()));
-        let resolved = registry.resolve().await?;
+        let resolving = async { Ok(registry.resolve().await?) };
+        let (policy, resolved) = tokio::try_join!(policy(rules, self.progress), resolving)?;
         step.done(&format!("{reference} is {}", resolved.top.digest));
 
         let both = tokio::try_join!(

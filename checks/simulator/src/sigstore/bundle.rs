@@ -134,7 +134,7 @@ impl<'a> Signing<'a> {
     }
 
     /// What Rekor gives back for an entry, in the form of a bundle.
-    fn entry(&self, body: &[u8]) -> anyhow::Result<Value> {
+    pub fn entry(&self, body: &[u8]) -> anyhow::Result<Value> {
         let stranger = SigningKey::random(&mut OsRng);
         let keys = LogKeys {
             promiser: if self.is(Flaw::ForeignPromise) { &stranger } else { &self.authority.rekor },

@@ -1,15 +1,16 @@
-//! A signature in cosign 2's form: a "simple signing" payload, and all else in annotations.
+//! Signatures over a message itself: a bundle with one, and cosign 2's form, a "simple signing" payload with all else in
+//! annotations.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use p256::{ecdsa::SigningKey, elliptic_curve::rand_core::OsRng};
 use serde_json::json;
-use x509_cert::der::{EncodePem as _, pem::LineEnding};
+use x509_cert::der::{Encode as _, EncodePem as _, pem::LineEnding};
 
 use super::{
     Authority, Identity,
-    bundle::{Signing, sha256},
+    bundle::{MEDIA_TYPE, Signing, sha256},
     rekor::{LogKeys, sign},
 };
 
@@ -36,6 +37,37 @@ pub fn payload(reference: &str, digest: &str, kind: &str) -> String {
 }
 
 impl Authority {
+    /// A bundle v0.3 with a signature over a message itself: an image's manifest, say.
+    pub fn sign_message(&self, message: &[u8], identity: &Identity) -> anyhow::Result<String> {
+        let key = SigningKey::random(&mut OsRng);
+        let certificate = Signing::of(self).certificate(&key, identity)?;
+        let signature = STANDARD.encode(sign(&key, message));
+        let pem = certificate.to_pem(LineEnding::LF)?;
+        let body = json!({
+            "apiVersion": "0.0.1",
+            "kind": "hashedrekord",
+            "spec": {
+                "data": { "hash": { "algorithm": "sha256", "value": sha256(message) } },
+                "signature": { "content": signature, "publicKey": { "content": STANDARD.encode(&pem) } },
+            },
+        })
+        .to_string();
+        let mut entry = Signing::of(self).entry(body.as_bytes())?;
+        entry["kindVersion"] = json!({ "kind": "hashedrekord", "version": "0.0.1" });
+        Ok(json!({
+            "mediaType": MEDIA_TYPE,
+            "verificationMaterial": {
+                "certificate": { "rawBytes": STANDARD.encode(certificate.to_der()?) },
+                "tlogEntries": [entry],
+            },
+            "messageSignature": {
+                "messageDigest": { "algorithm": "SHA2_256", "digest": STANDARD.encode(hex::decode(sha256(message))?) },
+                "signature": signature,
+            },
+        })
+        .to_string())
+    }
+
     /// Sign any payload as `identity`, and log it.
     pub fn sign_simply(&self, payload: &str, identity: &Identity) -> anyhow::Result<Simple> {
         let key = SigningKey::random(&mut OsRng);
