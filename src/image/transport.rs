@@ -78,7 +78,9 @@ impl Transport {
                 request = request.header(AUTHORIZATION, authorization);
             }
             let response = request.send().await.map_err(|why| Error::of_request(&self.image, &why))?;
-            if response.status() != StatusCode::UNAUTHORIZED || last {
+            // Another host, to which we were sent, has nothing to ask of the registry's login.
+            let is_ours = response.url().origin() == self.base.origin();
+            if response.status() != StatusCode::UNAUTHORIZED || last || !is_ours {
                 return self.judge(response, limit).await;
             }
             known = Some(self.authorize(response.headers()).await?);

@@ -170,6 +170,23 @@ fn a_redirect_to_another_host_carries_no_credential() {
 }
 
 #[test]
+fn a_host_that_a_redirect_leads_to_cannot_ask_for_the_login() {
+    let trial = Trial::new("asked-elsewhere", Demand::Bearer { login: None, refresh: None, realm: None });
+    trial.login("containers/auth.json", &json!({ "auth": AUTH }));
+    let (storage, thief) = (
+        Front::of(&trial.scene.registry.address).unwrap(),
+        Front::of(&trial.scene.registry.address).unwrap(),
+    );
+    let realm = Some(format!("http://{}/token", thief.address()));
+    storage.demand(Demand::Bearer { login: Some(LOGIN.to_owned()), refresh: None, realm });
+    let to = Kind::Redirect(format!("http://{}/v2/{IMAGE}/manifests/latest", storage.address()));
+    trial.front.fault(Fault::new("GET", "/manifests/latest", to).times(9));
+    fails(trial.command(), REGISTRY, "the registry refuses to show it");
+    assert!(!storage.requests().is_empty(), "nobody was sent there");
+    assert!(thief.requests().is_empty(), "the login was asked for by another host: {:?}", thief.requests());
+}
+
+#[test]
 fn a_login_is_not_sent_in_the_clear_to_a_token_service_elsewhere() {
     let realm = Some("http://token.example.com/token".to_owned());
     let trial = Trial::new("realm", Demand::Bearer { login: Some(LOGIN.to_owned()), refresh: None, realm });
