@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, fs, time::Duration};
 use serde_json::{Value, json};
 use simulator::sigstore::{Authority, Identity};
 use tempfile::TempDir;
+use testbed::conformance::Case;
 use vega_builder::{
-    trust::{Candidate, Error, Evidence, Policy, Root, Rules},
+    trust::{Candidate, Error, Evidence, Policy, Publisher, Root, Rules},
     value::{Attachment, ImageDigest},
 };
 
@@ -69,6 +70,61 @@ fn slsa_1(repository: &str, reference: &str, builder: &str) -> Value {
         "buildDefinition": { "externalParameters": { "workflow": { "repository": repository, "ref": reference } } },
         "runDetails": { "builder": { "id": builder } },
     })
+}
+
+#[test]
+fn bundles_of_every_version_vouch_for_an_image() {
+    let trial = Trial::new();
+    for version in ["0.1", "0.2", "0.3"] {
+        let mut written: Value = serde_json::from_str(&trial.signature().text).unwrap();
+        written["mediaType"] = format!("application/vnd.dev.sigstore.bundle+json;version={version}").into();
+        if version != "0.3" {
+            let material = written["verificationMaterial"].as_object_mut().unwrap();
+            let certificate = material.remove("certificate").unwrap();
+            material.insert("x509CertificateChain".to_owned(), json!({ "certificates": [certificate] }));
+        }
+        let evidence = trial.judge("", &[bundle(written.to_string())]).unwrap();
+        assert!(evidence.signature.format.contains(version), "{}", evidence.signature.format);
+    }
+}
+
+#[test]
+fn the_public_suites_signatures_of_both_logs_vouch_for_the_digest_that_they_are_over() {
+    let cases = Case::all().unwrap().unwrap_or_default().into_iter();
+    let mut logs = std::collections::BTreeSet::new();
+    for case in cases.filter(|case| !case.is_bad() && case.key.is_none()) {
+        let text = fs::read_to_string(case.bundle()).unwrap();
+        let read: Value = serde_json::from_str(&text).unwrap();
+        let digest = ImageDigest::of(&fs::read(&case.artifact).unwrap());
+        let (identity, issuer) = case.certificate.clone();
+        let publisher = Publisher::workflow("suite", &regex_of(&identity), &issuer).unwrap();
+        let rules = Rules { publishers: vec![publisher], ..Rules::default() };
+        let root = case.trusted_root.as_deref().map_or_else(Root::embedded, Root::from_file).unwrap();
+        let judged = Policy::new(rules, root).verify(Candidate {
+            name: NAME,
+            top: &digest,
+            attachments: &[bundle(text)],
+            platform: &digest,
+            platform_attachments: &[],
+        });
+        if read["messageSignature"].is_object() {
+            let evidence = judged.unwrap().evidence().clone();
+            assert!(evidence.signed_at().is_some(), "{}", case.name);
+            logs.insert(evidence.signature.entries[0].integrated.is_some());
+        } else {
+            // A statement of another kind is true, and no signature of an image.
+            assert!(matches!(judged, Err(Error::Unsigned { .. })), "{}", case.name);
+        }
+    }
+    assert!(
+        logs.is_empty() || logs.len() == 2,
+        "both logs: with a time of its own, and with a timestamp beside"
+    );
+}
+
+/// A name as an expression that matches it alone.
+fn regex_of(name: &str) -> String {
+    name.chars().flat_map(|c| if c.is_ascii_alphanumeric() { vec![c] } else { vec!['\\', c] }).collect()
 }
 
 #[test]

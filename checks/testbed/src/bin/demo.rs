@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use simulator::sigstore::Identity;
 use testbed::{
     cgroup, layout,
-    scene::{CAPS, LOGIN, Scene},
+    scene::{CAPS, IMAGE, LOGIN, Scene, succeeded},
     scripts,
     search::Search,
 };
@@ -79,6 +79,13 @@ impl Demo {
         })?;
         self.step("sign its digest as Vega's publish workflow", || scene.sign(&Identity::vega()))?;
 
+        self.step("why it is trusted", || {
+            let told = succeeded(&scene.run(&["verify", "--explain"])?)?;
+            for line in told.lines() {
+                println!("    {line}");
+            }
+            Ok(())
+        })?;
         let result = self.up(&scene)?;
         report["digest"] = result["digest"].clone();
         let caps = self.step("read the caps from the cgroup, without up's word", || {
@@ -119,6 +126,16 @@ impl Demo {
             scene.up(&[])?;
             ensure!(scene.engine.pid(&scene.name)? == before, "the container was started again");
             Ok(())
+        })?;
+        self.step("a tag that is moved to an unsigned image changes nothing", || {
+            let evil = layout::tiny_image(scene.folder.path(), "evil")?;
+            scene.registry.push(&evil, IMAGE, "latest")?;
+            let refused = scene.run(&["up", &scene.repository])?;
+            ensure!(refused.status.code() == Some(3), "it was not refused: {}", refused.status);
+            scene.until_online(true)
+        })?;
+        self.step("prepare verifies again what runs, by digest", || {
+            succeeded(&scene.run(&["prepare", &scene.name])?)
         })?;
         self.step("down", || scene.down())?;
         report["minted"] = json!(scene.github.minted());
@@ -198,7 +215,7 @@ fn left_behind(scene: &Scene) -> anyhow::Result<Vec<String>> {
     left.extend(scene.engine.volumes()?.into_iter().map(|name| format!("volume {name}")));
     let images = scene.engine.said(&["images", "--all", "--format", "{{.ID}}"])?;
     left.extend(images.lines().map(|id| format!("image {id}")));
-    for folder in ["/var/lib/vega-builder", "/run/vega-builder"] {
+    for folder in ["/var/lib/vega-builder", "/run/vega-builder", "/var/cache/vega-builder"] {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             left.push(entry.path().display().to_string());
         }
