@@ -4,7 +4,7 @@ use clap::Parser as _;
 use vega_builder::{
     cli::Cli,
     exit,
-    progress::{Output, Progress},
+    progress::{Output, Progress, printable},
 };
 
 fn main() -> ExitCode {
@@ -17,7 +17,8 @@ fn main() -> ExitCode {
             if output == Output::Json {
                 Progress::failure(&message, code);
             }
-            anstream::eprintln!("vega-builder: {message}");
+            // What a registry or a stranger's signature said may be in it.
+            anstream::eprintln!("vega-builder: {}", printable(&message));
             ExitCode::from(code)
         }
     }

@@ -29,7 +29,13 @@ fn places(name: &str) -> Vec<PathBuf> {
     let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
     let own = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|p| p.is_absolute()).or_else(home);
     let folders = own.map(|folder| folder.join("vega-builder")).into_iter().chain([PathBuf::from(FOLDER)]);
-    folders.map(|folder| folder.join(name)).filter(|path| path.exists()).collect()
+    // One that cannot be seen is not one that is not there: reading it says why.
+    let is_missing = |path: &Path| {
+        path.symlink_metadata().is_err_and(|why| {
+            matches!(why.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+        })
+    };
+    folders.map(|folder| folder.join(name)).filter(|path| !is_missing(path)).collect()
 }
 
 /// Where a person without a file would write one.

@@ -9,6 +9,7 @@ mod keys;
 mod layer;
 mod settings;
 
+pub use file::trust_policy;
 pub use host::Host;
 pub use keys::{CredentialArgs, FileArgs, SettingsArgs, TrustArgs};
 pub use layer::{Error, Given, Layer, Origin};

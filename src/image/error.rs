@@ -59,21 +59,20 @@ fn words(status: StatusCode, body: &[u8]) -> String {
     let said = serde_json::from_slice::<Envelope>(body).ok().and_then(|said| said.errors.into_iter().next());
     match said {
         Some(One { code, message }) if message.is_empty() => format!("{} ({code})", status.as_u16()),
-        Some(One { message, .. }) => format!("{} ({})", status.as_u16(), message.trim()),
+        Some(One { message, .. }) => {
+            format!("{} ({})", status.as_u16(), message.trim().chars().take(200).collect::<String>())
+        }
         None => status.to_string(),
     }
 }
 
 impl Error {
     pub(super) fn of_request(image: &ImageReference, error: &reqwest::Error) -> Self {
-        if error.is_body() || error.is_decode() {
-            return Self::Content {
-                image: image.to_string(),
-                why: format!("truncated: {}", root_cause(error)),
-            };
-        }
-        let (registry, why) = (image.registry().to_owned(), root_cause(error));
-        Self::Unreachable { registry, why, stalled: error.is_timeout() }
+        let (registry, stalled) = (image.registry().to_owned(), error.is_timeout());
+        let cause = root_cause(error);
+        let is_cut = !stalled && (error.is_body() || error.is_decode());
+        let why = if is_cut { format!("the connection broke off ({cause})") } else { cause };
+        Self::Unreachable { registry, why, stalled }
     }
 
     pub(super) fn of_status(
@@ -114,6 +113,15 @@ impl Error {
             Self::Unauthorized { why, hint, .. } => Self::Unauthorized { image, why, hint },
             Self::Content { why, .. } => Self::Content { image, why },
             other => other,
+        }
+    }
+
+    /// The cause alone, for a sentence of another's.
+    pub(super) fn cause(&self) -> String {
+        match self {
+            Self::NotFound { .. } => "the registry lists it, and does not have it".to_owned(),
+            Self::Content { why, .. } => why.clone(),
+            other => other.to_string(),
         }
     }
 

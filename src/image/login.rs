@@ -60,7 +60,13 @@ fn read(file: &Path, image: &ImageReference) -> Result<Option<DockerCredential>,
         key = shorter;
     }
     let key = if key.contains('/') { key } else { image.registry() };
-    match get_credential_from_reader(text.as_slice(), key) {
+    // Helpers know Docker Hub by the address of its first version.
+    let hub = || get_credential_from_reader(text.as_slice(), "https://index.docker.io/v1/");
+    let found = match get_credential_from_reader(text.as_slice(), key) {
+        Err(_) if key == "index.docker.io" => hub(),
+        found => found,
+    };
+    match found {
         Ok(credential) => Ok(Some(credential)),
         Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(None),
         // A keychain without an entry: the helper says so in words, and fails. Its output may hold a secret.
@@ -68,7 +74,7 @@ fn read(file: &Path, image: &ImageReference) -> Result<Option<DockerCredential>,
             Ok(None)
         }
         Err(CredentialRetrievalError::HelperFailure { helper, .. }) => {
-            Err(refuse(format!("docker-credential-{helper} failed")))
+            Err(refuse(format!("{helper} failed")))
         }
         Err(why) => Err(refuse(why.to_string())),
     }

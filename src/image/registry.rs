@@ -1,7 +1,5 @@
 //! A registry, asked about one image: what its tag means, and what refers to it.
 
-use std::collections::BTreeMap;
-
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::header::LINK;
 use url::Url;
@@ -24,6 +22,8 @@ const LARGEST_BLOB: usize = 1 << 20;
 /// An image has a handful of signatures; a registry that lists thousands wants to keep us busy.
 const MOST_REFERRERS: usize = 64;
 const MOST_PAGES: usize = 16;
+/// A bundle's manifest has one layer, cosign 2's one a signature.
+const MOST_LAYERS: usize = 16;
 /// Requests under way at once.
 const AT_ONCE: usize = 8;
 
@@ -84,7 +84,7 @@ impl Registry {
         wanted: impl Wanted,
     ) -> Result<Vec<Attachment>, Error> {
         let referrers = self.referrers(subject).await?;
-        let manifests = stream::iter(referrers.into_iter().take(MOST_REFERRERS).map(|digest| async move {
+        let manifests = stream::iter(referrers.into_iter().map(|digest| async move {
             // Listed still, and cleaned away: it vouches for nothing, and hides nothing.
             self.optional(&self.image.pinned(&digest)).await
         }));
@@ -109,23 +109,41 @@ impl Registry {
     ) -> Result<Vec<Attachment>, Error> {
         let layers = manifests.flat_map(|manifest| {
             // What is no image manifest has no layers: it is none of the forms that are known.
-            serde_json::from_slice::<Layers>(&manifest.bytes).map_or_else(|_| vec![], |read| read.layers)
+            let read = serde_json::from_slice::<Layers>(&manifest.bytes);
+            read.map_or_else(|_| vec![], |read| read.layers).into_iter().take(MOST_LAYERS)
         });
-        let layers: Vec<_> = layers.filter(|layer| wanted(&layer.media_type)).take(MOST_REFERRERS).collect();
+        let mut layers: Vec<_> = layers.filter(|layer| wanted(&layer.media_type)).collect();
+        let cut = layers.len() > MOST_REFERRERS;
+        layers.truncate(MOST_REFERRERS);
         let fetched = stream::iter(layers.into_iter().map(|layer| self.attachment(layer)));
-        let fetched: Vec<_> = fetched.buffered(AT_ONCE).try_collect().await?;
-        Ok(fetched.into_iter().flatten().collect())
+        let mut fetched: Vec<_> = fetched.buffered(AT_ONCE).try_collect().await?;
+        if cut {
+            let why =
+                format!("more than {MOST_REFERRERS} signatures are there, and the rest was not looked at");
+            fetched.push(Attachment::unreadable("", &why));
+        }
+        Ok(fetched)
     }
 
-    async fn attachment(&self, layer: Descriptor) -> Result<Option<Attachment>, Error> {
-        // One that nobody could have meant for a signature is passed over, not downloaded.
-        let Ok(digest) = layer.digest.parse() else { return Ok(None) };
+    /// One that cannot be read is no error: anybody who may push can name a blob that is too large, or gone.
+    async fn attachment(&self, layer: Descriptor) -> Result<Attachment, Error> {
+        let unreadable = |why: &str| Ok(Attachment::unreadable(&layer.media_type, why));
+        let Ok(digest) = layer.digest.parse() else { return unreadable("a signature's digest is none") };
         if layer.size > LARGEST_BLOB as u64 {
-            return Ok(None);
+            return unreadable("a signature is larger than any could be");
         }
-        let text = String::from_utf8_lossy(&self.blob(&digest).await?).into_owned();
-        let annotations: BTreeMap<String, String> = layer.annotations.unwrap_or_default();
-        Ok(Some(Attachment { media_type: layer.media_type, annotations, text }))
+        match self.blob(&digest).await {
+            Ok(bytes) => Ok(Attachment {
+                text: String::from_utf8_lossy(&bytes).into_owned(),
+                annotations: layer.annotations.unwrap_or_default(),
+                media_type: layer.media_type,
+                fault: None,
+            }),
+            Err(error @ (Error::NotFound { .. } | Error::Content { .. })) => {
+                unreadable(&format!("a signature cannot be read: {}", error.cause()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The digests of what refers to `subject`, bundles first.
@@ -142,6 +160,9 @@ impl Registry {
         listed.sort_by_key(|entry| !entry.is_bundle());
         let mut digests: Vec<ImageDigest> = Vec::new();
         for digest in listed.iter().filter_map(|entry| entry.digest.parse().ok()) {
+            if digests.len() == MOST_REFERRERS {
+                break;
+            }
             if !digests.contains(&digest) {
                 digests.push(digest);
             }

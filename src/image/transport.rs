@@ -62,10 +62,14 @@ impl Transport {
         (|| self.ask(address, accept, limit))
             .retry(again)
             .when(Error::is_passing)
-            .adjust(|error, delay| match error.retry_after() {
-                Some(wanted) if wanted > LONGEST_WAIT => None,
-                Some(wanted) => Some(wanted),
-                None => delay,
+            .adjust(|error, delay| {
+                // Nothing left to wait for: it was asked often enough.
+                let delay = delay?;
+                match error.retry_after() {
+                    Some(wanted) if wanted > LONGEST_WAIT => None,
+                    Some(wanted) => Some(wanted.max(delay)),
+                    None => Some(delay),
+                }
             })
             .await
     }
@@ -120,6 +124,8 @@ pub(super) fn client(image: &ImageReference) -> ClientBuilder {
     let client = Client::builder()
         .connect_timeout(Duration::from_secs(10))
         .read_timeout(Duration::from_secs(30))
+        // Of the whole answer: a byte now and then is no progress.
+        .timeout(Duration::from_secs(90))
         .user_agent(concat!("vega-builder/", env!("CARGO_PKG_VERSION")));
     // No proxy is between us and ourselves, and no certificate.
     if image.is_loopback() { client.no_proxy().tls_certs_only([]) } else { client }

@@ -20,7 +20,7 @@ pub enum Error {
     Refused { digest: ImageDigest, refusals: Vec<Refusal> },
     #[error("{digest}, which the signed list names for this machine, has signatures of its own and none is good: {}; nothing was started", list(.refusals))]
     PlatformRefused { digest: ImageDigest, refusals: Vec<Refusal> },
-    #[error("the trusted root {root} cannot be used: {why}; check --trusted-root")]
+    #[error("the trusted root {root} cannot be used: {why}")]
     Root { root: String, why: String },
     #[error(
         "{digest} is signed, but has no provenance that its publisher signed, and the policy {policy} demands one; nothing was started"
@@ -40,8 +40,16 @@ pub enum Error {
     Identity { identity: String, why: String },
 }
 
+/// A refusal may quote what a stranger wrote.
+const LONGEST: usize = 400;
+const MOST: usize = 6;
+
 fn list(refusals: &[Refusal]) -> String {
-    let mut reasons: Vec<_> = refusals.iter().map(ToString::to_string).collect();
+    let mut reasons: Vec<String> =
+        refusals.iter().map(|refusal| refusal.0.chars().take(LONGEST).collect()).collect();
     reasons.dedup();
-    reasons.join("; ")
+    let more = reasons.len().saturating_sub(MOST);
+    reasons.truncate(MOST);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    reasons.join("; ") + &more
 }

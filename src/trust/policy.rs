@@ -3,7 +3,7 @@ use semver::Version;
 use sigstore_verify::types::{Bundle, Sha256Hash};
 
 use super::{
-    Error, Evidence, Provenance, Publisher, Refusal, Root, Rules, Signature, Verified, Vouchers,
+    Error, Evidence, Provenance, Publisher, Refusal, Root, Rules, Signature, Signer, Verified, Vouchers,
     simple_signing,
     statement::{Claim, claim},
     version,
@@ -51,6 +51,8 @@ struct Found {
     vouchers: Vec<Attachment>,
     /// Why what claims to be a signature is none.
     refusals: Vec<Refusal>,
+    /// Those of them that a publisher made, and the policy does not take.
+    by_publisher: Vec<Refusal>,
     /// Why a publisher's own provenance is not what it must be.
     contradictions: Vec<Refusal>,
 }
@@ -64,7 +66,7 @@ impl Policy {
         &self.rules
     }
 
-    /// Check `image` against what refers to it. Signatures that its platform has of its own must be good too.
+    /// Check `image` against what refers to it. What a publisher signed of its platform must be good too.
     pub fn verify(&self, image: Candidate<'_>) -> Result<Verified<ImageDigest>, Error> {
         let top = self.look(image.name, image.top, image.attachments);
         let own = if image.platform == image.top {
@@ -80,8 +82,12 @@ impl Policy {
                 Error::Refused { digest, refusals: top.refusals }
             });
         };
-        if own.good.is_none() && !own.refusals.is_empty() {
-            return Err(Error::PlatformRefused { digest: image.platform.clone(), refusals: own.refusals });
+        // Anybody can lay a bad signature beside the platform's manifest; only a publisher's own can speak against it.
+        if own.good.is_none() && !own.by_publisher.is_empty() {
+            return Err(Error::PlatformRefused {
+                digest: image.platform.clone(),
+                refusals: own.by_publisher,
+            });
         }
         let contradictions: Vec<_> = [top.contradictions, own.contradictions].concat();
         if !contradictions.is_empty() {
@@ -130,10 +136,13 @@ impl Policy {
         attachment: &Attachment,
         found: &mut Found,
     ) -> Result<bool, Refusal> {
+        if let Some(fault) = &attachment.fault {
+            return Err(Refusal(fault.clone()));
+        }
         let is_first = found.good.is_none();
         if attachment.media_type == simple_signing::MEDIA_TYPE {
             if is_first {
-                found.good = Some(self.simple_signing(name, digest, attachment)?);
+                found.good = Some(self.simple_signing(name, digest, attachment, &mut found.by_publisher)?);
             }
             return Ok(is_first);
         }
@@ -143,7 +152,8 @@ impl Policy {
             Claim::Other => Ok(false),
             Claim::Signature => {
                 if is_first {
-                    found.good = Some(self.accept(&self.publishers(&bundle, digest)?)?);
+                    let judged = self.publishers(&bundle, digest)?;
+                    found.good = Some(self.accept(&judged, &mut found.by_publisher)?);
                 }
                 Ok(is_first)
             }
@@ -168,15 +178,18 @@ impl Policy {
         name: &str,
         digest: &ImageDigest,
         attachment: &Attachment,
+        by_publisher: &mut Vec<Refusal>,
     ) -> Result<Good, Refusal> {
         let claim = simple_signing::claim(&attachment.text, digest)?;
         let bundle = simple_signing::bundle(attachment)?;
         let mut judged = self.publishers(&bundle, &ImageDigest::of(attachment.text.as_bytes()))?;
-        judged.retain(|(publisher, _)| publisher.reference.as_deref().unwrap_or(name) == claim.reference);
+        judged.retain(|(publisher, _)| {
+            simple_signing::is_same(publisher.reference.as_deref().unwrap_or(name), &claim.reference)
+        });
         if judged.is_empty() {
             return Err(Refusal(format!("a signature is for the name {}, not {name}", claim.reference)));
         }
-        let mut good = self.accept(&judged)?;
+        let mut good = self.accept(&judged, by_publisher)?;
         simple_signing::MEDIA_TYPE.clone_into(&mut good.signature.format);
         Ok(good)
     }
@@ -197,24 +210,35 @@ impl Policy {
                 .map(|publisher| (publisher, signature.clone()))
                 .collect());
         }
-        let mut refusals = Vec::new();
+        let (mut good, mut refusals) = (Vec::new(), Vec::new());
         for publisher in &self.rules.publishers {
             let Some(key) = publisher.public_key() else { continue };
             match Signature::by_key(&self.root, bundle, hash, key) {
-                Ok(signature) => return Ok(vec![(publisher, signature)]),
+                Ok(signature) => good.push((publisher, signature)),
                 Err(refusal) => refusals.push(refusal),
             }
+        }
+        if !good.is_empty() {
+            return Ok(good);
         }
         let none = || Refusal("it is signed with a key, and the policy names none".to_owned());
         Err(refusals.into_iter().next().unwrap_or_else(none))
     }
 
-    /// The publisher whose signature it is, when it is new enough.
-    fn accept(&self, judged: &[(&Publisher, Signature)]) -> Result<Good, Refusal> {
+    /// The publisher whose signature it is, when it is new enough; when not, that goes to `by_publisher` too.
+    fn accept(
+        &self,
+        judged: &[(&Publisher, Signature)],
+        by_publisher: &mut Vec<Refusal>,
+    ) -> Result<Good, Refusal> {
         let mut refusal = None;
         for (publisher, signature) in judged {
             match publisher.made(signature) {
-                Ok(()) => return self.new_enough(publisher, signature),
+                Ok(()) => {
+                    return self
+                        .new_enough(publisher, signature)
+                        .inspect_err(|why| by_publisher.push(why.clone()));
+                }
                 Err(why) => refusal = refusal.or(Some(why)),
             }
         }
@@ -239,10 +263,12 @@ impl Policy {
             }
         }
         if let Some(most) = self.rules.max_age {
-            let Some(time) = signature.time() else {
-                return Err(Refusal(
-                    "nobody vouches for when it was signed, and the policy has a max-age".to_owned(),
-                ));
+            // Anybody can have a key's old signature logged anew; a certificate lapses in ten minutes.
+            let Some(time) = signature.time().filter(|_| matches!(signature.signer, Signer::Certificate(_)))
+            else {
+                let why = "it is signed with a key, whose signatures have no age that nobody could renew, and the \
+                           policy has a max-age";
+                return Err(Refusal(why.to_owned()));
             };
             let age = Timestamp::now().duration_since(time);
             if age > most {
@@ -273,6 +299,7 @@ mod tests {
                 media_type: "application/vnd.dev.sigstore.bundle.v0.3+json".to_owned(),
                 annotations: std::collections::BTreeMap::default(),
                 text: (*text).to_owned(),
+                fault: None,
             })
             .collect();
         let policy = Policy::new(Rules::default(), Root::embedded().unwrap());

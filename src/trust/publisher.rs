@@ -3,7 +3,7 @@ use std::path::Path;
 use regex::bytes::{Regex, RegexBuilder};
 use sigstore_verify::types::DerPublicKey;
 
-use super::{Error, Refusal, Signature, Signer, blob::read_key, signature::fingerprint};
+use super::{Certificate, Error, Refusal, Signature, Signer, blob::read_key, signature::fingerprint};
 
 /// Vega's publish workflow, at a tag.
 const VEGA: &str = r"https://github\.com/Ad-Astra-Computing/vega-agent/\.github/workflows/publish-builder-image\.yml@refs/tags/[^/]+";
@@ -19,6 +19,8 @@ pub struct Publisher {
     who: Who,
     /// The name that cosign 2's payload must have, when the image is pulled from a mirror.
     pub reference: Option<String>,
+    /// The repository for which its workflow may be called, when that is not the workflow's own.
+    pub source_repository: Option<String>,
 }
 
 /// How a publisher signs.
@@ -45,14 +47,14 @@ impl Publisher {
         let identity = whole(identity)
             .map_err(|why| Error::Identity { identity: identity.to_owned(), why: why.to_string() })?;
         let who = Who::Workflow { identity, issuer: issuer.to_owned() };
-        Ok(Self { name: name.to_owned(), who, reference: None })
+        Ok(Self { name: name.to_owned(), who, reference: None, source_repository: None })
     }
 
     /// Who signs with the key whose public half is in the file `key`.
     pub fn key(name: &str, key: &Path) -> Result<Self, Error> {
         let key = read_key(key)?;
         let who = Who::Key { fingerprint: fingerprint(&key), key: Box::new(key) };
-        Ok(Self { name: name.to_owned(), who, reference: None })
+        Ok(Self { name: name.to_owned(), who, reference: None, source_repository: None })
     }
 
     /// The public key, when this publisher signs with one.
@@ -73,11 +75,33 @@ impl Publisher {
                 if found.issuer != *issuer {
                     return Err(Refusal(format!("it is signed by {}", signature.signer)));
                 }
-                Ok(())
+                self.expect_source(found)
             }
             (Who::Key { fingerprint, .. }, Signer::Key(found)) if found == fingerprint => Ok(()),
             _ => Err(Refusal(format!("it is signed by {}", signature.signer))),
         }
+    }
+}
+
+impl Publisher {
+    /// A workflow that others may call signs for them under its own name: what it signed must be for its own repository,
+    /// or for the one that the policy names.
+    fn expect_source(&self, found: &Certificate) -> Result<(), Refusal> {
+        let own = found.identity.split_once("/.github/workflows/").map(|(repository, _)| repository);
+        let (Some(source), Some(wanted)) =
+            (found.source_repository.as_deref(), self.source_repository.as_deref().or(own))
+        else {
+            return Ok(());
+        };
+        // GitHub's names have no case.
+        if source.eq_ignore_ascii_case(wanted) {
+            return Ok(());
+        }
+        Err(Refusal(format!(
+            "it is signed by {} for {source}, which called that workflow; if you trust {source}, name it as the \
+             publisher's source-repository",
+            found.identity
+        )))
     }
 }
 

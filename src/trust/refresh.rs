@@ -48,6 +48,9 @@ pub struct Refreshed {
 struct Note {
     at: Timestamp,
     digest: ImageDigest,
+    /// The folder of TUF's files as they were then. Each refresh has one of its own, so that one which is cut short
+    /// takes nothing from the last.
+    generation: String,
 }
 
 impl Tuf {
@@ -84,7 +87,7 @@ impl Tuf {
     /// The newest trusted root that can be had; `None` when there is none but what this program was built with, and why.
     pub async fn newest(&self) -> Result<Result<Refreshed, String>, Error> {
         let now = Timestamp::now();
-        let note = self.note();
+        let note = self.note()?;
         if let Some(note) = &note
             && now.duration_since(note.at) < NEW_ENOUGH
             && note.at <= now
@@ -92,14 +95,11 @@ impl Tuf {
         {
             return Ok(Ok(self.refreshed(json, note.at, None)));
         }
-        let why = match self.ask(now).await {
-            Ok(json) => {
-                let note = Note { at: now, digest: ImageDigest::of(json.as_bytes()) };
+        let why = match self.ask(now, note.as_ref()).await {
+            Ok((json, note)) => {
                 let complaint = self.keep(&note).err().map(|why| {
-                    format!(
-                        "the trusted root was refreshed, but cannot be kept in {}: {why}",
-                        self.folder.display()
-                    )
+                    let folder = self.folder.display();
+                    format!("the trusted root was refreshed, but cannot be kept in {folder}: {why}")
                 });
                 return Ok(Ok(self.refreshed(json, now, complaint)));
             }
@@ -116,7 +116,7 @@ impl Tuf {
                 self.folder.display()
             ),
         })?;
-        let lapsed = if self.lapsed(now).await { "; its TUF metadata has lapsed since" } else { "" };
+        let lapsed = if self.lapsed(&note, now).await { "; its TUF metadata has lapsed since" } else { "" };
         let complaint = format!(
             "the trusted root is that of {}: it cannot be refreshed ({why}){lapsed}",
             minute(note.at)
@@ -128,34 +128,60 @@ impl Tuf {
         Refreshed { name: self.name.clone(), json, at, complaint }
     }
 
-    /// Ask the repository.
-    async fn ask(&self, now: Timestamp) -> Result<String, String> {
+    /// Ask the repository, beginning with what is known from it.
+    async fn ask(&self, now: Timestamp, known: Option<&Note>) -> Result<(String, Note), String> {
         let client = Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .timeout(PATIENCE)
             .user_agent(concat!("vega-builder/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|why| chain(&why))?;
+        let generation = now.as_millisecond().to_string();
+        let scratch = self.folder.join(&generation);
+        if let Some(known) = known {
+            // The versions that are known are the floor below which no new one may be.
+            copy(&self.folder.join(&known.generation), &scratch).map_err(|why| why.to_string())?;
+        }
         let repository = HttpRepository::new(&self.url).map_err(|why| chain(&why))?.with_http_client(client);
-        let asked = tokio::time::timeout(PATIENCE, self.follow(repository, now)).await;
-        asked.map_err(|_| format!("{} does not answer", self.url))?
+        let asked = tokio::time::timeout(PATIENCE, self.follow(repository, &scratch, now)).await;
+        let json = asked.unwrap_or_else(|_| Err(format!("{} does not answer", self.url)));
+        match json {
+            Ok(json) => {
+                let digest = ImageDigest::of(json.as_bytes());
+                Ok((json, Note { at: now, digest, generation }))
+            }
+            Err(why) => {
+                let _ = fs::remove_dir_all(&scratch);
+                Err(why)
+            }
+        }
     }
 
     /// What was kept, verified anew as of the time when it was fetched: the folder may have been written to.
     async fn kept(&self, note: &Note) -> Result<String, String> {
-        let json = self.follow(StoreRepository::new(FileStore::new(&self.folder)), note.at).await?;
+        let json = self.look_again(note, note.at).await?;
         let found = ImageDigest::of(json.as_bytes());
         if found == note.digest { Ok(json) } else { Err("it is not the one that was fetched".to_owned()) }
     }
 
     /// Whether what was kept is too old for TUF by now.
-    async fn lapsed(&self, now: Timestamp) -> bool {
-        self.follow(StoreRepository::new(FileStore::new(&self.folder)), now).await.is_err()
+    async fn lapsed(&self, note: &Note, now: Timestamp) -> bool {
+        self.look_again(note, now).await.is_err()
+    }
+
+    async fn look_again(&self, note: &Note, at: Timestamp) -> Result<String, String> {
+        let folder = self.folder.join(&note.generation);
+        self.follow(StoreRepository::new(FileStore::new(&folder)), &folder, at).await
     }
 
     /// TUF's client workflow, from the bootstrap root to the target.
-    async fn follow(&self, repository: impl Repository + 'static, at: Timestamp) -> Result<String, String> {
-        let store = FileStore::new(&self.folder);
+    async fn follow(
+        &self,
+        repository: impl Repository + 'static,
+        folder: &Path,
+        at: Timestamp,
+    ) -> Result<String, String> {
+        let store = FileStore::new(folder);
         let updater = Updater::new(repository, &self.bootstrap).map_err(|why| chain(&why))?;
         let mut updater = updater.with_store(store);
         updater.refresh(at).await.map_err(|why| chain(&why))?;
@@ -163,18 +189,61 @@ impl Tuf {
         String::from_utf8(bytes).map_err(|why| why.to_string())
     }
 
-    fn note(&self) -> Option<Note> {
-        serde_json::from_slice(&fs::read(self.folder.join(NOTE)).ok()?).ok()
+    /// The note of the last refresh; nothing when there was none. One that cannot be read is not nothing: it would
+    /// bring the older root back.
+    fn note(&self) -> Result<Option<Note>, Error> {
+        let path = self.folder.join(NOTE);
+        let damaged = |why: String| Error::Root {
+            root: self.name.clone(),
+            why: format!(
+                "{}: {why}; it says when the root was refreshed: remove {} to begin again",
+                path.display(),
+                self.folder.display()
+            ),
+        };
+        match fs::read(&path) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(why) => Err(damaged(why.to_string())),
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|why| damaged(why.to_string())),
+        }
     }
 
-    /// Written last, and as a whole: a crash before leaves the older one, which TUF's files still lead to or do not.
+    /// Written last, and as a whole: a crash before leaves the older one, whose files are still there.
     fn keep(&self, note: &Note) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
         serde_json::to_writer(&mut file, note)?;
+        file.as_file().sync_all()?;
         file.persist(self.folder.join(NOTE)).map_err(|error| error.error)?;
+        fs::File::open(&self.folder)?.sync_all()?;
+        // Older files serve nobody now; another command that reads them fetches anew.
+        for entry in fs::read_dir(&self.folder)?.flatten() {
+            let name = entry.file_name();
+            if entry.path().is_dir() && name.to_str().is_some_and(|name| name < note.generation.as_str()) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
         Ok(())
     }
+}
+
+/// Copy a folder of files and folders; one that is not there is an empty one.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    let entries = match fs::read_dir(from) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 fn minute(time: Timestamp) -> String {

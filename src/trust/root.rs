@@ -72,8 +72,9 @@ impl Root {
     /// A private Sigstore's trusted_root.json.
     pub fn from_file(path: &Path) -> Result<Self, Error> {
         let name = path.display().to_string();
-        let json = std::fs::read_to_string(path)
-            .map_err(|why| Error::Root { root: name.clone(), why: why.to_string() })?;
+        let unusable =
+            |why: String| Error::Root { root: name.clone(), why: format!("{why}; check its path") };
+        let json = std::fs::read_to_string(path).map_err(|why| unusable(why.to_string()))?;
         Self::of(&name, &json, None)
     }
 

@@ -86,6 +86,7 @@ struct FilePublisher {
     issuer: Option<String>,
     key: Option<PathBuf>,
     reference: Option<String>,
+    source_repository: Option<String>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -197,6 +198,7 @@ impl FilePublisher {
             }
         };
         publisher.reference.clone_from(&self.reference);
+        publisher.source_repository.clone_from(&self.source_repository);
         Ok(publisher)
     }
 }

@@ -93,6 +93,14 @@ fn name_of(reference: &str) -> &str {
     }
 }
 
+/// Whether two names are of one image: Docker Hub has two.
+pub fn is_same(one: &str, other: &str) -> bool {
+    fn plain(name: &str) -> &str {
+        name.strip_prefix("index.").filter(|rest| rest.starts_with("docker.io/")).unwrap_or(name)
+    }
+    plain(one) == plain(other)
+}
+
 /// The same signature as a bundle (v0.1, whose log entries may have a promise and no proof).
 pub fn bundle(attachment: &Attachment) -> Result<Bundle, Refusal> {
     let refuse = |why: String| Refusal(format!("a signature of cosign 2's form cannot be read: {why}"));
@@ -147,7 +155,7 @@ pub fn bundle(attachment: &Attachment) -> Result<Bundle, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::{claim, name_of};
+    use super::{claim, is_same, name_of};
     use crate::value::ImageDigest;
 
     fn payload(kind: &str, digest: &str, reference: &str) -> String {
@@ -172,6 +180,13 @@ mod tests {
         let atomic = payload("atomic container signature", digest.as_str(), "ghcr.io/a/b");
         assert!(claim(&atomic, &digest).unwrap_err().to_string().contains("atomic container signature"));
         assert!(claim("{}", &digest).is_err());
+    }
+
+    #[test]
+    fn docker_hub_has_two_names_and_nobody_else_has() {
+        assert!(is_same("docker.io/octo/x", "index.docker.io/octo/x"));
+        assert!(!is_same("index.docker.io.example/octo/x", "docker.io.example/octo/x"));
+        assert!(!is_same("ghcr.io/octo/x", "index.ghcr.io/octo/x"));
     }
 
     #[test]

@@ -10,8 +10,15 @@ use sigstore_verify::{
 
 use super::{Refusal, Root};
 
+/// One log is asked, and a log has a handful of witnesses: who brings thousands wants to keep us busy.
+const MOST_ENTRIES: usize = 8;
+const MOST_SIGNATURES: usize = 64;
+
 /// Refuse a bundle whose log entries say more than the log does.
 pub fn check(root: &Root, bundle: &Bundle) -> Result<(), Refusal> {
+    if bundle.verification_material.tlog_entries.len() > MOST_ENTRIES {
+        return Err(Refusal(format!("a signature has more than {MOST_ENTRIES} log entries")));
+    }
     bundle.verification_material.tlog_entries.iter().try_for_each(|entry| check_entry(root, entry))
 }
 
@@ -28,6 +35,9 @@ fn check_entry(root: &Root, entry: &TransparencyLogEntry) -> Result<(), Refusal>
     let Some(checkpoint) = proof.checkpoint.checkpoint() else {
         return refuse("has a proof without a checkpoint");
     };
+    if checkpoint.signatures().len() > MOST_SIGNATURES {
+        return refuse("has a checkpoint with more signatures than a log has witnesses");
+    }
     if !repeats(proof, checkpoint) {
         return refuse("gives a tree that is not its checkpoint's");
     }

@@ -56,15 +56,16 @@ impl Evidence {
 }
 
 impl Evidence {
-    /// Whether this is of an older image than `other` is of: by version, else by when it was signed.
-    pub fn is_older_than(&self, other: &Self) -> bool {
+    /// Whether this may be of an older image than `other` is of: by one publisher's versions, else by when it was
+    /// signed. What cannot be told counts as older: whoever may push can leave a time out.
+    pub fn may_be_older_than(&self, other: &Self) -> bool {
         if self.signed == other.signed {
             return false;
         }
         let version = |evidence: &Self| evidence.version.as_deref().and_then(super::version::parse);
         match (version(self), version(other)) {
-            (Some(new), Some(old)) if new != old => new < old,
-            _ => matches!((self.signed_at(), other.signed_at()), (Some(new), Some(old)) if new < old),
+            (Some(new), Some(old)) if new != old && self.publisher == other.publisher => new < old,
+            _ => !matches!((self.signed_at(), other.signed_at()), (Some(new), Some(old)) if new >= old),
         }
     }
 

@@ -130,6 +130,10 @@ fn podman_a_tag_moved_back_to_an_older_signed_image_is_refused_unless_it_is_aske
     scene.registry.push(&old, IMAGE, "latest").unwrap();
     let refused = scene.run(&["up", &scene.repository]).unwrap();
     assert_refused(&refused, NOT_TRUSTED, "is version 0.17.0");
+    // The same name, written otherwise.
+    let untagged = scene.image().trim_end_matches(":latest").to_owned();
+    let refused = scene.run(&["up", &scene.repository, "--image", &untagged]).unwrap();
+    assert_refused(&refused, NOT_TRUSTED, "is version 0.17.0");
     assert_refused(&refused, NOT_TRUSTED, "add --allow-rollback");
     assert_eq!(scene.engine.fact(&scene.name, "/Id").unwrap(), id, "the newer one still runs");
     scene.up(&["--allow-rollback"]).unwrap();

@@ -294,6 +294,53 @@ fn a_rate_limit_is_waited_for_when_it_is_short_and_told_when_it_is_long() {
 }
 
 #[test]
+fn a_registry_that_says_try_later_for_ever_is_given_up() {
+    let scene = tiny("for-ever");
+    for wait in ["0", "1"] {
+        let front = front(&scene);
+        front.fault(Fault::status("GET", "/manifests/latest", 503, &[("retry-after", wait)]).times(10_000));
+        let begin = Instant::now();
+        let refused = run(&scene, &front, &["verify"]);
+        assert_eq!(refused.status.code(), Some(REGISTRY), "{}", said(&refused));
+        assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+        assert!(front.requests().len() <= 4, "{} requests", front.requests().len());
+    }
+}
+
+#[test]
+fn a_signature_that_names_a_lost_or_huge_blob_hides_no_good_one() {
+    for (name, kind) in [
+        ("lost-blob", Fault::status("GET", "/blobs/", 404, &[])),
+        ("huge-blob", Fault::new("GET", "/blobs/", Kind::Flood(3))),
+    ] {
+        let scene = tiny(name);
+        let bundle = scene.authority.sign(&scene.digest, &Identity::vega()).unwrap();
+        attach(&scene.registry.address, IMAGE, &scene.digest, &bundle).unwrap();
+        let front = front(&scene);
+        // One of the two bundles is that.
+        front.fault(kind.times(1));
+        succeeded(&run(&scene, &front, &["verify"])).unwrap();
+    }
+}
+
+#[test]
+fn what_a_stranger_wrote_does_not_paint_on_the_terminal() {
+    let scene = tiny("painted");
+    let stranger = Identity {
+        uri: "https://github.com/mallory/x/.github/workflows/\u{1b}[2J\u{1b}[32mverified".to_owned(),
+        ..Identity::vega()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let other = tiny_image(folder.path(), "painted-other").unwrap();
+    let digest = scene.registry.push(&other, IMAGE, "latest").unwrap();
+    let bundle = scene.authority.sign(&digest, &stranger).unwrap();
+    attach(&scene.registry.address, IMAGE, &digest, &bundle).unwrap();
+    let refused = scene.run(&["verify"]).unwrap();
+    assert_eq!(refused.status.code(), Some(NOT_TRUSTED));
+    assert!(!said(&refused).contains('\u{1b}'), "{:?}", said(&refused));
+}
+
+#[test]
 fn a_digest_that_the_registry_announces_falsely_is_refused() {
     let scene = tiny("announced");
     let front = front(&scene);

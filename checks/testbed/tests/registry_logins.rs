@@ -155,12 +155,11 @@ fn a_redirect_to_another_host_carries_no_credential() {
     for demand in [bearer(), Demand::Basic { login: LOGIN.to_owned() }] {
         let trial = Trial::new("redirected", demand);
         trial.login("containers/auth.json", &json!({ "auth": AUTH }));
-        // As registries that keep their blobs at a cloud's storage do.
+        // As registries that keep what they hold at a cloud's storage do.
         let storage = Front::of(&trial.scene.registry.address).unwrap();
-        let manifest = trial.scene.registry.manifest(IMAGE, &trial.scene.digest).unwrap();
-        let blob = format!("/v2/{IMAGE}/blobs/{}", manifest["config"]["digest"].as_str().unwrap());
-        let to = Kind::Redirect(format!("http://{}{blob}", storage.address()));
-        trial.front.fault(Fault::new("GET", &blob, to));
+        let path = format!("/v2/{IMAGE}/manifests/latest");
+        let to = Kind::Redirect(format!("http://{}{path}", storage.address()));
+        trial.front.fault(Fault::new("GET", &path, to).after(1));
         // The first request is refused and asked again with the login; that one is sent elsewhere.
         succeeds(trial.command());
         let asked = storage.requests();

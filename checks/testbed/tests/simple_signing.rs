@@ -46,6 +46,7 @@ impl Trial {
             media_type: SIMPLE_SIGNING.to_owned(),
             annotations: simple.annotations,
             text: simple.payload,
+            fault: None,
         };
         let image = Candidate {
             name: NAME,

@@ -55,15 +55,22 @@ impl Trial {
         assert!(complaint.contains("it cannot be refreshed") && complaint.contains(word), "{complaint}");
     }
 
+    fn cache(&self) -> PathBuf {
+        fs::read_dir(self.folder.path().join("cache/tuf")).unwrap().next().unwrap().unwrap().path()
+    }
+
+    fn note(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.cache().join("refreshed.json")).unwrap()).unwrap()
+    }
+
+    /// A file of the last refresh.
     fn kept(&self, name: &str) -> PathBuf {
-        let folder = fs::read_dir(self.folder.path().join("cache/tuf")).unwrap().next().unwrap().unwrap();
-        folder.path().join(name)
+        self.cache().join(self.note()["generation"].as_str().unwrap()).join(name)
     }
 
     /// As if the last refresh had been so many hours ago.
     fn age(&self, hours: i64) {
-        let path = self.kept("refreshed.json");
-        let mut note: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let (path, mut note) = (self.cache().join("refreshed.json"), self.note());
         let then = Timestamp::now() - SignedDuration::from_hours(hours);
         note["at"] = then.to_string().into();
         fs::write(path, note.to_string()).unwrap();
@@ -148,10 +155,10 @@ fn a_kept_root_that_somebody_wrote_to_is_fetched_anew_or_refused() {
     let mut trial = Trial::new();
     trial.tuf().publish(&trial.old, 1, 100).unwrap();
     trial.trusts(&trial.old);
-    let target = trial.kept("targets/trusted_root.json");
-    fs::write(&target, &trial.new).unwrap();
+    let tamper = |trial: &Trial| fs::write(trial.kept("targets/trusted_root.json"), &trial.new).unwrap();
+    tamper(&trial);
     trial.trusts(&trial.old);
-    fs::write(&target, &trial.new).unwrap();
+    tamper(&trial);
     trial.tuf = None;
     let error = trial.ask().unwrap_err().to_string();
     assert!(error.contains("is damaged") && error.contains("remove that folder"), "{error}");
@@ -167,6 +174,32 @@ fn a_repository_that_dawdles_is_not_waited_for_for_ever() {
     let begin = std::time::Instant::now();
     trial.keeps(&trial.old, "");
     assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_refresh_that_is_cut_short_takes_nothing_from_the_last_root() {
+    let mut trial = Trial::new();
+    trial.tuf().publish(&trial.old, 1, 100).unwrap();
+    trial.trusts(&trial.old);
+    trial.age(30);
+    // A new timestamp is there, and what it speaks of is not.
+    trial.tuf().publish(&trial.new, 2, 100).unwrap();
+    trial.tuf().lose("/snapshot.json");
+    trial.keeps(&trial.old, "snapshot.json not found");
+    trial.tuf = None;
+    trial.keeps(&trial.old, "error sending request");
+    assert_eq!(fs::read_dir(trial.cache()).unwrap().count(), 2, "the note and one generation");
+}
+
+#[test]
+fn a_damaged_note_does_not_bring_the_older_root_back() {
+    let mut trial = Trial::new();
+    trial.tuf().publish(&trial.new, 2, 100).unwrap();
+    trial.trusts(&trial.new);
+    trial.tuf = None;
+    fs::write(trial.cache().join("refreshed.json"), "").unwrap();
+    let error = trial.ask().unwrap_err().to_string();
+    assert!(error.contains("refreshed.json") && error.contains("to begin again"), "{error}");
 }
 
 #[test]

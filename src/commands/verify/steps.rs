@@ -1,7 +1,7 @@
 //! The steps of a verification, which `verify`, `up` and `prepare` share.
 
 use crate::{
-    config::{PublisherSettings, TrustSettings},
+    config::{self, PublisherSettings, TrustSettings},
     image::{self, ImageReference, Registry, Resolved},
     installation::{Places, Receipt},
     progress::Progress,
@@ -14,7 +14,9 @@ use crate::{
 
 /// What is demanded of an image: by the policy's file, with the settings' own publisher and root in the place of its.
 pub fn rules(settings: &TrustSettings) -> Result<Rules, trust::Error> {
-    let mut rules = settings.policy.as_deref().map(Rules::read).transpose()?.unwrap_or_default();
+    // A policy that was written after the installation counts as well.
+    let file = settings.policy.clone().or_else(config::trust_policy);
+    let mut rules = file.as_deref().map(Rules::read).transpose()?.unwrap_or_default();
     if let Some(publisher) = &settings.publisher {
         rules.publishers = vec![match publisher {
             PublisherSettings::Key(file) => Publisher::key("the settings' key", file)?,
@@ -49,19 +51,20 @@ pub async fn check(
     early: Option<Vec<Attachment>>,
 ) -> anyhow::Result<Verified<ImageDigest>> {
     let mut vouchers = attachments(registry, resolved, early).await?;
-    match judge(policy, image, resolved, &vouchers) {
-        // The older form, which nobody writes any more, is looked for when it alone can help.
-        Err(
-            trust::Error::Unsigned { .. }
-            | trust::Error::Refused { .. }
-            | trust::Error::PlatformRefused { .. },
-        ) => {
-            let older = older_attachments(registry, resolved).await?;
+    let refused = match judge(policy, image, resolved, &vouchers) {
+        Ok(verified) => return Ok(verified),
+        Err(refused) => refused,
+    };
+    // The older form, which nobody writes any more, is looked for when it alone can help.
+    match older_attachments(registry, resolved).await {
+        Ok(older) => {
             vouchers.top.extend(older.top);
             vouchers.platform.extend(older.platform);
             Ok(judge(policy, image, resolved, &vouchers)?)
         }
-        judged => Ok(judged?),
+        // "Try later" is not "unsigned"; but it does not hide why what is there is refused.
+        Err(why) if matches!(refused, trust::Error::Unsigned { .. }) => Err(why.into()),
+        Err(_) => Err(refused.into()),
     }
 }
 

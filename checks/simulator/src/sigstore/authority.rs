@@ -21,6 +21,8 @@ use super::{
 pub struct Identity {
     pub uri: String,
     pub issuer: String,
+    /// The repository that called the workflow, when it is not the workflow's own.
+    pub called_for: Option<String>,
 }
 
 impl Identity {
@@ -34,6 +36,7 @@ impl Identity {
         Self {
             uri: format!("https://github.com/{repository}/.github/workflows/{workflow}@{reference}"),
             issuer: "https://token.actions.githubusercontent.com".to_owned(),
+            called_for: None,
         }
     }
 }
@@ -43,7 +46,8 @@ impl Identity {
     pub fn source(&self) -> Option<(String, String)> {
         let (repository, workflow) = self.uri.split_once("/.github/")?;
         let (_, reference) = workflow.split_once('@')?;
-        Some((repository.to_owned(), reference.to_owned()))
+        let repository = self.called_for.clone().unwrap_or_else(|| repository.to_owned());
+        Some((repository, reference.to_owned()))
     }
 }
 
@@ -122,6 +126,13 @@ impl Authority {
     /// The same, so long ago.
     pub fn sign_before(&self, digest: &str, identity: &Identity, ago: Duration) -> anyhow::Result<String> {
         Signing { ago, ..Signing::of(self) }.bundle(digest, By::Workflow(identity))
+    }
+
+    /// A new key, with its public half in `file`.
+    pub fn write_key(file: &std::path::Path) -> anyhow::Result<SigningKey> {
+        let key = SigningKey::random(&mut OsRng);
+        std::fs::write(file, key.verifying_key().to_public_key_pem(LineEnding::LF)?)?;
+        Ok(key)
     }
 
     /// Sign with a key of one's own, and log it.

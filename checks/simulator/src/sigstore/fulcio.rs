@@ -55,7 +55,7 @@ impl Identity {
         }
         let claims = token.split('.').nth(1).context("not a token")?;
         let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims)?)?;
-        Ok(Self { uri: claims.sub, issuer: claims.iss })
+        Ok(Self { uri: claims.sub, issuer: claims.iss, called_for: None })
     }
 }
 

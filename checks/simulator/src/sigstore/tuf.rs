@@ -72,6 +72,11 @@ impl Tuf {
         *self.delay.lock().unwrap_or_else(PoisonError::into_inner) = delay;
     }
 
+    /// From now on this file is not there.
+    pub fn lose(&self, path: &str) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+    }
+
     /// The `root.json` that a client begins with.
     pub fn root(&self) -> anyhow::Result<Vec<u8>> {
         let (key, id) = self.public_key()?;
