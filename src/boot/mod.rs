@@ -1,8 +1,8 @@
 //! What brings a runner back after the host's reboot.
 //!
-//! docker's daemon starts its `unless-stopped` containers itself; podman has no daemon, so a systemd unit of
-//! ours starts the container. Both find the handover folder again through systemd-tmpfiles, because /run is
-//! empty after a reboot. No token is needed: the registration is in its volume.
+//! docker's daemon starts its `unless-stopped` containers itself; podman has no daemon, so a systemd unit of ours
+//! verifies the image again and starts the container. Both find the handover folder again through systemd-tmpfiles,
+//! because /run is empty after a reboot. No token is needed: the registration is in its volume.
 
 use std::{
     fs,
@@ -28,6 +28,8 @@ pub struct Boot<'a> {
     pub owner: u32,
     /// `Some`: the engine has no daemon that starts containers, and this is its program.
     pub starter: Option<PathBuf>,
+    /// This very program, which verifies the image again before that start.
+    pub verifier: Option<PathBuf>,
 }
 
 /// Whether this host is one whose boot we can join: systemd runs it, and we may write its units.
@@ -92,7 +94,11 @@ impl Boot<'_> {
     }
 
     fn unit(&self, starter: &Path) -> String {
-        let (name, starter) = (self.name, starter.display());
+        let (name, starter) = (self.name, word(starter));
+        let verify = self
+            .verifier
+            .as_deref()
+            .map_or_else(String::new, |program| format!("ExecStartPre={} prepare {name}\n", word(program)));
         format!(
             "# vega-builder: starts the runner after a reboot; `vega-builder down` removes this file\n\
              [Unit]\n\
@@ -103,6 +109,7 @@ impl Boot<'_> {
              [Service]\n\
              Type=oneshot\n\
              RemainAfterExit=yes\n\
+             {verify}\
              ExecStart={starter} start {name}\n\
              ExecStop={starter} stop {name}\n\
              TimeoutStopSec=120\n\
@@ -111,6 +118,12 @@ impl Boot<'_> {
              WantedBy=multi-user.target\n"
         )
     }
+}
+
+/// A path as one word of a unit's command (systemd.service(5), "Command lines").
+fn word(path: &Path) -> String {
+    let text = path.display().to_string();
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$"))
 }
 
 /// Take back what [`Boot::arrange`] wrote.
@@ -167,13 +180,39 @@ fn systemctl(arguments: &[&str]) -> Result<(), Error> {
 mod tests {
     use std::path::Path;
 
-    use super::Boot;
+    use super::{Boot, word};
+    use crate::value::RunnerName;
+
+    fn boot(name: &RunnerName) -> Boot<'_> {
+        Boot {
+            name,
+            handover: Path::new("/run/vega-builder/vega-x"),
+            owner: 7,
+            starter: None,
+            verifier: Some("/usr/local/bin/vega-builder".into()),
+        }
+    }
 
     #[test]
     fn the_folder_comes_back_0700_for_the_containers_root() {
         let name = "vega-x".parse().unwrap();
-        let boot =
-            Boot { name: &name, handover: Path::new("/run/vega-builder/vega-x"), owner: 7, starter: None };
-        assert!(boot.tmpfiles().ends_with("d /run/vega-builder/vega-x 0700 7 7 -\n"));
+        assert!(boot(&name).tmpfiles().ends_with("d /run/vega-builder/vega-x 0700 7 7 -\n"));
+    }
+
+    #[test]
+    fn the_unit_verifies_before_it_starts() {
+        let name = "vega-x".parse().unwrap();
+        let unit = boot(&name).unit(Path::new("/usr/bin/podman"));
+        let lines: Vec<&str> = unit.lines().filter(|line| line.starts_with("ExecStart")).collect();
+        let expected = [
+            "ExecStartPre=\"/usr/local/bin/vega-builder\" prepare vega-x",
+            "ExecStart=\"/usr/bin/podman\" start vega-x",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_path_is_one_word_whatever_is_in_it() {
+        assert_eq!(word(Path::new("/a b/50%/$x")), "\"/a b/50%%/$$x\"");
     }
 }

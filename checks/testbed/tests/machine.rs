@@ -9,7 +9,8 @@ fn boot(folder: &Path, disk: &Path, verb: &str) {
     let scenario = folder.join("in");
     // On the console too, which is there even when the machine has to be killed.
     let script = format!(
-        "export VEGA_TESTBED_PROGRAM=/in/vega-builder\n\
+        "test -x /usr/local/bin/vega-builder || install -m 0755 /in/vega-builder /usr/local/bin/\n\
+         export VEGA_TESTBED_PROGRAM=/usr/local/bin/vega-builder\n\
          /in/guest {verb} 2>&1 | tee /dev/ttyS0\nexit \"${{PIPESTATUS[0]}}\"\n"
     );
     fs::write(scenario.join("run.sh"), script).unwrap();

@@ -134,10 +134,11 @@ impl Up<'_> {
             handover: &self.installation.handover,
             owner: container.userns.map_or(0, |userns| userns.base),
             starter: (self.engine.program() == "podman").then(|| boot::program("podman")).flatten(),
+            verifier: std::env::current_exe().ok().filter(|program| program.is_file()),
         };
         let changed = boot.arrange()?;
         step.done(if changed {
-            "a unit starts it after a reboot, without a new token"
+            "a unit verifies and starts it after a reboot, without a new token"
         } else {
             "arranged already"
         });

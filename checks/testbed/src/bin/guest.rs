@@ -60,7 +60,10 @@ fn up() -> anyhow::Result<()> {
         ensure!(unsigned.status.code() == Some(NOT_TRUSTED) && !scene.engine.exists(&scene.name));
         ensure!(scene.github.minted() == minted(engine), "a token was minted for an unsigned image");
         scene.sign(&Identity::vega())?;
-        println!("{}", scene.up(&[])?);
+        // After the reboot the image is verified again, when this scene's own folder is gone.
+        let root = format!("/root/trusted_root-{engine}.json");
+        fs::copy(scene.trusted_root(), &root)?;
+        println!("{}", scene.up(&["--trusted-root", &root])?);
         println!("{}", sandboxed(&scene.github, engine)?);
         caps_in_the_cgroup(&scene)?;
     }
@@ -160,8 +163,30 @@ fn sandboxed(github: &Server, engine: &str) -> anyhow::Result<String> {
     Ok(outcome.log)
 }
 
+/// The unit of podman's runner verified the image before it started it, with the signature that was kept: there is no
+/// registry any more.
+fn verified_before_the_start() -> anyhow::Result<()> {
+    let journal = |unit: &str| -> anyhow::Result<String> {
+        let output = Command::new("journalctl").args(["-b", "--no-pager", "-u", unit]).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let begin = std::time::Instant::now();
+    loop {
+        let said = journal("vega-builder-vega-podman.service")?;
+        if said.contains("with the signature that was kept") && said.contains("may start") {
+            return Ok(());
+        }
+        ensure!(
+            begin.elapsed() < Duration::from_secs(PATIENCE),
+            "it was not verified before the start: {said}"
+        );
+        std::thread::sleep(Duration::from_secs(2));
+    }
+}
+
 fn back() -> anyhow::Result<()> {
     let github = github()?;
+    verified_before_the_start()?;
     for engine in ENGINES {
         let name = format!("vega-{engine}");
         github
