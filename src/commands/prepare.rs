@@ -97,11 +97,11 @@ async fn evidence(
     let kept = receipt.and_then(|receipt| Some((kept(image, record, receipt)?, receipt.vouchers.clone())));
     let asked = ask(image, kept.as_ref().map(|(resolved, _)| resolved)).await;
     match (asked, kept) {
-        (Ok((resolved, mut vouchers)), kept) => {
+        (Ok((resolved, new)), kept) => {
+            // What counted once goes first, and once: whoever may push could lay a weaker copy before it.
             let (_, old) = kept.unzip();
-            let old = old.unwrap_or_default();
-            vouchers.top.extend(old.top);
-            vouchers.platform.extend(old.platform);
+            let mut vouchers: Vouchers = old.unwrap_or_default();
+            vouchers.add(new);
             Ok(Evidently { resolved, vouchers, away: None })
         }
         (Err(why), Some((resolved, vouchers))) => Ok(Evidently { resolved, vouchers, away: Some(why) }),

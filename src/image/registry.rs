@@ -27,10 +27,8 @@ const MOST_LAYERS: usize = 16;
 /// Requests under way at once.
 const AT_ONCE: usize = 8;
 
-/// Which layers are looked at: what refers to an image and may be a signature.
-pub trait Wanted: Fn(&str) -> bool + Sync {}
-
-impl<F: Fn(&str) -> bool + Sync> Wanted for F {}
+/// Whether a layer of this media type is looked at.
+type Wanted = fn(&str) -> bool;
 
 /// A registry, for one image's name.
 pub struct Registry {
@@ -78,25 +76,25 @@ impl Registry {
 
     /// What refers to `subject`: the layers of a `wanted` media type of every manifest that the referrers API and the
     /// fallback tag name.
-    pub async fn attachments(
-        &self,
-        subject: &ImageDigest,
-        wanted: impl Wanted,
-    ) -> Result<Vec<Attachment>, Error> {
-        let referrers = self.referrers(subject).await?;
+    pub async fn attachments(&self, subject: &ImageDigest, wanted: Wanted) -> Result<Vec<Attachment>, Error> {
+        let (referrers, cut) = self.referrers(subject).await?;
         let manifests = stream::iter(referrers.into_iter().map(|digest| async move {
             // Listed still, and cleaned away: it vouches for nothing, and hides nothing.
             self.optional(&self.image.pinned(&digest)).await
         }));
         let manifests: Vec<_> = manifests.buffered(AT_ONCE).try_collect().await?;
-        self.layers(manifests.into_iter().flatten(), wanted).await
+        let mut found = self.layers(manifests.into_iter().flatten(), wanted).await?;
+        if cut {
+            found.insert(0, too_many());
+        }
+        Ok(found)
     }
 
     /// The layers of what is at cosign 2's `.sig` tag of `subject`.
     pub async fn older_attachments(
         &self,
         subject: &ImageDigest,
-        wanted: impl Wanted,
+        wanted: Wanted,
     ) -> Result<Vec<Attachment>, Error> {
         let manifest = self.optional(&self.image.signature_tag(subject)).await?;
         self.layers(manifest.into_iter(), wanted).await
@@ -105,7 +103,7 @@ impl Registry {
     async fn layers(
         &self,
         manifests: impl Iterator<Item = Manifest>,
-        wanted: impl Wanted,
+        wanted: Wanted,
     ) -> Result<Vec<Attachment>, Error> {
         let layers = manifests.flat_map(|manifest| {
             // What is no image manifest has no layers: it is none of the forms that are known.
@@ -118,9 +116,7 @@ impl Registry {
         let fetched = stream::iter(layers.into_iter().map(|layer| self.attachment(layer)));
         let mut fetched: Vec<_> = fetched.buffered(AT_ONCE).try_collect().await?;
         if cut {
-            let why =
-                format!("more than {MOST_REFERRERS} signatures are there, and the rest was not looked at");
-            fetched.push(Attachment::unreadable("", &why));
+            fetched.insert(0, too_many());
         }
         Ok(fetched)
     }
@@ -146,8 +142,8 @@ impl Registry {
         }
     }
 
-    /// The digests of what refers to `subject`, bundles first.
-    async fn referrers(&self, subject: &ImageDigest) -> Result<Vec<ImageDigest>, Error> {
+    /// The digests of what refers to `subject`, bundles first, and whether there are more than are looked at.
+    async fn referrers(&self, subject: &ImageDigest) -> Result<(Vec<ImageDigest>, bool), Error> {
         let fallback = self.image.referrers_tag(subject);
         // Both at once: most registries have one of them, and a registry that learned the API may still hold what was
         // written before.
@@ -160,14 +156,15 @@ impl Registry {
         listed.sort_by_key(|entry| !entry.is_bundle());
         let mut digests: Vec<ImageDigest> = Vec::new();
         for digest in listed.iter().filter_map(|entry| entry.digest.parse().ok()) {
+            if digests.contains(&digest) {
+                continue;
+            }
             if digests.len() == MOST_REFERRERS {
-                break;
+                return Ok((digests, true));
             }
-            if !digests.contains(&digest) {
-                digests.push(digest);
-            }
+            digests.push(digest);
         }
-        Ok(digests)
+        Ok((digests, false))
     }
 
     /// Every page of the referrers API; nothing where a registry has none.
@@ -229,6 +226,12 @@ impl Registry {
         }
         Ok(answer.body)
     }
+}
+
+/// The word for what was not looked at, among the reasons of a refusal.
+fn too_many() -> Attachment {
+    let why = format!("more than {MOST_REFERRERS} signatures are there, and the rest was not looked at");
+    Attachment::unreadable("", &why)
 }
 
 /// The address of the next page (RFC 8288, as the distribution specification uses it).

@@ -40,6 +40,19 @@ pub struct Evidence {
     pub verified_at: Timestamp,
 }
 
+impl Vouchers {
+    /// Add what is not among them yet.
+    pub fn add(&mut self, others: Self) {
+        for (own, others) in [(&mut self.top, others.top), (&mut self.platform, others.platform)] {
+            for one in others {
+                if !own.contains(&one) {
+                    own.push(one);
+                }
+            }
+        }
+    }
+}
+
 impl Evidence {
     /// Who signed: the certificate's name, or the key.
     pub fn signer(&self) -> String {

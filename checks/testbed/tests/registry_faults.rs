@@ -324,6 +324,19 @@ fn a_signature_that_names_a_lost_or_huge_blob_hides_no_good_one() {
 }
 
 #[test]
+fn a_flood_of_strangers_signatures_is_cut_and_the_refusal_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let scene = Scene::unsigned("flood", &tiny_image(folder.path(), "flood").unwrap(), "podman").unwrap();
+    for number in 0..65 {
+        let stranger = Identity::github("mallory/x", "y.yml", &format!("refs/tags/v{number}"));
+        scene.sign(&stranger).unwrap();
+    }
+    let refused = scene.run(&["verify"]).unwrap();
+    assert_eq!(refused.status.code(), Some(NOT_TRUSTED));
+    assert!(said(&refused).contains("more than 64 signatures are there"), "{}", said(&refused));
+}
+
+#[test]
 fn what_a_stranger_wrote_does_not_paint_on_the_terminal() {
     let scene = tiny("painted");
     let stranger = Identity {

@@ -58,8 +58,7 @@ pub async fn check(
     // The older form, which nobody writes any more, is looked for when it alone can help.
     match older_attachments(registry, resolved).await {
         Ok(older) => {
-            vouchers.top.extend(older.top);
-            vouchers.platform.extend(older.platform);
+            vouchers.add(older);
             Ok(judge(policy, image, resolved, &vouchers)?)
         }
         // "Try later" is not "unsigned"; but it does not hide why what is there is refused.
@@ -123,8 +122,7 @@ async fn older_attachments(registry: &Registry, resolved: &Resolved) -> Result<V
 pub async fn all_attachments(registry: &Registry, resolved: &Resolved) -> Result<Vouchers, image::Error> {
     let (mut all, older) =
         tokio::try_join!(attachments(registry, resolved, None), older_attachments(registry, resolved))?;
-    all.top.extend(older.top);
-    all.platform.extend(older.platform);
+    all.add(older);
     Ok(all)
 }
 
