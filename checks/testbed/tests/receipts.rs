@@ -86,7 +86,12 @@ fn podman_a_swapped_container_is_not_prepared() {
     let digest = scene.registry.push(&evil, IMAGE, "evil").unwrap();
     let pinned = format!("{}/{IMAGE}@{digest}", scene.registry.address);
     scene.engine.said(&["pull", "--tls-verify=false", "--quiet", &pinned]).unwrap();
-    scene.engine.said(&["rm", "--force", "--time", "1", &scene.name]).unwrap();
+    // podman's own cleanup of what was stopped may still be at work.
+    let gone = || {
+        scene.engine.run(&["rm", "--force", "--time", "1", &scene.name]).is_ok()
+            && !scene.engine.exists(&scene.name)
+    };
+    scene.github.until(std::time::Duration::from_secs(20), gone).unwrap();
     scene.engine.said(&["create", "--name", &scene.name, &pinned]).unwrap();
     assert_refused(&prepare(&scene), NOT_TRUSTED, "");
     scene.engine.said(&["rm", "--force", &scene.name]).unwrap();
