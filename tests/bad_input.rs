@@ -53,6 +53,17 @@ fn a_policy_that_is_wrong_or_gone_names_its_file_and_line() {
 }
 
 #[test]
+fn a_policy_that_cannot_be_seen_is_not_taken_for_none() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("vega-builder");
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink("/gone/trust.toml", folder.join("trust.toml")).unwrap();
+    let mut command = vega_builder(home.path(), &["verify", "127.0.0.1:1/x"]);
+    let output = command.env_remove("VEGA_BUILDER_TRUST_POLICY").output().unwrap();
+    fails(&output, 2, &["vega-builder/trust.toml: No such file"]);
+}
+
+#[test]
 fn a_key_beside_an_identity_and_an_issuer_alone_are_refused() {
     let image = "127.0.0.1:1/x";
     refused(

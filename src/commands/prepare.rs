@@ -7,12 +7,11 @@ use serde_json::json;
 
 use crate::{
     commands::verify::{all_attachments, judge, policy, receipt, rules, summary},
-    engine::{self, Cli, Error, LocalImage},
+    engine,
     image::{self, ImageReference, Manifest, Registry, Resolved},
     installation::{Places, Receipt, Record},
     progress::{Output, Progress},
-    trust::{Verified, Vouchers},
-    value::ImageDigest,
+    trust::Vouchers,
 };
 
 /// Verify an installed runner's image again, before it starts
@@ -36,7 +35,7 @@ pub struct Prepare {
 }
 
 /// Where the signatures came from.
-struct Evidently {
+struct Found {
     resolved: Resolved,
     vouchers: Vouchers,
     /// Why the registry was not asked, or not in full.
@@ -66,9 +65,15 @@ impl Prepare {
         step.done(&format!("{}, {from}", summary(&verified)));
 
         let step = progress.step("image", "looking for it in the engine");
-        let local = local_image(&engine, &image, &verified).await?;
-        engine.expect_image(&local, &verified, &found.resolved.image_id, &image.name())?;
-        expect_container(&engine, &installation.name.to_string(), &image, &verified, &local)?;
+        let (name, digest) = (image.name(), verified.value());
+        let local = match engine.local_image(&name, digest)? {
+            Some(local) => local,
+            None => engine.obtain(&name, digest, image.is_loopback()).await?,
+        };
+        engine.expect_image(&local, &verified, &found.resolved.image_id, &name)?;
+        if let Some(container) = engine.inspect(installation.name.as_str())? {
+            engine.expect_container(&container.image_id, &local.id, format!("{name}@{digest}"))?;
+        }
         step.done(&format!("{} holds that very image", engine.program()));
 
         installation.save_receipt(&receipt(&image, &found.resolved, &verified))?;
@@ -93,7 +98,7 @@ async fn evidence(
     image: &ImageReference,
     record: &Record,
     receipt: Option<&Receipt>,
-) -> anyhow::Result<Evidently> {
+) -> anyhow::Result<Found> {
     let kept = receipt.and_then(|receipt| Some((kept(image, record, receipt)?, receipt.vouchers.clone())));
     let asked = ask(image, kept.as_ref().map(|(resolved, _)| resolved)).await;
     match (asked, kept) {
@@ -102,9 +107,9 @@ async fn evidence(
             let (_, old) = kept.unzip();
             let mut vouchers: Vouchers = old.unwrap_or_default();
             vouchers.add(new);
-            Ok(Evidently { resolved, vouchers, away: None })
+            Ok(Found { resolved, vouchers, away: None })
         }
-        (Err(why), Some((resolved, vouchers))) => Ok(Evidently { resolved, vouchers, away: Some(why) }),
+        (Err(why), Some((resolved, vouchers))) => Ok(Found { resolved, vouchers, away: Some(why) }),
         (Err(why), None) => Err(why.into()),
     }
 }
@@ -126,41 +131,4 @@ async fn ask(image: &ImageReference, kept: Option<&Resolved>) -> Result<(Resolve
     };
     let vouchers = all_attachments(&registry, &resolved).await?;
     Ok((resolved, vouchers))
-}
-
-/// The engine's image of the verified digest, downloaded when it is gone.
-async fn local_image(
-    engine: &Cli,
-    image: &ImageReference,
-    verified: &Verified<ImageDigest>,
-) -> anyhow::Result<LocalImage> {
-    let (name, digest) = (image.name(), verified.value());
-    if let Some(local) = engine.local_image(&name, digest)? {
-        return Ok(local);
-    }
-    engine.pull(&name, digest, image.is_loopback()).await?;
-    let lost = || Error::Failed {
-        command: format!("{} pull", engine.program()),
-        why: "the engine lost the image that it downloaded".to_owned(),
-    };
-    Ok(engine.local_image(&name, digest)?.ok_or_else(lost)?)
-}
-
-/// A container that is there already is of that image, or must not start.
-fn expect_container(
-    engine: &Cli,
-    name: &str,
-    image: &ImageReference,
-    verified: &Verified<ImageDigest>,
-    local: &LocalImage,
-) -> Result<(), Error> {
-    match engine.inspect(name)? {
-        Some(container) if container.image_id != local.id => Err(Error::WrongImage {
-            engine: engine.program(),
-            digest: format!("{}@{}", image.name(), verified.value()),
-            found: container.image_id,
-            expected: local.id.clone(),
-        }),
-        _ => Ok(()),
-    }
 }

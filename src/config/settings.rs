@@ -12,7 +12,7 @@ use super::{
     keys::{self, CredentialArgs, FileArgs, SettingsArgs, TrustArgs},
     layer::{Error, Layer, Layers, Origin},
 };
-use crate::value::{ByteSize, Caps, Labels, Repository, RunnerName};
+use crate::value::{ByteSize, Caps, Labels, Repository, RunnerName, is_loopback};
 
 const VEGA_IMAGE: &str = "ghcr.io/ad-astra-computing/vega-builder:latest";
 
@@ -292,15 +292,9 @@ fn server(layers: &Layers) -> Result<Url, Error> {
     let text = given.map_or("https://github.com", |given| given.text.as_str());
     let url = Url::parse(text)
         .map_err(|why| Error::value(&origin, format!("'{text}' is not an address: {why}")))?;
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
     match url.scheme() {
         "https" => Ok(url),
-        "http" if loopback => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
         _ => Err(Error::value(&origin, format!("'{text}': a token is sent over https only"))),
     }
 }

@@ -52,7 +52,7 @@ impl Cli {
 
     /// Download an image by digest. It may be called before the signature's check has ended: what is
     /// downloaded does not run, and the download ends when the check fails.
-    pub async fn pull(&self, image_name: &str, digest: &ImageDigest, loopback: bool) -> Result<(), Error> {
+    async fn pull(&self, image_name: &str, digest: &ImageDigest, loopback: bool) -> Result<(), Error> {
         let pinned = format!("{image_name}@{digest}");
         let mut arguments = vec!["pull", "--quiet"];
         if loopback && self.program() == "podman" {
@@ -60,6 +60,38 @@ impl Cli {
         }
         arguments.push(&pinned);
         self.run_long(&arguments).await.map(drop)
+    }
+
+    /// Download an image by digest, and what the engine then holds.
+    pub async fn obtain(
+        &self,
+        image_name: &str,
+        digest: &ImageDigest,
+        loopback: bool,
+    ) -> Result<LocalImage, Error> {
+        self.pull(image_name, digest, loopback).await?;
+        self.local_image(image_name, digest)?.ok_or_else(|| Error::Failed {
+            command: format!("{} pull", self.program()),
+            why: "the engine lost the image that it downloaded".to_owned(),
+        })
+    }
+
+    /// A container's image is the one that was verified, or an error.
+    pub fn expect_container(
+        &self,
+        container_image: &str,
+        local_id: &str,
+        pinned: String,
+    ) -> Result<(), Error> {
+        if container_image == local_id {
+            return Ok(());
+        }
+        Err(Error::WrongImage {
+            engine: self.program(),
+            digest: pinned,
+            found: container_image.to_owned(),
+            expected: local_id.to_owned(),
+        })
     }
 
     /// Remove an image, by digest; whether it was there, and no other container needs it.

@@ -14,6 +14,7 @@ use super::{
     login::Login,
     transport::{body, client},
 };
+use crate::value::is_loopback;
 
 /// A token is a few kilobytes.
 const LARGEST: usize = 1 << 18;
@@ -100,13 +101,4 @@ async fn bearer(
     let reply: Reply =
         serde_json::from_slice(&bytes).map_err(|_| refuse("its token service gives no token"))?;
     reply.token.or(reply.access_token).ok_or_else(|| refuse("its token service gives no token"))
-}
-
-fn is_loopback(address: &Url) -> bool {
-    match address.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }

@@ -97,6 +97,6 @@ fn provenance(provenance: &Provenance) -> Vec<String> {
     ]
 }
 
-fn minute(time: Timestamp) -> String {
+pub(super) fn minute(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }

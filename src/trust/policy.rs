@@ -62,10 +62,6 @@ impl Policy {
         Self { rules, root }
     }
 
-    pub fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
     /// Check `image` against what refers to it. What a publisher signed of its platform must be good too.
     pub fn verify(&self, image: Candidate<'_>) -> Result<Verified<ImageDigest>, Error> {
         let top = self.look(image.name, image.top, image.attachments);

@@ -11,12 +11,13 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use nix::fcntl::{Flock, FlockArg};
 use sigstore_trust_root::{SigstoreInstance, TRUSTED_ROOT_TARGET};
 use sigstore_tuf::{FileStore, HttpRepository, Repository, StoreRepository, Updater, reqwest::Client};
 use url::Url;
 
-use super::Error;
-use crate::value::ImageDigest;
+use super::{Error, chain::minute};
+use crate::value::{ImageDigest, is_loopback};
 
 /// How long a root that was refreshed is new enough.
 const NEW_ENOUGH: SignedDuration = SignedDuration::from_hours(24);
@@ -69,9 +70,8 @@ impl Tuf {
     pub fn private(url: &str, bootstrap: &Path, cache: &Path) -> Result<Self, Error> {
         let unusable = |why: String| Error::Root { root: url.to_owned(), why };
         let address = Url::parse(url).map_err(|why| unusable(why.to_string()))?;
-        let is_loopback = address.host_str().is_some_and(|host| ["127.0.0.1", "localhost"].contains(&host));
-        if address.scheme() != "https" && !is_loopback {
-            return Err(unusable("a TUF repository is asked over https only".to_owned()));
+        if address.scheme() != "https" && !is_loopback(&address) {
+            return Err(unusable("a TUF repository is asked over https only; check root.tuf".to_owned()));
         }
         let root = fs::read(bootstrap).map_err(|why| unusable(format!("{}: {why}", bootstrap.display())))?;
         // Another beginning is another chain: what was kept of the old one is not mixed up with it.
@@ -86,6 +86,8 @@ impl Tuf {
 
     /// The newest trusted root that can be had; `None` when there is none but what this program was built with, and why.
     pub async fn newest(&self) -> Result<Result<Refreshed, String>, Error> {
+        // Two commands at once would tidy each other's files away: the second waits, and finds what the first brought.
+        let _turn = self.turn().await;
         let now = Timestamp::now();
         let note = self.note()?;
         if let Some(note) = &note
@@ -124,6 +126,16 @@ impl Tuf {
         Ok(Ok(self.refreshed(json, note.at, Some(complaint))))
     }
 
+    /// The right to write in the folder, until it is dropped or this program dies; nothing where nobody may write.
+    async fn turn(&self) -> Option<Flock<fs::File>> {
+        let folder = self.folder.clone();
+        let lock = move || {
+            fs::create_dir_all(&folder).ok()?;
+            Flock::lock(fs::File::open(&folder).ok()?, FlockArg::LockExclusive).ok()
+        };
+        tokio::task::spawn_blocking(lock).await.ok()?
+    }
+
     fn refreshed(&self, json: String, at: Timestamp, complaint: Option<String>) -> Refreshed {
         Refreshed { name: self.name.clone(), json, at, complaint }
     }
@@ -135,14 +147,14 @@ impl Tuf {
             .timeout(PATIENCE)
             .user_agent(concat!("vega-builder/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|why| chain(&why))?;
+            .map_err(|why| causes(&why))?;
         let generation = now.as_millisecond().to_string();
         let scratch = self.folder.join(&generation);
         if let Some(known) = known {
             // The versions that are known are the floor below which no new one may be.
             copy(&self.folder.join(&known.generation), &scratch).map_err(|why| why.to_string())?;
         }
-        let repository = HttpRepository::new(&self.url).map_err(|why| chain(&why))?.with_http_client(client);
+        let repository = HttpRepository::new(&self.url).map_err(|why| causes(&why))?.with_http_client(client);
         let asked = tokio::time::timeout(PATIENCE, self.follow(repository, &scratch, now)).await;
         let json = asked.unwrap_or_else(|_| Err(format!("{} does not answer", self.url)));
         match json {
@@ -182,10 +194,10 @@ impl Tuf {
         at: Timestamp,
     ) -> Result<String, String> {
         let store = FileStore::new(folder);
-        let updater = Updater::new(repository, &self.bootstrap).map_err(|why| chain(&why))?;
+        let updater = Updater::new(repository, &self.bootstrap).map_err(|why| causes(&why))?;
         let mut updater = updater.with_store(store);
-        updater.refresh(at).await.map_err(|why| chain(&why))?;
-        let bytes = updater.get_target(TRUSTED_ROOT_TARGET, at).await.map_err(|why| chain(&why))?;
+        updater.refresh(at).await.map_err(|why| causes(&why))?;
+        let bytes = updater.get_target(TRUSTED_ROOT_TARGET, at).await.map_err(|why| causes(&why))?;
         String::from_utf8(bytes).map_err(|why| why.to_string())
     }
 
@@ -216,7 +228,7 @@ impl Tuf {
         file.as_file().sync_all()?;
         file.persist(self.folder.join(NOTE)).map_err(|error| error.error)?;
         fs::File::open(&self.folder)?.sync_all()?;
-        // Older files serve nobody now; another command that reads them fetches anew.
+        // Older files serve nobody now, and what a crash left half done never did.
         for entry in fs::read_dir(&self.folder)?.flatten() {
             let name = entry.file_name();
             if entry.path().is_dir() && name.to_str().is_some_and(|name| name < note.generation.as_str()) {
@@ -246,12 +258,8 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn minute(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
-}
-
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -75,7 +75,12 @@ impl Root {
         let unusable =
             |why: String| Error::Root { root: name.clone(), why: format!("{why}; check its path") };
         let json = std::fs::read_to_string(path).map_err(|why| unusable(why.to_string()))?;
-        Self::of(&name, &json, None)
+        Self::of(&name, &json, None).map_err(|error| match error {
+            Error::Root { root, why } => {
+                Error::Root { root, why: format!("{why}; it is a trusted_root.json") }
+            }
+            other => other,
+        })
     }
 
     pub(super) fn of(name: &str, json: &str, refreshed: Option<Timestamp>) -> Result<Self, Error> {

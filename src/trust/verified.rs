@@ -85,9 +85,8 @@ impl Evidence {
     /// `version 0.18.0, signed 2026-01-02`: enough to tell two images apart.
     pub fn age(&self) -> String {
         let version = self.version.as_ref().map(|version| format!("version {version}, "));
-        let time = self.signed_at().map_or("at a time that nobody vouches for".to_owned(), |time| {
-            time.strftime("%Y-%m-%d %H:%M UTC").to_string()
-        });
+        let time =
+            self.signed_at().map_or("at a time that nobody vouches for".to_owned(), super::chain::minute);
         format!("{}signed {time}", version.unwrap_or_default())
     }
 }

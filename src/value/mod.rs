@@ -1,5 +1,6 @@
 //! Plain values that domains share: small, checked at the border, and free of behaviour beyond their form.
 
+mod address;
 mod attachment;
 mod caps;
 mod digest;
@@ -8,6 +9,7 @@ mod repository;
 mod secret;
 mod size;
 
+pub use address::is_loopback;
 pub use attachment::Attachment;
 pub use caps::{Caps, Cpus};
 pub use digest::ImageDigest;

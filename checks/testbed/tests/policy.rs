@@ -317,6 +317,17 @@ fn a_keys_signature_has_no_age_that_nobody_could_renew() {
 }
 
 #[test]
+fn a_signature_with_a_flood_of_log_entries_is_refused_before_they_are_judged() {
+    let trial = Trial::new();
+    let mut flooded: Value = serde_json::from_str(&trial.signature().text).unwrap();
+    let entries = flooded.pointer_mut("/verificationMaterial/tlogEntries").unwrap().as_array_mut().unwrap();
+    let one = entries[0].clone();
+    entries.extend(std::iter::repeat_n(one, 8));
+    let refusal = trial.refusal("", &[bundle(flooded.to_string())]);
+    assert!(refusal.contains("more than 8 log entries"), "{refusal}");
+}
+
+#[test]
 fn an_older_image_is_known_by_its_version_and_else_by_its_time() {
     let trial = Trial::new();
     let of = |tag: &str, ago: u32| {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use simulator::sigstore::{Identity, Tuf};
+use simulator::sigstore::{Identity, Tuf, attach};
 use testbed::{
     layout::{demo_image, tiny_image},
     salted::salted,
@@ -76,6 +76,24 @@ fn podman_a_start_is_prepared_with_the_registry_and_without_it() {
     assert_prepared(&scene, "with the signature that was kept");
     scene.down().unwrap();
     assert!(!receipt(&scene).exists());
+}
+
+#[test]
+fn podman_preparing_again_and_again_adds_nothing_to_the_receipt() {
+    let scene = Scene::new("again").unwrap();
+    let (kind, predicate) = ("https://slsa.dev/provenance/v1", json!({}));
+    let provenance = scene.authority.attest(&scene.digest, &Identity::vega(), kind, predicate).unwrap();
+    attach(&scene.registry.address, IMAGE, &scene.digest, &provenance).unwrap();
+    scene.up(&[]).unwrap();
+    let read = || serde_json::from_slice::<Value>(&fs::read(receipt(&scene)).unwrap()).unwrap();
+    let kept = read()["vouchers"].take();
+    assert_eq!(kept["top"].as_array().unwrap().len(), 2, "the signature and the provenance");
+    for _ in 0..2 {
+        assert_prepared(&scene, "with the registry's signatures");
+        assert_eq!(read()["vouchers"], kept);
+        assert_eq!(read()["evidence"]["provenance"].as_array().unwrap().len(), 1);
+    }
+    scene.down().unwrap();
 }
 
 #[test]

@@ -203,6 +203,20 @@ fn a_damaged_note_does_not_bring_the_older_root_back() {
 }
 
 #[test]
+fn two_refreshes_at_once_do_not_take_each_others_files() {
+    let trial = Trial::new();
+    trial.tuf().publish(&trial.old, 1, 100).unwrap();
+    trial.tuf().delay(Duration::from_millis(200));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| trial.trusts(&trial.old));
+        }
+    });
+    assert_eq!(fs::read_dir(trial.cache()).unwrap().count(), 2, "the note and one generation");
+    trial.trusts(&trial.old);
+}
+
+#[test]
 fn the_embedded_root_needs_no_network_when_it_is_pinned() {
     let folder = tempfile::tempdir().unwrap();
     let choice = RootChoice { pinned: true, ..RootChoice::default() };

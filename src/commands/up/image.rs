@@ -3,7 +3,7 @@
 use super::Up;
 use crate::{
     commands::verify::{check, policy, receipt, rules, summary},
-    engine::{Error, LocalImage},
+    engine::LocalImage,
     image::{ImageReference, Registry, Resolved},
     installation::{Receipt, Record},
     trust::{self, Policy, Verified},
@@ -93,12 +93,7 @@ impl Up<'_> {
             step.done("the image is here already");
             return Ok(local);
         }
-        self.engine.pull(&name, &digest, reference.is_loopback()).await?;
-        let Some(local) = self.local_image(&name, &digest).await? else {
-            let command = format!("{} pull", self.engine.program());
-            let why = "the engine lost the image that it downloaded".to_owned();
-            return Err(Error::Failed { command, why }.into());
-        };
+        let local = self.engine.obtain(&name, &digest, reference.is_loopback()).await?;
         step.done("downloaded by digest");
         Ok(local)
     }

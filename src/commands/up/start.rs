@@ -9,7 +9,7 @@ use super::{Up, before::Plan, image::ReadyImage};
 use crate::{
     boot::{self, Boot},
     commands::register::{Token, hand_over, needs_token},
-    engine::{Container, Error, InForce, Inspected, Status},
+    engine::{Container, InForce, Inspected, Status},
     github::GitHub,
     installation::Record,
 };
@@ -96,15 +96,10 @@ impl Up<'_> {
     pub(super) fn prove_caps(&self, container: &Container) -> anyhow::Result<(Inspected, InForce)> {
         let step = self.progress.step("caps", "reading the caps back from the cgroup");
         let running = self.inspect(container)?;
-        if running.image_id != container.local_id {
+        let pinned = format!("{}@{}", container.image_name, container.image.value());
+        if let Err(error) = self.engine.expect_container(&running.image_id, &container.local_id, pinned) {
             self.engine.stop(&container.name)?;
-            return Err(Error::WrongImage {
-                engine: self.engine.program(),
-                digest: format!("{}@{}", container.image_name, container.image.value()),
-                found: running.image_id,
-                expected: container.local_id.clone(),
-            }
-            .into());
+            return Err(error.into());
         }
         if running.pid == 0 {
             anyhow::bail!(self.not_online(container, "its container ended at once"));
