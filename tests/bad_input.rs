@@ -77,6 +77,18 @@ fn a_key_beside_an_identity_and_an_issuer_alone_are_refused() {
 }
 
 #[test]
+fn a_root_or_a_key_that_is_none_is_named_with_what_is_wanted() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("file");
+    fs::write(&file, "no root, no key\n").unwrap();
+    for (flag, wanted) in [("--trusted-root", "trusted_root.json instead"), ("--key", "as PEM instead")] {
+        let output =
+            vega_builder(home.path(), &["verify", "127.0.0.1:1/x", flag]).arg(&file).output().unwrap();
+        fails(&output, 2, &["/file cannot be used", wanted]);
+    }
+}
+
+#[test]
 fn a_malformed_repository_is_refused_with_the_form_to_type() {
     refused(&["up", "octo"], 2, &["OWNER/REPO: 'octo' is not a repository", "octo-org/heavy-builds"]);
     refused(&["up", "octo/a b"], 2, &["is not a repository"]);
@@ -189,7 +201,7 @@ fn an_engines_option_does_not_come_in_as_a_networks_name() {
 #[test]
 fn commands_on_a_runner_that_is_not_here_say_so() {
     let home = tempfile::tempdir().unwrap();
-    for command in ["status", "down", "register"] {
+    for command in ["status", "down", "register", "prepare"] {
         let mut command = vega_builder(home.path(), &[command, "a/not-installed-here"]);
         let output = command.env("XDG_STATE_HOME", home.path()).output().unwrap();
         fails(&output, 2, &["installed here"]);

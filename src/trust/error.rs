@@ -34,7 +34,9 @@ pub enum Error {
     Rules { path: PathBuf, line: Option<usize>, why: String },
     #[error("the bundle {bundle} is refused: {why}")]
     Bundle { bundle: String, why: String },
-    #[error("the public key {key} cannot be used: {why}; it is a PEM file, such as cosign.pub")]
+    #[error(
+        "the public key {key} cannot be used: {why}; name a public key as PEM instead, such as cosign.pub"
+    )]
     Key { key: String, why: String },
     #[error("'{identity}' is not a regular expression: {why}; check --identity")]
     Identity { identity: String, why: String },

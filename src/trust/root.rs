@@ -77,7 +77,7 @@ impl Root {
         let json = std::fs::read_to_string(path).map_err(|why| unusable(why.to_string()))?;
         Self::of(&name, &json, None).map_err(|error| match error {
             Error::Root { root, why } => {
-                Error::Root { root, why: format!("{why}; it is a trusted_root.json") }
+                Error::Root { root, why: format!("{why}; name a trusted_root.json instead") }
             }
             other => other,
         })

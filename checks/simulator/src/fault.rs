@@ -31,6 +31,8 @@ pub enum Kind {
     Announce(String),
     /// Instead of it come so many megabytes.
     Flood(usize),
+    /// Instead of it comes a byte now and then, for ever.
+    Trickle,
     /// Another host is to be asked.
     Redirect(String),
     /// The answer is that of another path: a tag that has moved, say.
@@ -165,6 +167,7 @@ impl Faults {
                 response
             }
             Some(Kind::Flood(megabytes)) => flood(megabytes),
+            Some(Kind::Trickle) => trickle(),
             Some(Kind::Redirect(to)) => {
                 (axum::http::StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response()
             }
@@ -186,6 +189,14 @@ fn broken_off(begin: Bytes, announced: usize, headers: HeaderMap) -> Response {
     *response.headers_mut() = headers;
     response.headers_mut().insert(CONTENT_LENGTH, announced.into());
     response
+}
+
+fn trickle() -> Response {
+    let bytes = futures_util::stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+    });
+    Response::new(Body::from_stream(bytes))
 }
 
 /// A body that goes on and on, without a length to be warned by.

@@ -308,6 +308,18 @@ fn a_registry_that_says_try_later_for_ever_is_given_up() {
 }
 
 #[test]
+fn an_answer_that_trickles_for_ever_is_given_up() {
+    let scene = tiny("trickle");
+    let front = front(&scene);
+    front.fault(Fault::new("GET", "/manifests/latest", Kind::Trickle).times(9));
+    let begin = Instant::now();
+    let refused = run(&scene, &front, &["verify"]);
+    assert_eq!(refused.status.code(), Some(REGISTRY), "{}", said(&refused));
+    assert!(said(&refused).contains("cannot be reached"), "{}", said(&refused));
+    assert!(begin.elapsed() < Duration::from_secs(110), "{:?}", begin.elapsed());
+}
+
+#[test]
 fn a_signature_that_names_a_lost_or_huge_blob_hides_no_good_one() {
     for (name, kind) in [
         ("lost-blob", Fault::status("GET", "/blobs/", 404, &[])),
