@@ -32,6 +32,8 @@ pub const CLOSURE_REGISTRATION: &str = "/usr/share/vega-builder/closure-registra
 pub const JOB_STARTED_HOOK: &str = "/etc/vega-builder/job-started.sh";
 /// Root's, for the hook: whose jobs this runner takes, as `owner/name`.
 pub const CONFIGURED_REPOSITORY: &str = "/run/vega-builder/repository";
+/// The events that may start a job here: only people with the right to write can cause these.
+pub const ALLOWED_EVENTS: &[&str] = &["push", "workflow_dispatch", "schedule", "release", "merge_group"];
 /// What GitHub calls the part of its runner that runs one job's steps.
 pub const WORKER: &str = "Runner.Worker";
 /// The unprivileged user (and group) that runs the runner and its jobs.

@@ -19,3 +19,4 @@ pub mod secrecy;
 pub mod store;
 pub mod trust;
 pub mod value;
+pub mod workflow;

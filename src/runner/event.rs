@@ -5,15 +5,14 @@
 
 use serde_json::Value;
 
-/// Only people with the right to write can cause these.
-pub const ALLOWED: &[&str] = &["push", "workflow_dispatch", "schedule", "release", "merge_group"];
+use crate::contract::ALLOWED_EVENTS;
 
 /// Why a job does not start; shown in the job's log at GitHub.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error(
         "this runner takes no '{0}' events: it serves {list} only; use `on: push`, or runs-on: ubuntu-latest for this event",
-        list = ALLOWED.join(", ")
+        list = ALLOWED_EVENTS.join(", ")
     )]
     Event(String),
     #[error("the event's head is {head}, not {repository}: this runner runs no code of forks")]
@@ -28,7 +27,7 @@ pub enum Refusal {
 
 /// Look at an event: its name, its payload, and the repository whose job this is.
 pub fn check(name: &str, payload: &Value, repository: &str) -> Result<(), Refusal> {
-    if !ALLOWED.contains(&name) {
+    if !ALLOWED_EVENTS.contains(&name) {
         return Err(Refusal::Event(name.to_owned()));
     }
     let payload = payload.as_object().ok_or_else(|| Refusal::Unreadable("it is no object".to_owned()))?;
@@ -66,7 +65,7 @@ mod tests {
 
     #[test]
     fn what_only_writers_cause_may_run() {
-        for name in super::ALLOWED {
+        for name in crate::contract::ALLOWED_EVENTS {
             judge(name, &json!({ "repository": { "full_name": "Octo/Heavy", "fork": false } })).unwrap();
         }
     }
