@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     commands::{
         as_runner::AsRunner, can_sandbox::CanSandbox, completions::Completions, down::Down,
-        end_jobs::EndJobs, entrypoint::Entrypoint, job_started::JobStarted, man::Man, mint::Mint,
+        end_jobs::EndJobs, entrypoint::Entrypoint, job_started::JobStarted, lint::Lint, man::Man, mint::Mint,
         prepare::Prepare, register::Register, sandbox_witness::SandboxWitness, seed::Seed,
         status::StatusCommand, up::UpCommand, verify::Verify, verify_bundle::VerifyBundle,
     },
@@ -24,6 +24,7 @@ use crate::{
 Examples:
   vega-builder up octo-org/heavy-builds     a listening runner in under a minute
   vega-builder status                       what runs, under which caps, what GitHub says
+  vega-builder lint                         which jobs can reach it, and by whose hand
   vega-builder down                         gone, here and at GitHub
 
 Every setting is a flag, a variable (VEGA_BUILDER_MEMORY=12g) or a key in /etc/vega-builder/config.toml or
@@ -37,6 +38,7 @@ pub struct Cli {
 pub enum Command {
     Up(Box<UpCommand>),
     Verify(Verify),
+    Lint(Lint),
     Register(Register),
     Status(StatusCommand),
     Prepare(Prepare),
@@ -82,6 +84,7 @@ impl Cli {
         match self.command {
             Command::Up(command) => wait_for(command.run()),
             Command::Verify(command) => wait_on_one_thread(command.run()),
+            Command::Lint(command) => Ok(command.run()),
             Command::Register(command) => wait_for(command.run()),
             Command::Status(command) => wait_for(command.run()),
             Command::Prepare(command) => wait_for(command.run()),

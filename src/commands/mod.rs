@@ -7,6 +7,7 @@ pub mod down;
 pub mod end_jobs;
 pub mod entrypoint;
 pub mod job_started;
+pub mod lint;
 pub mod man;
 pub mod mint;
 pub mod prepare;

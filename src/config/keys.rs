@@ -158,6 +158,17 @@ impl CredentialArgs {
     }
 }
 
+impl GitHubArgs {
+    pub fn layer(&self, labels: Option<&str>) -> Layer {
+        flags([
+            ("labels", labels.map(str::to_owned)),
+            ("github.url", self.github_url.clone()),
+            ("github.token-file", self.token_file.clone()),
+        ])
+        .collect()
+    }
+}
+
 impl SettingsArgs {
     /// The flags as the strongest layer.
     pub fn layer(&self, repository: Option<&str>) -> Layer {

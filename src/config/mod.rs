@@ -11,9 +11,9 @@ mod settings;
 
 pub use file::trust_policy;
 pub use host::Host;
-pub use keys::{CredentialArgs, FileArgs, SettingsArgs, TrustArgs};
+pub use keys::{CredentialArgs, FileArgs, GitHubArgs, SettingsArgs, TrustArgs};
 pub use layer::{Error, Given, Layer, Origin};
 pub use settings::{
-    EngineChoice, GitHubSettings, ImageSettings, NixSettings, PublisherSettings, Sandbox, Settings,
-    TrustSettings,
+    EngineChoice, GitHubSettings, ImageSettings, LintSettings, NixSettings, PublisherSettings, Sandbox,
+    Settings, TrustSettings,
 };

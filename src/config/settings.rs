@@ -9,7 +9,7 @@ use url::Url;
 use super::{
     file,
     host::Host,
-    keys::{self, CredentialArgs, FileArgs, SettingsArgs, TrustArgs},
+    keys::{self, CredentialArgs, FileArgs, GitHubArgs, SettingsArgs, TrustArgs},
     layer::{Error, Layer, Layers, Origin},
 };
 use crate::value::{ByteSize, Caps, Labels, Repository, RunnerName, is_loopback};
@@ -131,11 +131,7 @@ impl Settings {
             Some((name, _)) => name,
             None => default_name(&repository),
         };
-        let labels = match layers.parsed::<Labels>("labels")? {
-            Some((labels, _)) => labels,
-            None => Labels::new(["self-hosted".to_owned(), "vega".to_owned()])
-                .map_err(|why| Error::value(&Origin::Flag("--labels"), why))?,
-        };
+        let labels = labels(&layers)?;
         let (caps, caps_origin) = caps(&layers, host)?;
         Ok(Self {
             repository,
@@ -202,6 +198,30 @@ impl ImageSettings {
     }
 }
 
+/// The runner that jobs are asked about, and where GitHub is.
+#[derive(Debug, Clone)]
+pub struct LintSettings {
+    pub labels: Labels,
+    /// Whether every job of the runner is given substituters.
+    pub has_substituters: bool,
+    pub github: GitHubSettings,
+}
+
+impl LintSettings {
+    /// `given` wins over the labels that are configured.
+    pub fn resolve(file: &FileArgs, github: &GitHubArgs, given: Option<&str>) -> Result<Self, Error> {
+        let layers = layers(github.layer(given), file)?;
+        Ok(Self {
+            labels: labels(&layers)?,
+            has_substituters: layers.get("nix.extra-substituters").is_some(),
+            github: GitHubSettings {
+                server: server(&layers)?,
+                token_file: path(&layers, "github.token-file"),
+            },
+        })
+    }
+}
+
 impl CredentialArgs {
     /// The token's file, when the flag, the variable or the configuration file names one.
     pub fn token_file(&self) -> Result<Option<PathBuf>, Error> {
@@ -216,6 +236,14 @@ fn layers(flags: Layer, args: &FileArgs) -> Result<Layers, Error> {
         layers.push(file::read(path)?);
     }
     Ok(Layers(layers))
+}
+
+fn labels(layers: &Layers) -> Result<Labels, Error> {
+    match layers.parsed::<Labels>("labels")? {
+        Some((labels, _)) => Ok(labels),
+        None => Labels::new(["self-hosted".to_owned(), "vega".to_owned()])
+            .map_err(|why| Error::value(&Origin::Flag("--labels"), why)),
+    }
 }
 
 /// `vega-REPO`, with what a runner's name does not take left out.

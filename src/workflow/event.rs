@@ -79,7 +79,6 @@ pub const FROM_ANYONE: [&str; 11] = [
 ];
 
 /// Whether the event runs in the default branch's context, whose caches every branch reads.
-#[allow(dead_code)]
 pub fn runs_on_default_branch(event: &str) -> bool {
     event == "pull_request_target" || FROM_ANYONE.contains(&event)
 }

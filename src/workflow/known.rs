@@ -12,6 +12,18 @@ pub struct Known {
     pub repository: Option<String>,
     /// The variables of the repository and its organisation.
     pub variables: Variables,
+    /// What a token may do when a workflow does not say.
+    pub token_default: Option<TokenDefault>,
+    /// Whether every job of the runner is given substituters.
+    pub has_substituters: bool,
+}
+
+/// The repository's setting "Workflow permissions".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenDefault {
+    Read,
+    Write,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -34,6 +46,8 @@ impl Known {
             group: "Default".to_owned(),
             repository: None,
             variables: Variables::default(),
+            token_default: None,
+            has_substituters: false,
         }
     }
 

@@ -4,23 +4,34 @@
 //! yaml → file (triggers, jobs) → situation (an event by someone's hand) → matrix, runs_on → reach → rules
 //! ```
 
+mod edit;
 mod event;
 pub mod expression;
 mod file;
+mod finding;
 mod inputs;
 mod known;
 mod matrix;
 mod needs;
 mod reach;
+mod rules;
 mod runs_on;
 mod set;
 mod situation;
 mod yaml;
 
+pub use edit::apply;
 pub use event::{Hand, strangers_way};
 pub use file::{Job, Trigger, Workflow};
-pub use known::{Known, Variables};
+pub use finding::{Edit, Finding, Fix, Location, Rule, Severity, line_and_column};
+pub use known::{Known, TokenDefault, Variables};
 pub use reach::{Found, Place, Reach, Start, reach};
+pub use rules::{Actions, NoActions, Subject, check, rules};
 pub use runs_on::Certainty;
 pub use set::{FileId, Reference, Set, Unread};
 pub use yaml::{Fault, Node, Yaml};
+
+/// `runs.using` of an action's metadata (`action.yml`).
+pub fn using(metadata: &str) -> Option<String> {
+    yaml::read(metadata).ok()?.get("runs")?.get("using")?.scalar_text()
+}

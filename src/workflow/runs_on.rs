@@ -1,7 +1,7 @@
 //! Whether what a job asks for is what this runner has.
 
 use super::{
-    expression::{Object, Value},
+    expression::{Object, Pattern, Value},
     known::Known,
 };
 
@@ -81,7 +81,11 @@ pub fn show(asked: &Value) -> String {
             format!("{{{}}}", object.fields.iter().map(field).collect::<Vec<_>>().join(", "))
         }
         Value::OneOf(values) => values.iter().map(show).collect::<Vec<_>>().join(" or "),
-        Value::Unknown => "something that is only known when it runs".to_owned(),
-        plain => plain.as_pattern().to_string(),
+        plain => match plain.as_pattern() {
+            pattern if pattern == Pattern::anything() => {
+                "something that is only known when it runs".to_owned()
+            }
+            pattern => pattern.to_string(),
+        },
     }
 }

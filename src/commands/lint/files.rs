@@ -1,0 +1,117 @@
+//! The workflow files of a repository on disk.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::workflow::{Actions, Set};
+
+/// A repository's folder, or the folder of one file.
+#[derive(Debug)]
+pub struct Folder {
+    /// The repository's root, where that is known.
+    pub root: Option<PathBuf>,
+    /// The files, and what they are called in the repository.
+    files: Vec<(PathBuf, String)>,
+    /// Tell of this file alone.
+    pub only: Option<String>,
+}
+
+const WORKFLOWS: &str = ".github/workflows";
+/// More than GitHub reads, so that its own bound is what is told.
+const MOST_BYTES: u64 = 8 << 20;
+
+impl Folder {
+    pub fn find(given: &Path) -> anyhow::Result<Self> {
+        let kind = fs::metadata(given).with_context(|| format!("{} cannot be read", given.display()))?;
+        if kind.is_dir() {
+            return Self::of_repository(given);
+        }
+        let name = given.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let parent = given.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = parent.canonicalize().with_context(|| format!("{} cannot be read", parent.display()))?;
+        if parent.ends_with(WORKFLOWS)
+            && let Some(root) = parent.parent().and_then(Path::parent)
+        {
+            // The others may call it, and it may call them.
+            let folder = Self::of_repository(root)?;
+            return Ok(Self { only: Some(format!("{WORKFLOWS}/{name}")), ..folder });
+        }
+        Ok(Self { root: None, files: vec![(given.to_owned(), given.display().to_string())], only: None })
+    }
+
+    fn of_repository(root: &Path) -> anyhow::Result<Self> {
+        let folder = root.join(WORKFLOWS);
+        let entries = fs::read_dir(&folder).map_err(|why| match why.kind() {
+            io::ErrorKind::NotFound => anyhow::anyhow!(
+                "{} has no {WORKFLOWS}: name the repository's folder, or a workflow file",
+                root.display()
+            ),
+            _ => anyhow::anyhow!("{} cannot be read: {why}", folder.display()),
+        })?;
+        let mut files = Vec::new();
+        for entry in entries {
+            let entry = entry.with_context(|| format!("{} cannot be read", folder.display()))?;
+            let name = entry.file_name();
+            let is_workflow =
+                [".yml", ".yaml"].iter().any(|end| name.as_encoded_bytes().ends_with(end.as_bytes()));
+            if is_workflow && !entry.file_type()?.is_dir() {
+                files.push((entry.path(), format!("{WORKFLOWS}/{}", name.to_string_lossy())));
+            }
+        }
+        files.sort();
+        Ok(Self { root: Some(root.to_owned()), files, only: None })
+    }
+
+    /// Read them all.
+    pub fn set(&self) -> anyhow::Result<Set> {
+        let mut set = Set::default();
+        for (path, name) in &self.files {
+            set.add(name, &read(path)?);
+        }
+        Ok(set)
+    }
+
+    /// Where a file of the set is on disk.
+    pub fn path(&self, name: &str) -> Option<&Path> {
+        self.files.iter().find(|(_, known)| known == name).map(|(path, _)| path.as_path())
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    let unreadable = || format!("{} cannot be read", path.display());
+    // GitHub follows none either, and its target may be a file that nobody should see.
+    if fs::symlink_metadata(path).with_context(unreadable)?.is_symlink() {
+        bail!(
+            "{} is a symbolic link, which GitHub does not follow; put the file itself there",
+            path.display()
+        );
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes))
+        .with_context(unreadable)?;
+    String::from_utf8(bytes).ok().with_context(|| format!("{} is no UTF-8 text", path.display()))
+}
+
+impl Actions for Folder {
+    /// The metadata of an action in the repository itself.
+    fn using(&self, uses: &str) -> Option<String> {
+        let folder = self.root.as_ref()?.join(uses.strip_prefix("./")?);
+        let metadata = ["action.yml", "action.yaml"].iter().find_map(|name| read(&folder.join(name)).ok())?;
+        crate::workflow::using(&metadata)
+    }
+
+    fn commit(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn flake_names_substituter(&self) -> bool {
+        let flake = self.root.as_ref().and_then(|root| read(&root.join("flake.nix")).ok());
+        flake.is_some_and(|text| text.contains("substituters"))
+    }
+}

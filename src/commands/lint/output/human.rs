@@ -1,0 +1,170 @@
+use std::fmt::Write as _;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
+
+use super::super::report::{Checked, Landing, Report};
+use crate::{
+    progress::printable,
+    workflow::{Certainty, Fault, FileId, Finding, Hand, Location, Place, Severity},
+};
+
+/// The whole report, with the styles of a terminal in it.
+pub fn text(report: &Report) -> String {
+    let renderer = Renderer::styled().decor_style(DecorStyle::Ascii).term_width(120);
+    let mut text = String::new();
+    for (checked, file, fault) in report.faults() {
+        let _ = writeln!(text, "{}\n", renderer.render(&[unread(checked, file, fault)]));
+    }
+    for (checked, finding) in report.findings() {
+        let _ = writeln!(text, "{}\n", renderer.render(&groups(checked, finding)));
+    }
+    for (_, finding, reason) in &report.ignored {
+        let _ = writeln!(
+            text,
+            "ignored: {} ({}): {}",
+            printable(&finding.title),
+            finding.rule.id,
+            printable(reason)
+        );
+    }
+    for idle in &report.idle_ignores {
+        let _ = writeln!(text, "note: .vega-lint.toml ignores {}, of which there is none", printable(idle));
+    }
+    text + &landings(report) + &summary(report)
+}
+
+fn unread<'a>(checked: &'a Checked, file: FileId, fault: &'a Fault) -> Group<'a> {
+    let (path, source) = checked.set.source(file);
+    let span =
+        if fault.span.is_empty() { one_character(source, fault.span.start) } else { fault.span.clone() };
+    Level::ERROR
+        .primary_title("this file cannot be read, and what it lets in is not known")
+        .id("unread")
+        .element(
+            snippet(path, source).annotation(AnnotationKind::Primary.span(span).label(printable(&fault.why))),
+        )
+}
+
+/// A place without width is shown at the character that stands there.
+fn one_character(text: &str, at: usize) -> std::ops::Range<usize> {
+    let width = text[at..].chars().next().map_or(0, char::len_utf8);
+    at..at + width
+}
+
+fn snippet<'a>(path: &str, source: &'a str) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    Snippet::source(source).path(printable(path))
+}
+
+fn groups<'a>(checked: &'a Checked, finding: &'a Finding) -> Vec<Group<'a>> {
+    let level = match finding.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let title = level.primary_title(printable(&finding.title)).id(finding.rule.id);
+    let mut group = match &finding.location {
+        Location::File(place) => title.elements(snippets(checked, place, finding)),
+        Location::Setting(address) => {
+            title.element(Level::NOTE.message(format!("the setting is at {address}")))
+        }
+    };
+    for help in &finding.help {
+        group = group.element(Level::HELP.message(printable(help)));
+    }
+    if let Some(fix) = &finding.fix {
+        group = group.element(Level::HELP.message(format!("`--fix` will {}", printable(&fix.does))));
+    }
+    vec![group]
+}
+
+/// The files that a finding is about, its own first.
+fn snippets<'a>(
+    checked: &'a Checked,
+    place: &Place,
+    finding: &'a Finding,
+) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
+    let mut files = vec![place.file];
+    files.extend(finding.related.iter().map(|(related, _)| related.file));
+    let mut seen = Vec::new();
+    files.retain(|file| {
+        !seen.contains(file) && {
+            seen.push(*file);
+            true
+        }
+    });
+    files
+        .into_iter()
+        .map(|file| {
+            let (path, source) = checked.set.source(file);
+            let mut snippet = snippet(path, source);
+            if place.file == file {
+                snippet = snippet.annotation(primary(source, place, finding));
+            }
+            for (related, label) in finding.related.iter().filter(|(related, _)| related.file == file) {
+                let kind = AnnotationKind::Context.span(first_line(source, related));
+                snippet = snippet.annotation(kind.label(printable(label)));
+            }
+            snippet
+        })
+        .collect()
+}
+
+fn primary<'a>(source: &str, place: &Place, finding: &Finding) -> annotate_snippets::Annotation<'a> {
+    AnnotationKind::Primary.span(first_line(source, place)).label(printable(&finding.label))
+}
+
+/// Of a place over many lines the first one is enough to find it.
+fn first_line(source: &str, place: &Place) -> std::ops::Range<usize> {
+    let line = source[place.span()].lines().next().map_or(0, str::len);
+    if line == 0 { one_character(source, place.start) } else { place.start..place.start + line }
+}
+
+/// The jobs that come here, one a line.
+fn landings(report: &Report) -> String {
+    let landings = report.landings();
+    if landings.is_empty() {
+        return format!("no job lands on a runner with the labels {}\n", report.labels);
+    }
+    let places: Vec<String> =
+        landings.iter().map(|landing| format!("{}:{}", printable(&landing.file), landing.line)).collect();
+    let width = places.iter().map(|place| place.chars().count()).max().unwrap_or(0);
+    let jobs = landings.iter().map(|landing| printable(&landing.job).chars().count()).max().unwrap_or(0);
+    let mut text = format!("jobs that land on a runner with the labels {}:\n", report.labels);
+    for (landing, place) in landings.iter().zip(places) {
+        let job = printable(&landing.job);
+        let _ = writeln!(text, "  {place:width$}  {job:jobs$}  {}", how(landing));
+    }
+    text
+}
+
+fn how(landing: &Landing) -> String {
+    let may = if landing.certainty == Certainty::MayReach { "perhaps, " } else { "" };
+    let who = match landing.by {
+        Hand::Clock => "by the clock",
+        Hand::Writer => "by whoever may write",
+        Hand::Stranger => "by anyone",
+    };
+    format!("{may}{who}: {}", printable(&landing.events.join(", ")))
+}
+
+fn summary(report: &Report) -> String {
+    let count = |number: usize, what: &str| match number {
+        0 => None,
+        1 => Some(format!("1 {what}")),
+        _ => Some(format!("{number} {what}s")),
+    };
+    let counts: Vec<String> = [
+        count(report.faults().count(), "unread file"),
+        count(report.count(Severity::Error), "error"),
+        count(report.count(Severity::Warning), "warning"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let mendable = report.findings().filter(|(_, finding)| finding.fix.is_some()).count();
+    let fixable = if mendable > 0 { format!(", {mendable} of which `--fix` mends") } else { String::new() };
+    if counts.is_empty() {
+        "nothing to say against them\n".to_owned()
+    } else {
+        format!("{}{fixable}; `vega-builder lint --explain RULE` tells why\n", counts.join(", "))
+    }
+}
