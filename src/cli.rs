@@ -84,7 +84,7 @@ impl Cli {
         match self.command {
             Command::Up(command) => wait_for(command.run()),
             Command::Verify(command) => wait_on_one_thread(command.run()),
-            Command::Lint(command) => Ok(command.run()),
+            Command::Lint(command) => wait_for(async { Ok(command.run().await) }),
             Command::Register(command) => wait_for(command.run()),
             Command::Status(command) => wait_for(command.run()),
             Command::Prepare(command) => wait_for(command.run()),

@@ -9,10 +9,11 @@ use url::Url;
 use super::{Credential, Error, Operation};
 use crate::value::Repository;
 
-/// GitHub as one repository's runners see it.
+/// GitHub as somebody asks it about one repository.
 ///
 /// Requests that change something are sent once: a lost reply must not mint a second token. Reads are
 /// repeated twice. No redirect is followed, so the authorisation goes to the one host it is meant for.
+#[derive(Clone)]
 pub struct GitHub {
     client: Octocrab,
     server: Url,
@@ -58,8 +59,27 @@ impl GitHub {
         })
     }
 
+    /// The same GitHub, asked about another repository.
+    #[must_use]
+    pub fn of(&self, repository: &Repository) -> Self {
+        Self { repository: repository.clone(), ..self.clone() }
+    }
+
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// The repository's page.
+    pub fn page(&self, rest: &str) -> String {
+        format!("{}/{}{rest}", self.server.as_str().trim_end_matches('/'), self.repository)
+    }
+
+    pub(super) fn in_repository(&self, rest: &str) -> String {
+        format!("/repos/{}/{}{rest}", self.repository.owner(), self.repository.name())
+    }
+
     pub(super) fn route(&self, rest: &str) -> String {
-        format!("/repos/{}/{}/actions/runners{rest}", self.repository.owner(), self.repository.name())
+        self.in_repository(&format!("/actions/runners{rest}"))
     }
 
     pub(super) async fn read(&self, operation: Operation, route: &str) -> Result<Reply, Error> {

@@ -6,6 +6,10 @@ pub enum Operation {
     MintRegistrationToken,
     ListRunners,
     DeleteRunner,
+    ReadRepository,
+    ListBranches,
+    ReadWorkflows,
+    ReadSettings,
 }
 
 impl fmt::Display for Operation {
@@ -14,6 +18,10 @@ impl fmt::Display for Operation {
             Self::MintRegistrationToken => "minting a registration token",
             Self::ListRunners => "listing the runners",
             Self::DeleteRunner => "removing the runner",
+            Self::ReadRepository => "asking for the repository",
+            Self::ListBranches => "listing the branches",
+            Self::ReadWorkflows => "reading the workflows",
+            Self::ReadSettings => "reading the settings",
         })
     }
 }

@@ -7,6 +7,7 @@ mod digest;
 mod labels;
 mod repository;
 mod secret;
+mod settings;
 mod size;
 
 pub use address::is_loopback;
@@ -16,4 +17,5 @@ pub use digest::ImageDigest;
 pub use labels::{Labels, RunnerName};
 pub use repository::Repository;
 pub use secret::RegistrationToken;
+pub use settings::{Approval, ForkRuns, RepositorySettings, RunnerGroup, TokenDefault};
 pub use size::ByteSize;

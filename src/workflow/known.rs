@@ -1,5 +1,5 @@
 use super::expression::{Object, Value};
-use crate::value::Labels;
+use crate::value::{Labels, RepositorySettings};
 
 /// What is known of a repository and of the runner before any workflow is read.
 #[derive(Debug, Clone)]
@@ -12,18 +12,10 @@ pub struct Known {
     pub repository: Option<String>,
     /// The variables of the repository and its organisation.
     pub variables: Variables,
-    /// What a token may do when a workflow does not say.
-    pub token_default: Option<TokenDefault>,
+    /// The repository's settings, when GitHub was asked.
+    pub settings: Option<RepositorySettings>,
     /// Whether every job of the runner is given substituters.
     pub has_substituters: bool,
-}
-
-/// The repository's setting "Workflow permissions".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TokenDefault {
-    Read,
-    Write,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -46,9 +38,23 @@ impl Known {
             group: "Default".to_owned(),
             repository: None,
             variables: Variables::default(),
-            token_default: None,
+            settings: None,
             has_substituters: false,
         }
+    }
+
+    /// Whether strangers can start what a fork's pull request starts. In a private repository only who may read it has
+    /// forks of it, and their workflows run only where that is allowed.
+    pub fn lets_forks_run(&self) -> bool {
+        match &self.settings {
+            Some(RepositorySettings { private: true, forks: Some(forks), .. }) => forks.run,
+            _ => true,
+        }
+    }
+
+    /// Whether anyone with an account can see the repository, as far as is known.
+    pub fn is_public(&self) -> bool {
+        self.settings.as_ref().is_none_or(|settings| !settings.private)
     }
 
     /// The context `vars`.

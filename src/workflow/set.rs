@@ -40,6 +40,13 @@ impl Set {
         self.push(reference, text, Some(reference.to_owned()))
     }
 
+    /// Add a file that cannot be had, and why.
+    pub fn add_unread(&mut self, path: &str, why: impl Into<String>) -> FileId {
+        let unread = Unread { path: path.to_owned(), text: String::new(), fault: Fault::new(0..0, why) };
+        self.files.push(File { workflow: Err(unread), remote: None });
+        FileId(self.files.len() - 1)
+    }
+
     fn push(&mut self, path: &str, text: &str, remote: Option<String>) -> FileId {
         let workflow = Workflow::read(path, text).map_err(|fault| Unread {
             path: path.to_owned(),

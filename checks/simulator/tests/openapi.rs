@@ -56,7 +56,11 @@ impl Asked {
     }
 
     fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
-        let url = format!("{}/api/v3/repos/octo/heavy/actions/runners{path}", self.server.url());
+        self.call(method, &format!("/repos/octo/heavy/actions/runners{path}"), body)
+    }
+
+    fn call(&self, method: Method, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let url = format!("{}/api/v3{path}", self.server.url());
         let mut request = self.client.request(method, url).bearer_auth(LOGIN);
         if let Some(body) = body {
             request = request.json(body);
@@ -89,6 +93,30 @@ fn every_reply_is_as_published() {
     check(root, "get", 200, asked.ask(Method::GET, "?name=one&per_page=100", None));
     check(&format!("{root}/{{runner_id}}"), "get", 200, asked.ask(Method::GET, "/1", None));
     check(&format!("{root}/{{runner_id}}"), "delete", 204, asked.ask(Method::DELETE, "/1", None));
+}
+
+#[test]
+fn every_reply_about_a_repository_is_as_published() {
+    let Some(description) = description() else { return };
+    let asked = Asked::new();
+    let check = |path: &str, call: &str| {
+        let (status, body) = asked.call(Method::GET, call, None);
+        assert_eq!(status, 200, "{call}: {body}");
+        assert_described(&description, path, "get", status, &body);
+    };
+    let (root, at) = ("/repos/{owner}/{repo}", "/repos/octo/heavy");
+    check(root, at);
+    let contents = format!("{root}/contents/{{path}}");
+    check(&contents, &format!("{at}/contents/.github/workflows?ref=main"));
+    check(&contents, &format!("{at}/contents/.github/workflows/heavy.yml?ref=main"));
+    let permissions = "/actions/permissions";
+    for setting in ["fork-pr-contributor-approval", "workflow"] {
+        check(&format!("{root}{permissions}/{setting}"), &format!("{at}{permissions}/{setting}"));
+    }
+    asked.server.change("octo/heavy", |hosted| hosted.private = true);
+    let setting = "fork-pr-workflows-private-repos";
+    check(&format!("{root}{permissions}/{setting}"), &format!("{at}{permissions}/{setting}"));
+    check("/orgs/{org}/actions/runner-groups", "/orgs/octo/actions/runner-groups");
 }
 
 #[test]

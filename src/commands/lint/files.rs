@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use crate::workflow::{Actions, Set};
 
@@ -71,7 +71,10 @@ impl Folder {
     pub fn set(&self) -> anyhow::Result<Set> {
         let mut set = Set::default();
         for (path, name) in &self.files {
-            set.add(name, &read(path)?);
+            match read(path)? {
+                Ok(text) => set.add(name, &text),
+                Err(why) => set.add_unread(name, why),
+            };
         }
         Ok(set)
     }
@@ -82,27 +85,30 @@ impl Folder {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
+/// A file's text, or why it is none that GitHub would read.
+fn read(path: &Path) -> anyhow::Result<Result<String, &'static str>> {
     let unreadable = || format!("{} cannot be read", path.display());
     // GitHub follows none either, and its target may be a file that nobody should see.
     if fs::symlink_metadata(path).with_context(unreadable)?.is_symlink() {
-        bail!(
-            "{} is a symbolic link, which GitHub does not follow; put the file itself there",
-            path.display()
-        );
+        return Ok(Err("a symbolic link, which GitHub does not follow; put the file itself there"));
     }
     let mut bytes = Vec::new();
     fs::File::open(path)
         .and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes))
         .with_context(unreadable)?;
-    String::from_utf8(bytes).ok().with_context(|| format!("{} is no UTF-8 text", path.display()))
+    Ok(String::from_utf8(bytes).map_err(|_| "no UTF-8 text"))
+}
+
+/// The text of a file that may not be there.
+fn text(path: &Path) -> Option<String> {
+    read(path).ok()?.ok()
 }
 
 impl Actions for Folder {
     /// The metadata of an action in the repository itself.
     fn using(&self, uses: &str) -> Option<String> {
         let folder = self.root.as_ref()?.join(uses.strip_prefix("./")?);
-        let metadata = ["action.yml", "action.yaml"].iter().find_map(|name| read(&folder.join(name)).ok())?;
+        let metadata = ["action.yml", "action.yaml"].iter().find_map(|name| text(&folder.join(name)))?;
         crate::workflow::using(&metadata)
     }
 
@@ -111,7 +117,7 @@ impl Actions for Folder {
     }
 
     fn flake_names_substituter(&self) -> bool {
-        let flake = self.root.as_ref().and_then(|root| read(&root.join("flake.nix")).ok());
+        let flake = self.root.as_ref().and_then(|root| text(&root.join("flake.nix")));
         flake.is_some_and(|text| text.contains("substituters"))
     }
 }

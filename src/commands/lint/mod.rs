@@ -6,16 +6,23 @@ mod fix;
 mod ignore;
 mod output;
 mod report;
+mod repository;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::Path, process::ExitCode};
+
+use anyhow::bail;
 
 use crate::{
     config::{FileArgs, GitHubArgs, LintSettings},
+    github::{Credential, GitHub},
+    value::Repository,
     workflow::{self, Actions, Known, Set, Subject, Variables},
 };
+use files::Folder;
 use ignore::Ignores;
 use output::Format;
 use report::{Checked, Report};
+use repository::{Branches, Fetched};
 
 /// Show which jobs can reach a runner, and by whose hand they can be started
 ///
@@ -27,15 +34,17 @@ use report::{Checked, Report};
 Examples:
   vega-builder lint
       the workflows of the repository in this folder
+  vega-builder lint octo-org/heavy-builds --all-branches
+      those at GitHub, on every branch, with the settings that decide with them and the workflows that they call
   vega-builder lint --labels self-hosted,big --fix
       for a runner with these labels; mend what can be mended without thought
   vega-builder lint --output sarif > lint.sarif
       for GitHub's code scanning
   vega-builder lint --explain stranger-reaches-runner")]
 pub struct Lint {
-    /// A repository's folder, or one workflow file
-    #[arg(value_name = "PATH", default_value = ".")]
-    subject: PathBuf,
+    /// A repository's folder, one workflow file, or a repository at GitHub
+    #[arg(value_name = "PATH|OWNER/REPO", default_value = ".")]
+    subject: String,
     /// The runner's labels [default: self-hosted,vega, or those that are configured]
     #[arg(long, value_name = "LABEL,…")]
     labels: Option<String>,
@@ -45,6 +54,12 @@ pub struct Lint {
     /// A variable (`vars.NAME`) whose value is known; may be given several times
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = variable)]
     variables: Vec<(String, String)>,
+    /// Of a repository at GitHub: this branch instead of the default one; may be given several times
+    #[arg(long = "branch", value_name = "NAME", conflicts_with = "all_branches")]
+    branches: Vec<String>,
+    /// Of a repository at GitHub: every branch, because each can be a pull request's base
+    #[arg(long)]
+    all_branches: bool,
     /// Change the files where a remedy needs no thought; comments and layout stay
     #[arg(long)]
     fix: bool,
@@ -72,43 +87,83 @@ fn variable(given: &str) -> Result<(String, String), String> {
 const UNREAD: u8 = 2;
 
 impl Lint {
-    pub fn run(self) -> ExitCode {
-        match self.explain.as_deref().map_or_else(|| self.check(), explain::explain) {
-            Ok(code) => code,
-            Err(error) => {
-                anstream::eprintln!("vega-builder: {}", crate::progress::printable(&format!("{error:#}")));
-                ExitCode::from(UNREAD)
-            }
-        }
+    pub async fn run(self) -> ExitCode {
+        let result = match &self.explain {
+            Some(rule) => explain::explain(rule),
+            None => self.check().await,
+        };
+        result.unwrap_or_else(|error| {
+            anstream::eprintln!("vega-builder: {}", crate::progress::printable(&format!("{error:#}")));
+            ExitCode::from(UNREAD)
+        })
     }
 
-    fn check(&self) -> anyhow::Result<ExitCode> {
-        let known = self.known()?;
-        let folder = files::Folder::find(&self.subject)?;
-        let ignores = Ignores::read(folder.root.as_deref())?;
-        let mut checked = checked(folder.set()?, &known, &folder);
-        if self.fix {
-            let mended = fix::apply(&folder, &checked)?;
-            if mended > 0 {
-                anstream::eprintln!("{mended} of them mended; what is left:");
-                checked = self::checked(folder.set()?, &known, &folder);
-            }
-        }
-        let mut report = Report::new(&known, vec![checked]);
-        report.keep_to(folder.only.as_deref());
-        report.ignore(&ignores);
-        output::write(&report, self.output)?;
-        Ok(report.exit_code(self.strict))
-    }
-
-    /// The runner that is asked about.
-    fn known(&self) -> anyhow::Result<Known> {
+    async fn check(&self) -> anyhow::Result<ExitCode> {
         let settings = LintSettings::resolve(&self.file, &self.github, self.labels.as_deref())?;
         let mut known = Known::of_runner(&settings.labels, architecture());
         known.group.clone_from(&self.group);
         known.has_substituters = settings.has_substituters;
         known.variables = Variables { values: self.variables.clone(), complete: false };
-        Ok(known)
+        // A folder of that name is what is meant.
+        let report = match self.subject.parse::<Repository>() {
+            Ok(repository) if !Path::new(&self.subject).exists() => {
+                let host = settings.github.server.host_str().unwrap_or_default();
+                let credential = Credential::find(settings.github.token_file.as_deref(), host)?;
+                let github = GitHub::new(&settings.github.server, &repository, &credential)?;
+                self.at_github(&github, known).await?
+            }
+            _ => self.on_disk(&known)?,
+        };
+        output::write(&report, self.output)?;
+        Ok(report.exit_code(self.strict))
+    }
+
+    fn on_disk(&self, known: &Known) -> anyhow::Result<Report> {
+        if self.all_branches || !self.branches.is_empty() {
+            bail!("a folder has one state: name the repository as OWNER/REPO to read its branches at GitHub");
+        }
+        let folder = Folder::find(Path::new(&self.subject))?;
+        let ignores = Ignores::read(folder.root.as_deref())?;
+        let mut report = Report::new(known, vec![checked(folder.set()?, known, &folder)]);
+        report.keep_to(folder.only.as_deref());
+        report.ignore(&ignores);
+        if self.fix {
+            let mended = report
+                .checked
+                .iter()
+                .map(|checked| fix::apply(&folder, checked))
+                .sum::<anyhow::Result<usize>>()?;
+            if mended > 0 {
+                anstream::eprintln!("{mended} of them mended; what is left:");
+                report = Report::new(known, vec![checked(folder.set()?, known, &folder)]);
+                report.keep_to(folder.only.as_deref());
+                report.ignore(&ignores);
+            }
+        }
+        Ok(report)
+    }
+
+    async fn at_github(&self, github: &GitHub, mut known: Known) -> anyhow::Result<Report> {
+        if self.fix {
+            bail!("--fix changes files: run it in a checkout of {}", github.repository());
+        }
+        let wanted = match (self.all_branches, self.branches.as_slice()) {
+            (true, _) => Branches::All,
+            (false, []) => Branches::Default,
+            (false, names) => Branches::Named(names.to_vec()),
+        };
+        let default = repository::settings(github, &mut known).await?;
+        let mut all: Vec<Checked> = Vec::new();
+        for of in repository::workflows(github, &default, &wanted).await? {
+            let uses = workflow::actions_used(&of.set, &known);
+            let actions = Fetched::read(github, &of.branches[0], uses).await?;
+            all.push(Checked { branches: of.branches, ..checked(of.set, &known, &actions) });
+        }
+        // Told once, before everything else.
+        if let Some(first) = all.first_mut() {
+            first.findings.splice(..0, workflow::check_settings(&known));
+        }
+        Ok(Report::new(&known, all))
     }
 }
 
@@ -116,7 +171,7 @@ impl Lint {
 fn checked(set: Set, known: &Known, actions: &dyn Actions) -> Checked {
     let found = workflow::reach(&set, known);
     let findings = workflow::check(&Subject { set: &set, known, found: &found, actions });
-    Checked { set, found, findings }
+    Checked { branches: Vec::new(), set, found, findings }
 }
 
 /// GitHub's word for this machine's architecture, which is a label of every runner on it.

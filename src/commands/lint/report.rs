@@ -6,6 +6,8 @@ use crate::workflow::{Certainty, Fault, FileId, Finding, Found, Hand, Known, Set
 /// One set of workflows, and what was found in it.
 #[derive(Debug)]
 pub struct Checked {
+    /// The branches that have it, when it came from GitHub.
+    pub branches: Vec<String>,
     pub set: Set,
     pub found: Found,
     pub findings: Vec<Finding>,
@@ -26,6 +28,8 @@ pub struct Report {
 #[derive(Debug, serde::Serialize)]
 pub struct Landing {
     pub file: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub branches: Vec<String>,
     pub line: usize,
     pub job: String,
     pub certainty: Certainty,
@@ -45,7 +49,7 @@ impl Report {
     pub fn keep_to(&mut self, only: Option<&str>) {
         let Some(only) = only else { return };
         for checked in &mut self.checked {
-            let Checked { set, found, findings } = checked;
+            let Checked { set, found, findings, .. } = checked;
             findings.retain(|finding| finding.path(set) == only);
             found.reaches.retain(|reach| set.source(reach.place.file).0 == only);
             found.faults.retain(|(file, _)| set.source(*file).0 == only);
@@ -82,7 +86,9 @@ impl Report {
 
     pub fn landings(&self) -> Vec<Landing> {
         let mut all: Vec<Landing> = self.checked.iter().flat_map(Checked::landings).collect();
-        all.sort_by(|one, two| (&one.file, one.line).cmp(&(&two.file, two.line)));
+        all.sort_by(|one, two| {
+            (&one.branches, &one.file, one.line).cmp(&(&two.branches, &two.file, two.line))
+        });
         all
     }
 
@@ -104,6 +110,15 @@ impl Report {
 }
 
 impl Checked {
+    /// What a file is called for people: with its branch, as git writes it.
+    pub fn name(&self, path: &str) -> String {
+        match self.branches.as_slice() {
+            [] => path.to_owned(),
+            [branch] => format!("{branch}:{path}"),
+            [branch, others @ ..] => format!("{branch} (and {} more):{path}", others.len()),
+        }
+    }
+
     fn landings(&self) -> impl Iterator<Item = Landing> {
         self.found.reaches.iter().map(|reach| {
             let (file, text) = self.set.source(reach.place.file);
@@ -112,6 +127,7 @@ impl Checked {
             events.dedup();
             Landing {
                 file: file.to_owned(),
+                branches: self.branches.clone(),
                 line: crate::workflow::line_and_column(text, reach.key.start).0,
                 job: reach.job.clone(),
                 certainty: reach.certainty,

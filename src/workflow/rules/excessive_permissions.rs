@@ -2,11 +2,12 @@ use super::{
     super::{
         edit,
         finding::{Finding, Fix, Rule, Severity},
-        known::TokenDefault,
         yaml::{Node, Yaml},
     },
     Reaching, Subject,
 };
+
+use crate::value::TokenDefault;
 
 pub const RULE: Rule = Rule {
     id: "excessive-permissions",
@@ -27,7 +28,7 @@ pub fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
             (Some((_, given)), _) => is_write_all(given).then(|| everything(&reaching, given)),
             (None, Some((_, given))) if is_write_all(given) => Some(everything(&reaching, given)),
             (None, Some((_, given))) => for_every_job(&reaching, given),
-            (None, None) if subject.known.token_default == Some(TokenDefault::Read) => None,
+            (None, None) if token_default(subject) == Some(TokenDefault::Read) => None,
             (None, None) if callers_limit(subject, &reaching) => None,
             (None, None) => Some(left_open(subject, &reaching)),
         };
@@ -42,6 +43,11 @@ pub fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
 fn callers_limit(subject: &Subject<'_>, reaching: &Reaching<'_>) -> bool {
     let limits = |file| subject.set.get(file).is_some_and(|caller| caller.root.get("permissions").is_some());
     reaching.reach.starts.iter().all(|start| !start.calls.is_empty() && limits(start.trigger.file))
+}
+
+/// The repository's setting, when GitHub was asked.
+fn token_default(subject: &Subject<'_>) -> Option<TokenDefault> {
+    subject.known.settings.as_ref()?.token
 }
 
 fn is_write_all(given: &Node) -> bool {
@@ -79,7 +85,7 @@ fn left_open(subject: &Subject<'_>, reaching: &Reaching<'_>) -> Finding {
         does: "let the token of every job read the repository, and no more".to_owned(),
         edits: vec![edit],
     });
-    let label = match subject.known.token_default {
+    let label = match token_default(subject) {
         Some(TokenDefault::Write) => "no `permissions`, and the repository's setting is to write",
         _ => "no `permissions`: the repository's setting decides, and that may be to write",
     };

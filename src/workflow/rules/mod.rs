@@ -7,9 +7,12 @@ mod no_concurrency;
 mod no_substituter;
 mod no_timeout;
 mod node20_action;
+mod open_group;
 mod poisoned_cache;
+mod private_forks;
 mod refused_event;
 mod stranger;
+mod unapproved_forks;
 mod unpinned_action;
 mod untrusted_input;
 
@@ -61,9 +64,10 @@ impl Actions for NoActions {
 }
 
 type Check = fn(&Subject<'_>, &mut Vec<Finding>);
+type CheckSettings = fn(&Known, &mut Vec<Finding>);
 
 /// Every rule about workflows, in the order in which they are told.
-const RULES: [(&Rule, Check); 12] = [
+const ABOUT_WORKFLOWS: [(&Rule, Check); 12] = [
     (&stranger::RULE, stranger::check),
     (&refused_event::RULE, refused_event::check),
     (&untrusted_input::RULE, untrusted_input::check),
@@ -78,14 +82,22 @@ const RULES: [(&Rule, Check); 12] = [
     (&no_substituter::RULE, no_substituter::check),
 ];
 
+/// Every rule about a repository's settings.
+const ABOUT_SETTINGS: [(&Rule, CheckSettings); 3] = [
+    (&unapproved_forks::RULE, unapproved_forks::check),
+    (&private_forks::RULE, private_forks::check),
+    (&open_group::RULE, open_group::check),
+];
+
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    RULES.iter().map(|(rule, _)| *rule)
+    let about_workflows = ABOUT_WORKFLOWS.iter().map(|(rule, _)| *rule);
+    about_workflows.chain(ABOUT_SETTINGS.iter().map(|(rule, _)| *rule))
 }
 
-/// What all rules find, the worst first.
+/// What all rules find in workflows, the worst first.
 pub fn check(subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (_, check) in RULES {
+    for (_, check) in ABOUT_WORKFLOWS {
         check(subject, &mut findings);
     }
     findings.sort_by(|one, two| {
@@ -93,6 +105,25 @@ pub fn check(subject: &Subject<'_>) -> Vec<Finding> {
         key(one).cmp(&key(two))
     });
     findings
+}
+
+/// What all rules find in a repository's settings.
+pub fn check_settings(known: &Known) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (_, check) in ABOUT_SETTINGS {
+        check(known, &mut findings);
+    }
+    findings
+}
+
+/// The actions that jobs on the runner use, each once.
+pub fn actions_used(set: &Set, known: &Known) -> Vec<String> {
+    let found = super::reach::reach(set, known);
+    let subject = Subject { set, known, found: &found, actions: &NoActions };
+    let used = subject
+        .reaching()
+        .flat_map(|reaching| reaching.actions().into_iter().map(|(_, _, name)| name.to_owned()));
+    used.collect::<std::collections::BTreeSet<String>>().into_iter().collect()
 }
 
 /// A job that lands on the runner, with its file.

@@ -1,6 +1,6 @@
 use super::{
     super::{
-        event::{Hand, strangers_way},
+        event::{self, Hand, strangers_way},
         finding::{Finding, Rule, Severity},
         runs_on::Certainty,
     },
@@ -25,8 +25,14 @@ pub fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
         let starts: Vec<_> = reach.by(Hand::Stranger).collect();
         let Some(worst) = starts.iter().max_by_key(|start| start.certainty) else { continue };
         let verb = if worst.certainty == Certainty::Reaches { "can start" } else { "may be able to start" };
-        let title = format!("anyone {verb} the job '{}' on this runner", reach.job);
+        let by_fork = starts.iter().any(|start| event::ON_A_PULL_REQUEST.contains(&start.event.as_str()));
+        let known = subject.known;
+        // Who can read a private repository was let in by somebody; a fork's code was not.
+        let is_error = known.is_public() || by_fork && known.lets_forks_run();
+        let who = if known.is_public() { "anyone" } else { "whoever may read this repository" };
+        let title = format!("{who} {verb} the job '{}' on this runner", reach.job);
         let mut finding = Finding::new(&RULE, reach.place.clone(), title, label(reach));
+        finding.severity = if is_error { Severity::Error } else { Severity::Warning };
         for start in &starts {
             let way = strangers_way(&start.event).unwrap_or("an event that anyone can cause");
             finding = finding.with_related(start.trigger.clone(), format!("by {way}"));

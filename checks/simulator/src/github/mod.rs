@@ -9,12 +9,15 @@
     reason = "a refusal is a whole response, and handlers give it back as it is"
 )]
 
+mod hosted;
 mod job;
 pub mod protocol;
+mod repository;
 mod rest;
 mod server;
 mod state;
 
+pub use hosted::Hosted;
 pub use job::{Job, Outcome, Step};
 pub use server::Server;
 pub use state::RunnerInfo;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{server::Hub, state::State};
 
-type Reply = Result<Response, Response>;
+pub type Reply = Result<Response, Response>;
 
 pub fn routes() -> Router<Hub> {
     Router::new()
@@ -33,18 +33,34 @@ pub fn refusal(status: u16, message: &str) -> Response {
     (status, Json(body)).into_response()
 }
 
-/// The repository, when the caller may administer it.
-fn admitted(hub: &Hub, headers: &HeaderMap, owner: &str, repo: &str) -> Result<String, Response> {
+/// Whether the caller administers, when GitHub knows them at all.
+fn administers(hub: &Hub, headers: &HeaderMap) -> Result<bool, Response> {
     let authorization =
         headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let token = authorization.strip_prefix("Bearer ").or_else(|| authorization.strip_prefix("token "));
-    let admin =
-        token.and_then(|token| hub.credential(token)).ok_or_else(|| refusal(401, "Bad credentials"))?;
+    token.and_then(|token| hub.credential(token)).ok_or_else(|| refusal(401, "Bad credentials"))
+}
+
+/// The repository, spelled as it was made, when the caller may see it.
+pub fn seen(hub: &Hub, headers: &HeaderMap, owner: &str, repo: &str) -> Result<String, Response> {
+    let administers = administers(hub, headers)?;
+    let state = hub.lock();
     let repository = format!("{owner}/{repo}");
-    if !hub.lock().repositories.iter().any(|known| known.eq_ignore_ascii_case(&repository)) {
+    let known = state.repositories.iter().find(|(known, _)| known.eq_ignore_ascii_case(&repository));
+    match known {
+        Some((known, hosted)) if administers || !hosted.private => Ok(known.clone()),
+        _ => Err(refusal(404, "Not Found")),
+    }
+}
+
+/// The repository, when the caller may administer it.
+pub fn admitted(hub: &Hub, headers: &HeaderMap, owner: &str, repo: &str) -> Result<String, Response> {
+    let administers = administers(hub, headers)?;
+    let repository = format!("{owner}/{repo}");
+    if !hub.lock().repositories.keys().any(|known| known.eq_ignore_ascii_case(&repository)) {
         return Err(refusal(404, "Not Found"));
     }
-    if !admin {
+    if !administers {
         let mut response = refusal(403, "Resource not accessible by personal access token");
         if let Ok(needed) = "administration=write".parse() {
             response.headers_mut().insert("x-accepted-github-permissions", needed);

@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use axum::{Router, middleware::from_fn_with_state};
 
 use super::{
-    Job, Outcome, RunnerInfo, protocol,
+    Hosted, Job, Outcome, RunnerInfo, protocol, repository,
     rest::{self, refusal},
     state::State,
 };
@@ -59,7 +59,7 @@ impl Server {
         let kept = kept.map(|text| serde_json::from_slice(&text)).transpose()?.unwrap_or_default();
         let hub = Hub { state: Arc::new(Mutex::new(State::new(kept, file))), credentials: Arc::default() };
         let faults = Faults::new(refusal);
-        let api = rest::routes().merge(protocol::routes());
+        let api = rest::routes().merge(repository::routes()).merge(protocol::routes());
         let loopback = Loopback::serve(port, |url| {
             url.clone_into(&mut hub.lock().url);
             Ok(Router::new()
@@ -79,7 +79,12 @@ impl Server {
 
     /// Let a repository exist.
     pub fn repository(&self, repository: &str) {
-        self.hub.lock().repositories.insert(repository.to_owned());
+        self.hub.lock().repositories.entry(repository.to_owned()).or_default();
+    }
+
+    /// Change what a repository is, or has in it; it is made if there is none.
+    pub fn change(&self, repository: &str, change: impl FnOnce(&mut Hosted)) {
+        change(self.hub.lock().repositories.entry(repository.to_owned()).or_default());
     }
 
     /// Let a token be good: for administering, or for reading only.

@@ -1,7 +1,7 @@
 //! What GitHub knows: repositories, tokens, runners, their sessions, and jobs.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -11,7 +11,7 @@ use rand::{Rng as _, distr::Alphanumeric};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Job, Outcome};
+use super::{Job, Outcome, hosted::Hosted};
 
 /// A session that nobody polled for this long is over.
 const SESSION_LAPSE: Duration = Duration::from_secs(3);
@@ -52,7 +52,7 @@ struct Session {
 pub struct State {
     pub kept: Kept,
     pub file: Option<PathBuf>,
-    pub repositories: BTreeSet<String>,
+    pub repositories: BTreeMap<String, Hosted>,
     /// The server's own address.
     pub url: String,
     tokens: BTreeMap<String, Token>,
@@ -72,6 +72,12 @@ pub fn random(length: usize) -> String {
 impl State {
     pub fn new(kept: Kept, file: Option<PathBuf>) -> Self {
         Self { kept, file, ..Self::default() }
+    }
+
+    /// GitHub knows a repository in any letters.
+    pub fn hosted(&self, repository: &str) -> Option<&Hosted> {
+        let is_it = |(known, _): &(&String, &Hosted)| known.eq_ignore_ascii_case(repository);
+        self.repositories.iter().find(is_it).map(|(_, hosted)| hosted)
     }
 
     pub fn save(&self) {

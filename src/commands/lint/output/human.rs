@@ -41,7 +41,8 @@ fn unread<'a>(checked: &'a Checked, file: FileId, fault: &'a Fault) -> Group<'a>
         .primary_title("this file cannot be read, and what it lets in is not known")
         .id("unread")
         .element(
-            snippet(path, source).annotation(AnnotationKind::Primary.span(span).label(printable(&fault.why))),
+            snippet(&checked.name(path), source)
+                .annotation(AnnotationKind::Primary.span(span).label(printable(&fault.why))),
         )
 }
 
@@ -95,7 +96,7 @@ fn snippets<'a>(
         .into_iter()
         .map(|file| {
             let (path, source) = checked.set.source(file);
-            let mut snippet = snippet(path, source);
+            let mut snippet = snippet(&checked.name(path), source);
             if place.file == file {
                 snippet = snippet.annotation(primary(source, place, finding));
             }
@@ -125,7 +126,7 @@ fn landings(report: &Report) -> String {
         return format!("no job lands on a runner with the labels {}\n", report.labels);
     }
     let places: Vec<String> =
-        landings.iter().map(|landing| format!("{}:{}", printable(&landing.file), landing.line)).collect();
+        landings.iter().map(|landing| format!("{}:{}", printable(&name(landing)), landing.line)).collect();
     let width = places.iter().map(|place| place.chars().count()).max().unwrap_or(0);
     let jobs = landings.iter().map(|landing| printable(&landing.job).chars().count()).max().unwrap_or(0);
     let mut text = format!("jobs that land on a runner with the labels {}:\n", report.labels);
@@ -134,6 +135,14 @@ fn landings(report: &Report) -> String {
         let _ = writeln!(text, "  {place:width$}  {job:jobs$}  {}", how(landing));
     }
     text
+}
+
+fn name(landing: &Landing) -> String {
+    match landing.branches.as_slice() {
+        [] => landing.file.clone(),
+        [branch] => format!("{branch}:{}", landing.file),
+        [branch, others @ ..] => format!("{branch} (and {} more):{}", others.len(), landing.file),
+    }
 }
 
 fn how(landing: &Landing) -> String {

@@ -58,5 +58,9 @@ fn told(checked: &Checked, finding: &Finding) -> Value {
 fn at(checked: &Checked, place: &Place) -> Value {
     let (path, text) = checked.set.source(place.file);
     let (line, column) = line_and_column(text, place.start);
-    json!({ "file": path, "line": line, "column": column })
+    let mut object = json!({ "file": path, "line": line, "column": column });
+    if !checked.branches.is_empty() {
+        object["branches"] = json!(checked.branches);
+    }
+    object
 }
