@@ -24,6 +24,8 @@ pub enum Kind {
     Offline = 8,
     /// Another vega-builder is at work, or the host's files are in the way.
     Host = 9,
+    /// A stranger can start jobs on this machine.
+    Strangers = 10,
 }
 
 /// The runner does not listen, for a reason that its container gave.
@@ -32,6 +34,23 @@ pub enum Kind {
 pub struct NotOnline {
     pub name: String,
     pub why: String,
+}
+
+/// The repository is not push-only.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{repository} lets strangers start jobs on this machine: {first}{more}; mend that, then run this command again \
+     (`vega-builder lint {repository} --all-branches` shows it line by line)",
+    first = reasons.first().map_or("", String::as_str),
+    more = more(.reasons.len())
+)]
+pub struct StrangersReach {
+    pub repository: String,
+    pub reasons: Vec<String>,
+}
+
+fn more(reasons: usize) -> String {
+    if reasons > 1 { format!(", and {} more", reasons - 1) } else { String::new() }
 }
 
 /// The kind of a failure, from the first error of ours in its chain.
@@ -87,6 +106,9 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
             | installation::Error::OtherEngine { .. } => Kind::Settings,
             _ => Kind::Host,
         });
+    }
+    if error.is::<StrangersReach>() {
+        return Some(Kind::Strangers);
     }
     if error.is::<boot::Error>() {
         return Some(Kind::Host);

@@ -61,6 +61,13 @@ impl Progress {
         }
     }
 
+    /// Lines of source, for people only: programs are told the same in the failure.
+    pub fn source(&self, text: &str) {
+        if self.output == Output::Text {
+            self.line(&format!("\n{text}"));
+        }
+    }
+
     /// The command's last word: a sentence for people, an object for programs.
     pub fn result(&self, text: &str, object: &Value) {
         match self.output {

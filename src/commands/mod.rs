@@ -11,6 +11,7 @@ pub mod lint;
 pub mod man;
 pub mod mint;
 pub mod prepare;
+pub mod push_only;
 pub mod register;
 pub mod sandbox_witness;
 pub mod seed;

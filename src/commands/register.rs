@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::push_only;
 use crate::{
     config::CredentialArgs,
     contract::{self, Phase},
@@ -64,6 +65,9 @@ impl Register {
         }
         let credential = credential(&self.credential, &record)?;
         let github = GitHub::new(&record.identity.server, &record.identity.repository, &credential)?;
+
+        let accepts = record.accepted.is_some();
+        push_only::demand(&github, &record.identity.labels, accepts, &progress).await?;
 
         let step = progress.step("token", "minting a registration token");
         let owner = installation.store()?.and_then(|store| store.userns_base);

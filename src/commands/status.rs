@@ -151,6 +151,7 @@ impl Report {
             },
             "runner": self.state,
             "registered": self.record.registered.is_some(),
+            "accepts_strangers_code": self.record.accepted,
             "github": match &self.github {
                 Ok(Some(runner)) => json!({ "id": runner.id, "status": runner.status, "busy": runner.busy }),
                 Ok(None) => json!({ "status": "unknown there" }),
@@ -192,6 +193,12 @@ impl Report {
             if saved { "saved: a restart needs no token" } else { "not yet, as far as is known here" },
         );
         line("labels", &record.identity.labels.to_string());
+        if let Some(accepted) = &record.accepted {
+            line("STRANGERS", &format!("their code may run on this machine: accepted {:.0}", accepted.at));
+            for finding in &accepted.findings {
+                line("", &printable(finding));
+            }
+        }
         line(
             "GitHub",
             &match &self.github {

@@ -5,7 +5,7 @@ mod places;
 mod record;
 
 pub use places::{Installation, Locked, Places};
-pub use record::{Identity, Receipt, Record, Store};
+pub use record::{Accepted, Identity, Receipt, Record, Store};
 
 use std::path::PathBuf;
 

@@ -68,9 +68,19 @@ pub struct Record {
     /// The identity for which the runner's volume holds a registration, as far as we know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered: Option<Identity>,
+    /// What a person once accepted that strangers can do here: it is shown for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Accepted>,
     /// A token is on its way in and lapses then: it need not be minted again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_lapses: Option<Timestamp>,
+}
+
+/// That strangers' code may run here, and by which ways.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Accepted {
+    pub at: Timestamp,
+    pub findings: Vec<String>,
 }
 
 /// What was verified, and all that it takes to verify it again where no registry can be asked.

@@ -15,14 +15,14 @@ use anyhow::bail;
 use crate::{
     config::{FileArgs, GitHubArgs, LintSettings},
     github::{Credential, GitHub},
-    value::Repository,
-    workflow::{self, Actions, Known, Set, Subject, Variables},
+    value::{Labels, Repository},
+    workflow::{self, Actions, Known, NoActions, Set, Subject, Variables},
 };
 use files::Folder;
 use ignore::Ignores;
 use output::Format;
 use report::{Checked, Report};
-use repository::{Branches, Fetched};
+use repository::{Branches, Fetched, OfBranches};
 
 /// Show which jobs can reach a runner, and by whose hand they can be started
 ///
@@ -153,18 +153,37 @@ impl Lint {
             (false, names) => Branches::Named(names.to_vec()),
         };
         let default = repository::settings(github, &mut known).await?;
-        let mut all: Vec<Checked> = Vec::new();
+        let mut all = Vec::new();
         for of in repository::workflows(github, &default, &wanted).await? {
             let uses = workflow::actions_used(&of.set, &known);
             let actions = Fetched::read(github, &of.branches[0], uses).await?;
             all.push(Checked { branches: of.branches, ..checked(of.set, &known, &actions) });
         }
-        // Told once, before everything else.
-        if let Some(first) = all.first_mut() {
-            first.findings.splice(..0, workflow::check_settings(&known));
-        }
-        Ok(Report::new(&known, all))
+        Ok(Report::new(&known, all).with_settings(&known))
     }
+}
+
+/// What can reach a runner, in short.
+pub struct Seen {
+    /// How many jobs land here, and by whose hand.
+    pub landings: String,
+    /// Why strangers can reach it, one sentence each, with file and line.
+    pub reasons: Vec<String>,
+    /// The same, with the source.
+    pub source: String,
+}
+
+/// Look at every branch of a repository, because each can be a pull request's base. No ignore counts here: who can
+/// change a file in the repository has no say in what this machine runs.
+pub async fn look(github: &GitHub, labels: &Labels) -> anyhow::Result<Seen> {
+    let mut known = Known::of_runner(labels, architecture());
+    let default = repository::settings(github, &mut known).await?;
+    let all = repository::workflows(github, &default, &Branches::All).await?;
+    let check = |of: OfBranches| Checked { branches: of.branches, ..checked(of.set, &known, &NoActions) };
+    let mut report = Report::new(&known, all.into_iter().map(check).collect()).with_settings(&known);
+    let landings = output::landed(&report);
+    report.keep_errors();
+    Ok(Seen { landings, reasons: report.reasons(), source: output::findings(&report) })
 }
 
 /// What rules find in a set of workflows.

@@ -1,10 +1,12 @@
 use std::process::ExitCode;
 
 use super::ignore::Ignores;
-use crate::workflow::{Certainty, Fault, FileId, Finding, Found, Hand, Known, Set, Severity};
+use crate::workflow::{
+    Certainty, Fault, FileId, Finding, Found, Hand, Known, Set, Severity, check_settings, line_and_column,
+};
 
 /// One set of workflows, and what was found in it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Checked {
     /// The branches that have it, when it came from GitHub.
     pub branches: Vec<String>,
@@ -43,6 +45,44 @@ impl Report {
     pub fn new(known: &Known, checked: Vec<Checked>) -> Self {
         let labels = known.labels.to_string();
         Self { labels, checked, ignored: Vec::new(), idle_ignores: Vec::new() }
+    }
+
+    /// What the repository's settings let in, told once and before everything else.
+    pub fn with_settings(mut self, known: &Known) -> Self {
+        let findings = check_settings(known);
+        if self.checked.is_empty() && !findings.is_empty() {
+            self.checked.push(Checked::default());
+        }
+        if let Some(first) = self.checked.first_mut() {
+            first.findings.splice(..0, findings);
+        }
+        self
+    }
+
+    /// Leave out everything but errors.
+    pub fn keep_errors(&mut self) {
+        for checked in &mut self.checked {
+            checked.findings.retain(|finding| finding.severity == Severity::Error);
+        }
+    }
+
+    /// Every finding, and every file that cannot be read, as one sentence with its place.
+    pub fn reasons(&self) -> Vec<String> {
+        let unread = self.faults().map(|(checked, file, fault)| {
+            let (path, text) = checked.set.source(file);
+            let (line, _) = line_and_column(text, fault.span.start);
+            format!(
+                "{}:{line} cannot be read ({fault}), and what it lets in is not known",
+                checked.name(path)
+            )
+        });
+        let findings = self.findings().map(|(checked, finding)| match finding.line(&checked.set) {
+            Some((line, _)) => {
+                format!("{}:{line}: {}", checked.name(finding.path(&checked.set)), finding.title)
+            }
+            None => finding.title.clone(),
+        });
+        unread.chain(findings).collect()
     }
 
     /// Leave out what is about other files.
@@ -128,7 +168,7 @@ impl Checked {
             Landing {
                 file: file.to_owned(),
                 branches: self.branches.clone(),
-                line: crate::workflow::line_and_column(text, reach.key.start).0,
+                line: line_and_column(text, reach.key.start).0,
                 job: reach.job.clone(),
                 certainty: reach.certainty,
                 runs_on: reach.unfollowed.clone().map_or_else(|| reach.asked.clone(), |why| vec![why]),

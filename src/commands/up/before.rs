@@ -130,7 +130,7 @@ impl Up<'_> {
 
     /// A job that runs is not cancelled by a change of settings, unless the person says so.
     fn is_idle(&self, found: &Inspected) -> anyhow::Result<()> {
-        if self.now || found.status != Status::Running {
+        if self.consents.now || found.status != Status::Running {
             return Ok(());
         }
         let busy = self.installation.runner_state().filter(|state| state.phase == Phase::Busy);

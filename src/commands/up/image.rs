@@ -79,7 +79,7 @@ impl Up<'_> {
     ) -> anyhow::Result<Verified<ImageDigest>> {
         let same_name = |before: &&Record| before.image == reference.to_string();
         let Some(before) = self.before.as_ref().filter(same_name) else { return Ok(verified) };
-        if self.allow_rollback || !verified.evidence().may_be_older_than(&before.evidence) {
+        if self.consents.rollback || !verified.evidence().may_be_older_than(&before.evidence) {
             return Ok(verified);
         }
         let (image, new, old) = (reference.to_string(), verified.evidence().age(), before.evidence.age());

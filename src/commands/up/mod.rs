@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use self::before::{Asked, settle};
+use super::push_only;
 use crate::{
     config::{EngineChoice, Host, Settings, SettingsArgs},
     engine::{self, Cli, Container, Layout, SeccompProfile},
@@ -32,7 +33,7 @@ use crate::{
 /// given. A restart or reboot needs no new token.
 ///
 /// Exit codes: 2 settings, 3 image not trusted, 4 registry, 5 GitHub, 6 engine, 7 caps not in force,
-/// 8 runner not online, 9 this host.
+/// 8 runner not online, 9 this host, 10 strangers can reach this machine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -65,6 +66,9 @@ pub struct UpCommand {
     /// Run an older image than the one that runs here, though the tag is the same
     #[arg(long)]
     allow_rollback: bool,
+    /// Go on although strangers can start jobs on this machine; `status` shows it for ever
+    #[arg(long = "i-accept-strangers-code-on-this-machine")]
+    accept_strangers: bool,
     /// How long to wait for the runner to come online, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 180)]
     wait: u64,
@@ -82,10 +86,19 @@ pub struct Up<'a> {
     seccomp: SeccompProfile,
     /// The record of an earlier `up` for this runner.
     before: Option<Record>,
-    /// Whether a job may be cancelled.
-    now: bool,
-    allow_rollback: bool,
+    consents: Consents,
     busy_at_github: bool,
+}
+
+/// What the person said that may happen.
+#[derive(Debug, Clone, Copy)]
+struct Consents {
+    /// A job may be cancelled.
+    now: bool,
+    /// An older image may run.
+    rollback: bool,
+    /// Strangers may start jobs here.
+    strangers: bool,
 }
 
 impl UpCommand {
@@ -121,8 +134,11 @@ impl UpCommand {
             progress: &progress,
             seccomp,
             before,
-            now: self.now,
-            allow_rollback: self.allow_rollback,
+            consents: Consents {
+                now: self.now,
+                rollback: self.allow_rollback,
+                strangers: self.accept_strangers,
+            },
             busy_at_github: false,
         };
         let result = Box::pin(up.run(&github, image, asked, Duration::from_secs(self.wait))).await;
@@ -160,12 +176,16 @@ impl Up<'_> {
         self.say_caps();
         // Asked first: who may not see the repository's runners should not download an image for it.
         self.busy_at_github = self.asks_github(github).await?;
-        let (image, present) = tokio::try_join!(self.image(image), asked.answer(&self.settings.name))?;
+        let (accepted, image, present) = tokio::try_join!(
+            push_only::demand(github, &self.settings.labels, self.consents.strangers, self.progress),
+            self.image(image),
+            asked.answer(&self.settings.name)
+        )?;
         self.expect_ours(&present, image.local.layout)?;
         let container = self.container(&image)?;
         self.say_weaknesses(&container);
         let plan = self.plan(&container, present)?;
-        let mut record = self.record(&image, &container);
+        let mut record = self.record(&image, &container, accepted);
         let token = self.mint(github, &container, &record, &plan).await?;
         let minted = token.is_some();
         if self.before.is_none() {

@@ -11,11 +11,16 @@ use crate::{
     commands::register::{Token, hand_over, needs_token},
     engine::{Container, InForce, Inspected, Status},
     github::GitHub,
-    installation::Record,
+    installation::{Accepted, Record},
 };
 
 impl Up<'_> {
-    pub(super) fn record(&self, image: &ReadyImage, container: &Container) -> Record {
+    pub(super) fn record(
+        &self,
+        image: &ReadyImage,
+        container: &Container,
+        accepted: Option<Accepted>,
+    ) -> Record {
         let settings = self.settings;
         let before = self.before.as_ref();
         let identity = self.identity();
@@ -31,6 +36,8 @@ impl Up<'_> {
             token_file: settings.github.token_file.as_ref().and_then(|path| lasting(path)),
             caps: settings.caps,
             registered: before.and_then(|record| record.registered.clone()),
+            // Once accepted it is shown for ever, whatever has become of it since.
+            accepted: accepted.or_else(|| before.and_then(|record| record.accepted.clone())),
             token_lapses: before
                 .filter(|record| record.identity.is_same(&identity))
                 .and_then(|record| record.token_lapses)

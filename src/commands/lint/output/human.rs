@@ -10,14 +10,7 @@ use crate::{
 
 /// The whole report, with the styles of a terminal in it.
 pub fn text(report: &Report) -> String {
-    let renderer = Renderer::styled().decor_style(DecorStyle::Ascii).term_width(120);
-    let mut text = String::new();
-    for (checked, file, fault) in report.faults() {
-        let _ = writeln!(text, "{}\n", renderer.render(&[unread(checked, file, fault)]));
-    }
-    for (checked, finding) in report.findings() {
-        let _ = writeln!(text, "{}\n", renderer.render(&groups(checked, finding)));
-    }
+    let mut text = findings(report);
     for (_, finding, reason) in &report.ignored {
         let _ = writeln!(
             text,
@@ -31,6 +24,32 @@ pub fn text(report: &Report) -> String {
         let _ = writeln!(text, "note: .vega-lint.toml ignores {}, of which there is none", printable(idle));
     }
     text + &landings(report) + &summary(report)
+}
+
+/// How many jobs land here, and by whose hand at the most.
+pub fn landed(report: &Report) -> String {
+    let landings = report.landings();
+    let Some(hand) = landings.iter().map(|landing| landing.by).max() else {
+        return "no job lands here yet".to_owned();
+    };
+    let jobs =
+        if landings.len() == 1 { "1 job lands".to_owned() } else { format!("{} jobs land", landings.len()) };
+    let perhaps = landings.iter().filter(|landing| landing.certainty == Certainty::MayReach).count();
+    let perhaps = if perhaps > 0 { format!(" ({perhaps} perhaps)") } else { String::new() };
+    format!("{jobs} here{perhaps}, by the hand of {hand}")
+}
+
+/// The source with what is wrong in it.
+pub fn findings(report: &Report) -> String {
+    let renderer = Renderer::styled().decor_style(DecorStyle::Ascii).term_width(120);
+    let mut text = String::new();
+    for (checked, file, fault) in report.faults() {
+        let _ = writeln!(text, "{}\n", renderer.render(&[unread(checked, file, fault)]));
+    }
+    for (checked, finding) in report.findings() {
+        let _ = writeln!(text, "{}\n", renderer.render(&groups(checked, finding)));
+    }
+    text
 }
 
 fn unread<'a>(checked: &'a Checked, file: FileId, fault: &'a Fault) -> Group<'a> {

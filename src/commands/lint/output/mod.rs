@@ -5,6 +5,8 @@ mod human;
 mod json;
 mod sarif;
 
+pub use human::{findings, landed};
+
 use super::report::Report;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
