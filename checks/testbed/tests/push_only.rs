@@ -39,7 +39,8 @@ fn podman_a_pull_request_that_reaches_this_runner_is_refused_with_file_and_line(
 
 #[test]
 fn podman_a_pull_request_against_an_old_branch_is_refused() {
-    let scene = changed("old-branch", |hosted| hosted.file("release/1#?", ".github/workflows/old.yaml", REACHED));
+    let scene =
+        changed("old-branch", |hosted| hosted.file("release/1#?", ".github/workflows/old.yaml", REACHED));
     assert_refused(&scene, &up(&scene), "release/1#?:.github/workflows/old.yaml:4");
 }
 
@@ -82,7 +83,9 @@ fn podman_another_repositorys_workflow_that_names_this_runner_is_refused() {
 
 #[test]
 fn podman_a_workflow_that_cannot_be_read_is_refused() {
-    let scene = changed("unread", |hosted| hosted.file("main", ".github/workflows/ci.yml", "on: push\njobs:\n\tx: 1\n"));
+    let scene = changed("unread", |hosted| {
+        hosted.file("main", ".github/workflows/ci.yml", "on: push\njobs:\n\tx: 1\n")
+    });
     assert_refused(&scene, &up(&scene), "main:.github/workflows/ci.yml:3 cannot be read");
     scene.github.change(&scene.repository, |hosted| {
         hosted.file("main", ".github/workflows/ci.yml", &format!("# {}\n{REACHED}", "x".repeat(1 << 20)));
@@ -134,7 +137,9 @@ fn podman_what_was_accepted_is_shown_for_ever() {
     let scene = changed("accepted", |hosted| hosted.file("main", ".github/workflows/ci.yml", REACHED));
     scene.up(&[ACCEPT]).unwrap();
     let status = || succeeded(&scene.run(&["status", &scene.name]).unwrap()).unwrap();
-    assert!(status().contains("STRANGERS") && status().contains("ci.yml:4: anyone can start the job 'build'"));
+    assert!(
+        status().contains("STRANGERS") && status().contains("ci.yml:4: anyone can start the job 'build'")
+    );
     // Without the flag the next change is refused, and the runner stays as it is.
     let pid = scene.engine.pid(&scene.name).unwrap();
     assert_eq!(up(&scene).status.code(), Some(STRANGERS));

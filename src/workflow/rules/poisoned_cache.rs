@@ -15,8 +15,13 @@ pub const RULE: Rule = Rule {
           that a stranger can start and that runs on the default branch (pull_request_target, a comment, the end of \
           another workflow) saves there. If it ever runs what the stranger sent, the next build on this machine \
           restores it.",
-    example: "# a.yml: on: pull_request_target, with actions/cache\n# b.yml:\non: push\njobs:\n  build:\n    runs-on: [self-hosted, vega]\n    steps:\n      - uses: actions/cache@v5\n        with: {path: out, key: out}\n",
-    remedy: "# keep the cache to workflows that pushes start; a Nix build is cached by its store path, and signed\n",
+    example: "# file: greet.yml\non: issue_comment\njobs:\n  greet:\n    runs-on: ubuntu-latest\n    steps:\n      \
+              - uses: actions/cache@v5\n        with: {path: out, key: out}\n# file: build.yml\non: push\njobs:\n  \
+              build:\n    runs-on: [self-hosted, vega]\n    steps:\n      - uses: actions/cache@v5\n        \
+              with: {path: out, key: out}\n",
+    remedy: "# file: greet.yml\non: issue_comment\njobs:\n  greet:\n    runs-on: ubuntu-latest\n    steps:\n      \
+             - uses: actions/cache@v5\n        with: {path: out, key: out}\n# file: build.yml\non: push\njobs:\n  \
+             build:\n    runs-on: [self-hosted, vega]\n    steps:\n      - run: nix build\n",
     severity: Severity::Warning,
 };
 
