@@ -29,8 +29,10 @@ pub fn situations(trigger: &Trigger<'_>, known: &Known, upstream: &[&str]) -> Ve
         |hand, fields| Situation { event: event.to_owned(), hand, github: github(event, known, fields) };
     match (event, event::hand(event)) {
         _ if event::ON_A_PULL_REQUEST.contains(&event) => vec![
-            situation(Hand::Stranger, on_a_pull_request(trigger, known, false)),
-            situation(Hand::Writer, on_a_pull_request(trigger, known, true)),
+            situation(Hand::Stranger, on_a_pull_request(trigger, known, Hand::Stranger, false)),
+            situation(Hand::Writer, on_a_pull_request(trigger, known, Hand::Writer, true)),
+            // Who may write may have a fork all the same.
+            situation(Hand::Writer, on_a_pull_request(trigger, known, Hand::Writer, false)),
         ],
         ("workflow_run", _) => {
             let mut all = vec![
@@ -80,7 +82,7 @@ fn repository_object(known: &Known, own: bool) -> Value {
     ])
 }
 
-fn pull_request(event: &str, known: &Known, own: bool) -> Value {
+fn pull_request(event: &str, known: &Known, by: Hand, own: bool) -> Value {
     let repository = repository_object(known, own);
     let head = Value::open_object(vec![
         // A fork can be deleted while its pull request stands.
@@ -90,16 +92,21 @@ fn pull_request(event: &str, known: &Known, own: bool) -> Value {
     let base = Value::open_object(vec![("repo", repository_object(known, true))]);
     let mut fields = vec![("head", head), ("base", base)];
     // Who opened a pull request from a fork is its author; a label, a review or a comment may be another's.
-    if !own && event != "pull_request_review" && event != "pull_request_review_comment" {
+    if by == Hand::Stranger && event != "pull_request_review" && event != "pull_request_review_comment" {
         fields.push(("author_association", choice(&STRANGERS_ASSOCIATIONS)));
     }
     Value::open_object(fields)
 }
 
-fn on_a_pull_request(trigger: &Trigger<'_>, known: &Known, own: bool) -> Vec<(&'static str, Value)> {
+fn on_a_pull_request(
+    trigger: &Trigger<'_>,
+    known: &Known,
+    by: Hand,
+    own: bool,
+) -> Vec<(&'static str, Value)> {
     let event = trigger.event.as_str();
     let payload = Value::open_object(vec![
-        ("pull_request", pull_request(event, known, own)),
+        ("pull_request", pull_request(event, known, by, own)),
         ("repository", repository_object(known, true)),
         ("issue", Value::Null),
         ("workflow_run", Value::Null),

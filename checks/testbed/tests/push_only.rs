@@ -84,7 +84,7 @@ fn podman_another_repositorys_workflow_that_names_this_runner_is_refused() {
 #[test]
 fn podman_a_workflow_that_cannot_be_read_is_refused() {
     let scene = changed("unread", |hosted| {
-        hosted.file("main", ".github/workflows/ci.yml", "on: push\njobs:\n\tx: 1\n")
+        hosted.file("main", ".github/workflows/ci.yml", "on: push\njobs:\n\tx: 1\n");
     });
     assert_refused(&scene, &up(&scene), "main:.github/workflows/ci.yml:3 cannot be read");
     scene.github.change(&scene.repository, |hosted| {

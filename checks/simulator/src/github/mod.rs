@@ -14,10 +14,12 @@ mod job;
 pub mod protocol;
 mod repository;
 mod rest;
+mod schedule;
 mod server;
 mod state;
 
 pub use hosted::Hosted;
 pub use job::{Job, Outcome, Step};
+pub use schedule::{Happening, Queued, schedule};
 pub use server::Server;
 pub use state::RunnerInfo;
