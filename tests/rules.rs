@@ -20,8 +20,8 @@ fn files(text: &str) -> Vec<(String, String)> {
         return named.split("# file: ").map(file).collect();
     }
     let whole = if text.starts_with("steps:") {
-        let steps: String = text.lines().map(|line| format!("    {line}\n")).collect();
-        format!("on: push\njobs:\n  build:\n    runs-on: [self-hosted, vega]\n{steps}")
+        let steps: Vec<String> = text.lines().map(|line| format!("    {line}\n")).collect();
+        format!("on: push\njobs:\n  build:\n    runs-on: [self-hosted, vega]\n{}", steps.concat())
     } else if text.starts_with("jobs:") {
         format!("on: push\n{text}")
     } else {

@@ -33,6 +33,7 @@ pub struct Trigger<'file> {
 /// One job; `body` has its keys.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'file> {
+    pub number: usize,
     pub id: &'file str,
     pub key: &'file Range<usize>,
     pub body: &'file Node,
@@ -98,8 +99,13 @@ impl Workflow {
     }
 
     pub fn jobs(&self) -> Vec<Job<'_>> {
-        let pairs = self.root.get("jobs").map(Node::pairs).unwrap_or_default();
-        pairs.iter().map(|(key, body)| Job { id: &key.name, key: &key.span, body }).collect()
+        (0..).map_while(|number| self.job(number)).collect()
+    }
+
+    /// The job of this number.
+    pub fn job(&self, number: usize) -> Option<Job<'_>> {
+        let (key, body) = self.root.get("jobs")?.pairs().get(number)?;
+        Some(Job { number, id: &key.name, key: &key.span, body })
     }
 }
 

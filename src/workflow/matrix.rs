@@ -39,8 +39,8 @@ fn multiply(matrix: &Object) -> Option<Vec<Value>> {
             (name, _) => vectors.push((name, vec![Value::Unknown])),
         }
     }
-    let size: usize = vectors.iter().map(|(_, values)| values.len()).product();
-    if size > MOST {
+    let sizes = vectors.iter().map(|(_, values)| values.len());
+    if sizes.fold(1, usize::saturating_mul) > MOST {
         return None;
     }
     let mut jobs: Vec<Object> = if vectors.is_empty() { vec![] } else { vec![Object::default()] };

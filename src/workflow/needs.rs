@@ -1,6 +1,6 @@
 //! What jobs wait for: a job that is skipped takes those with it that need it, and its outputs are theirs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     expression::{Object, Value, resolve},
@@ -9,11 +9,14 @@ use super::{
     yaml::Fault,
 };
 
+/// The jobs of a file, by their names.
+pub type Jobs<'file> = BTreeMap<&'file str, Job<'file>>;
+
 /// The jobs that are certain not to run: by their `if`, or because one that they need does not.
-pub fn skipped<'file>(jobs: &[Job<'file>], contexts: &mut Object) -> Result<BTreeSet<&'file str>, Fault> {
+pub fn skipped<'file>(jobs: &Jobs<'file>, contexts: &mut Object) -> Result<BTreeSet<&'file str>, Fault> {
     let mut skipped: BTreeSet<&str> = BTreeSet::new();
     let mut waits = Vec::new();
-    for job in jobs {
+    for job in jobs.values() {
         contexts.set("needs", context(job, jobs, contexts));
         let (never, asks_for_status) = never(job, contexts)?;
         if never {
@@ -23,19 +26,23 @@ pub fn skipped<'file>(jobs: &[Job<'file>], contexts: &mut Object) -> Result<BTre
         }
     }
     loop {
-        let missing = |(id, needs): &&(&str, Vec<String>)| {
-            !skipped.contains(id) && needs.iter().any(|need| skipped.contains(need.as_str()))
-        };
-        let Some(&(id, _)) = waits.iter().find(missing) else { return Ok(skipped) };
-        skipped.insert(id);
+        let before = skipped.len();
+        for (id, needs) in &waits {
+            if needs.iter().any(|need| skipped.contains(need.as_str())) {
+                skipped.insert(id);
+            }
+        }
+        if skipped.len() == before {
+            return Ok(skipped);
+        }
     }
 }
 
 /// The context `needs` of a job.
-pub fn context(job: &Job<'_>, jobs: &[Job<'_>], contexts: &Object) -> Value {
+pub fn context(job: &Job<'_>, jobs: &Jobs<'_>, contexts: &Object) -> Value {
     let mut needs = Object::default();
     for need in job.needs() {
-        let needed = jobs.iter().find(|job| job.id == need);
+        let needed = jobs.get(need.as_str());
         let result = Value::one_of(["success", "failure", "cancelled", "skipped"].map(Value::text));
         let fields = vec![
             ("result", result),

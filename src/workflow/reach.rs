@@ -3,7 +3,10 @@
 //! Every trigger of every workflow is followed in every situation it can bring, through `if`, `needs`, matrices and
 //! calls. A way ends only where it is certain that GitHub would end it there.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use super::{
     event::{self, Hand},
@@ -41,6 +44,8 @@ impl Place {
 #[derive(Debug, Clone)]
 pub struct Reach {
     pub job: String,
+    /// Which of the file's jobs that is.
+    pub number: usize,
     /// What it asks for: `runs-on`, or the call that cannot be followed.
     pub place: Place,
     pub key: Place,
@@ -84,7 +89,8 @@ const MOST_NESTED: usize = 10;
 pub fn reach(set: &Set, known: &Known) -> Found {
     let mut walk = Walk { set, known, reaches: BTreeMap::new(), faults: Vec::new(), calls_left: 0 };
     for (file, workflow) in set.own() {
-        for trigger in workflow.triggers().iter().filter(|trigger| trigger.event != event::CALL) {
+        let mut seen = BTreeSet::from([event::CALL.to_owned()]);
+        for trigger in workflow.triggers().iter().filter(|trigger| seen.insert(trigger.event.clone())) {
             let upstream = upstream(set, trigger);
             for situation in situations(trigger, known, &upstream) {
                 walk.calls_left = MOST_CALLS;
@@ -138,12 +144,12 @@ impl Walk<'_> {
             vec![("github", way.situation.github.clone()), ("inputs", inputs), ("vars", self.known.vars())],
             true,
         );
-        let jobs = workflow.jobs();
+        let jobs: needs::Jobs<'_> = workflow.jobs().into_iter().map(|job| (job.id, job)).collect();
         let skipped = match needs::skipped(&jobs, &mut contexts) {
             Ok(skipped) => skipped,
             Err(fault) => return self.faults.push((file, fault)),
         };
-        for job in jobs.iter().filter(|job| !skipped.contains(job.id)) {
+        for job in jobs.values().filter(|job| !skipped.contains(job.id)) {
             contexts.set("needs", needs::context(job, &jobs, &contexts));
             if let Err(fault) = self.job(file, *job, &mut contexts, way) {
                 self.faults.push((file, fault));
@@ -231,6 +237,7 @@ impl Walk<'_> {
         let key = Place::of(file, job.key);
         let reach = self.reaches.entry((key.clone(), unfollowed.clone())).or_insert_with(|| Reach {
             job: job.id.to_owned(),
+            number: job.number,
             place,
             key,
             certainty,

@@ -22,7 +22,7 @@ pub fn evaluate(expression: &SpannedExpr<'_>, contexts: &Object) -> Value {
         Expr::UnExpr { op: UnOp::Not, expr } => {
             Value::bool(evaluate(expr, contexts).truth().map(|truth| !truth))
         }
-        Expr::BinExpr(binary) => operator(binary, contexts),
+        Expr::BinExpr(binary) => operators(binary, contexts),
         Expr::Identifier(name) => contexts.get(name.as_str()),
         Expr::Star | Expr::Index(_) => Value::Unknown,
     }
@@ -30,17 +30,23 @@ pub fn evaluate(expression: &SpannedExpr<'_>, contexts: &Object) -> Value {
 
 /// Whether an `if` asks for the state of what went before itself; otherwise GitHub adds `success() &&`.
 pub fn asks_for_status(expression: &SpannedExpr<'_>) -> bool {
-    match &expression.inner {
-        Expr::Call(call) => {
-            let status = [Function::Always, Function::Success, Function::Failure, Function::Cancelled];
-            status.contains(&call.func) || call.args.iter().any(asks_for_status)
+    let mut left = vec![expression];
+    while let Some(expression) = left.pop() {
+        match &expression.inner {
+            Expr::Call(call) => {
+                let status = [Function::Always, Function::Success, Function::Failure, Function::Cancelled];
+                if status.contains(&call.func) {
+                    return true;
+                }
+                left.extend(&call.args);
+            }
+            Expr::UnExpr { expr: inner, .. } | Expr::Index(inner) => left.push(inner),
+            Expr::BinExpr(binary) => left.extend([&*binary.lhs, &*binary.rhs]),
+            Expr::Context(context) => left.extend(&context.parts),
+            _ => {}
         }
-        Expr::UnExpr { expr, .. } => asks_for_status(expr),
-        Expr::BinExpr(binary) => asks_for_status(&binary.lhs) || asks_for_status(&binary.rhs),
-        Expr::Context(context) => context.parts.iter().any(asks_for_status),
-        Expr::Index(inner) => asks_for_status(inner),
-        _ => false,
     }
+    false
 }
 
 fn look_up(context: &Context<'_>, contexts: &Object) -> Value {
@@ -67,10 +73,26 @@ fn at(value: &Value, index: &Value) -> Value {
     }
 }
 
-fn operator(binary: &BinExpr<'_>, contexts: &Object) -> Value {
-    let left = evaluate(&binary.lhs, contexts);
-    let right = || evaluate(&binary.rhs, contexts);
-    match binary.op {
+/// Operators, in a row from the left: `a || b || c` stands one within the other as it is parsed, and there may be
+/// thousands of them.
+fn operators(outermost: &BinExpr<'_>, contexts: &Object) -> Value {
+    let mut row = vec![(&outermost.op, &outermost.rhs)];
+    let mut first = &outermost.lhs;
+    while let Expr::BinExpr(inner) = &first.inner {
+        row.push((&inner.op, &inner.rhs));
+        first = &inner.lhs;
+    }
+    let mut value = evaluate(first, contexts);
+    for (operator, operand) in row.into_iter().rev() {
+        value = operate(value, operator, operand, contexts);
+    }
+    value
+}
+
+fn operate(left: Value, operator: &BinOp, operand: &SpannedExpr<'_>, contexts: &Object) -> Value {
+    let right = std::cell::OnceCell::new();
+    let right = || right.get_or_init(|| evaluate(operand, contexts)).clone();
+    match operator {
         // The operand that decides is the result, not `true` or `false`.
         BinOp::And => Value::one_of(left.alternatives().into_iter().map(|left| match left.truth() {
             Some(true) => right(),

@@ -10,5 +10,5 @@ mod value;
 
 pub use evaluate::{asks_for_status, evaluate};
 pub use pattern::Pattern;
-pub use template::{Segment, condition, resolve, segments};
+pub use template::{Segment, condition, parse, resolve, segments};
 pub use value::{Identity, Object, Part, Value};

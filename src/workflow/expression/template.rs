@@ -128,7 +128,16 @@ pub fn condition(node: &Node, contexts: &Object) -> Result<(Value, bool), Fault>
     Ok((evaluate(&expression, contexts), asks_for_status(&expression)))
 }
 
-fn parse(text: &str) -> Result<SpannedExpr<'_>, String> {
+/// GitHub's own bound.
+const MOST_CHARACTERS: usize = 21_000;
+
+/// Parse an expression, without its braces.
+pub fn parse(text: &str) -> Result<SpannedExpr<'_>, String> {
+    if text.chars().count() > MOST_CHARACTERS {
+        return Err(format!(
+            "the expression is longer than {MOST_CHARACTERS} characters, which GitHub does not read"
+        ));
+    }
     Expr::parse(text).map_err(|why| format!("`{text}` is no expression: {why}"))
 }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::{
     super::{
         edit,
@@ -21,6 +23,7 @@ pub const RULE: Rule = Rule {
 };
 
 pub fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
+    let mut fixes = BTreeMap::new();
     for reaching in subject.reaching() {
         let of_job = reaching.job.body.entry("permissions");
         let of_workflow = reaching.workflow.root.entry("permissions");
@@ -30,7 +33,10 @@ pub fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
             (None, Some((_, given))) => for_every_job(&reaching, given),
             (None, None) if token_default(subject) == Some(TokenDefault::Read) => None,
             (None, None) if callers_limit(subject, &reaching) => None,
-            (None, None) => Some(left_open(subject, &reaching)),
+            (None, None) => {
+                let fix = fixes.entry(reaching.file).or_insert_with(|| read_only(&reaching)).clone();
+                Some(left_open(subject, &reaching).with_fix(fix))
+            }
         };
         let told = |finding: &Finding| {
             findings.iter().any(|known| known.rule == &RULE && known.location == finding.location)
@@ -76,15 +82,6 @@ fn for_every_job(reaching: &Reaching<'_>, given: &Node) -> Option<Finding> {
 }
 
 fn left_open(subject: &Subject<'_>, reaching: &Reaching<'_>) -> Finding {
-    let (workflow, file) = (reaching.workflow, reaching.file);
-    let edit =
-        edit::before_key(&workflow.text, &workflow.root, "jobs", &["permissions:", "  contents: read", ""]);
-    // What writes with the token would no longer work: that takes thought.
-    let fix = edit.filter(|_| !writes(&workflow.text)).map(|edit| Fix {
-        file,
-        does: "let the token of every job read the repository, and no more".to_owned(),
-        edits: vec![edit],
-    });
     let label = match token_default(subject) {
         Some(TokenDefault::Write) => "no `permissions`, and the repository's setting is to write",
         _ => "no `permissions`: the repository's setting decides, and that may be to write",
@@ -92,7 +89,18 @@ fn left_open(subject: &Subject<'_>, reaching: &Reaching<'_>) -> Finding {
     let title = format!("nothing limits the token of the job '{}'", reaching.name());
     Finding::new(&RULE, reaching.key(), title, label)
         .with_help("add `permissions: {contents: read}` to the workflow, and more to the job that needs more")
-        .with_fix(fix)
+}
+
+/// One for the whole file. What writes with the token would no longer work: that takes thought.
+fn read_only(reaching: &Reaching<'_>) -> Option<Fix> {
+    let (workflow, file) = (reaching.workflow, reaching.file);
+    if writes(&workflow.text) {
+        return None;
+    }
+    let lines = ["permissions:", "  contents: read", ""];
+    let edit = edit::before_key(&workflow.text, &workflow.root, "jobs", &lines)?;
+    let does = "let the token of every job read the repository, and no more".to_owned();
+    Some(Fix { file, does, edits: vec![edit] })
 }
 
 fn writes(text: &str) -> bool {

@@ -141,7 +141,7 @@ impl<'a> Subject<'a> {
         self.found.reaches.iter().filter(|reach| reach.unfollowed.is_none()).filter_map(move |reach| {
             let file = reach.place.file;
             let workflow = set.get(file)?;
-            let job = workflow.jobs().into_iter().find(|job| *job.key == reach.key.span())?;
+            let job = workflow.job(reach.number)?;
             Some(Reaching { reach, file, workflow, job })
         })
     }

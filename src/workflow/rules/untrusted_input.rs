@@ -1,11 +1,9 @@
 use std::ops::Range;
 
-use github_actions_expressions::Expr;
-
 use super::{
     super::{
         edit,
-        expression::{Segment, segments},
+        expression::{Segment, parse, segments},
         finding::{Edit, Finding, Fix, Rule, Severity},
         reach::Place,
         yaml::Node,
@@ -107,7 +105,7 @@ fn untrusted(text: &str) -> Vec<(usize, String)> {
     });
     let mut found = Vec::new();
     for (number, inner) in expressions.enumerate() {
-        let Ok(expression) = Expr::parse(inner) else { continue };
+        let Ok(expression) = parse(inner) else { continue };
         let written_by_others = |pattern: &String| TEXTS.contains(&pattern.to_ascii_lowercase().as_str());
         let contexts = expression.dataflow_contexts();
         found.extend(
