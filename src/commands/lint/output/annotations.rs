@@ -48,7 +48,10 @@ fn properties(checked: &Checked, place: &Place, title: &str) -> String {
     }
 }
 
+/// The log that these are written to is read on terminals too.
 fn message(text: &str) -> String {
+    let text: String =
+        text.chars().map(|c| if c.is_control() && !"\r\n".contains(c) { ' ' } else { c }).collect();
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
