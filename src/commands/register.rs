@@ -34,6 +34,9 @@ pub struct Register {
     runner: Option<String>,
     #[command(flatten)]
     credential: CredentialArgs,
+    /// Go on although strangers can start jobs on this machine; `status` shows it for ever
+    #[arg(long = "i-accept-strangers-code-on-this-machine")]
+    accept_strangers: bool,
     /// How to report
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -66,8 +69,13 @@ impl Register {
         let credential = credential(&self.credential, &record)?;
         let github = GitHub::new(&record.identity.server, &record.identity.repository, &credential)?;
 
-        let accepts = record.accepted.is_some();
-        push_only::demand(&github, &record.identity.labels, accepts, &progress).await?;
+        let accepts = self.accept_strangers;
+        if let Some(accepted) =
+            push_only::demand(&github, &record.identity.labels, accepts, &progress).await?
+        {
+            record.accepted = Some(accepted);
+            installation.save(&record)?;
+        }
 
         let step = progress.step("token", "minting a registration token");
         let owner = installation.store()?.and_then(|store| store.userns_base);

@@ -77,10 +77,12 @@ impl GitHub {
             let is_last = page.len() < PAGE;
             branches.extend(page);
             if is_last {
-                break;
+                return Ok(branches);
             }
         }
-        Ok(branches)
+        let target = self.repository.to_string();
+        let why = format!("it lists more than {} branches", branches.len());
+        Err(Error::Answer { operation, target, status: 200, why })
     }
 
     /// What is in a folder at a branch, a tag or a commit; nothing where there is no such folder.

@@ -4,12 +4,21 @@
 //! decides here (defaults of inputs, the strategy of a called workflow), and refuses a whole file for one key that it
 //! does not know, after which nobody could say what the file's other jobs reach.
 
-use std::ops::Range;
+use std::{ops::Range, path::Path};
 
 use super::{
     event,
     yaml::{self, Fault, Node, Yaml},
 };
+
+/// Where GitHub looks for workflows.
+pub const FOLDER: &str = ".github/workflows";
+
+/// Whether a file of that folder is one, by its name.
+pub fn is_workflow_file(path: &str) -> bool {
+    let extension = Path::new(path).extension().unwrap_or_default();
+    extension.eq_ignore_ascii_case("yml") || extension.eq_ignore_ascii_case("yaml")
+}
 
 /// A workflow file that was read.
 #[derive(Debug, Clone)]

@@ -22,7 +22,7 @@ mod yaml;
 
 pub use edit::apply;
 pub use event::{Hand, strangers_way};
-pub use file::{Job, Trigger, Workflow};
+pub use file::{FOLDER, Job, Trigger, Workflow, is_workflow_file};
 pub use finding::{Edit, Finding, Fix, Location, Rule, Severity, line_and_column};
 pub use known::{Known, Variables};
 pub use reach::{Found, Place, Reach, Start, reach};

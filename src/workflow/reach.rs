@@ -101,8 +101,13 @@ pub fn reach(set: &Set, known: &Known) -> Found {
             }
         }
     }
-    let mut faults = walk.faults;
-    faults.dedup();
+    let mut faults: Vec<(FileId, Fault)> = Vec::new();
+    for fault in walk.faults {
+        // Every situation finds it again.
+        if !faults.contains(&fault) {
+            faults.push(fault);
+        }
+    }
     Found { reaches: walk.reaches.into_values().collect(), faults }
 }
 
@@ -193,15 +198,14 @@ impl Walk<'_> {
             self.record(file, job, uses, Certainty::MayReach, String::new(), Some(why), way);
             return Ok(());
         };
-        // GitHub refuses what calls itself, and what is nested too deep.
-        if id == way.trigger.file
-            || way.calls.iter().any(|call| call.file == id)
-            || way.calls.len() >= MOST_NESTED
-        {
+        // GitHub refuses what calls itself.
+        if id == way.trigger.file || way.calls.iter().any(|call| call.file == id) {
             return Ok(());
         }
-        if self.calls_left == 0 {
-            let why = format!("more than {MOST_CALLS} calls from one workflow");
+        if self.calls_left == 0 || way.calls.len() >= MOST_NESTED {
+            let why = format!(
+                "more than {MOST_CALLS} calls from one workflow, or {MOST_NESTED} within one another"
+            );
             self.record(file, job, uses, Certainty::MayReach, String::new(), Some(why), way);
             return Ok(());
         }

@@ -28,12 +28,19 @@ pub fn situations(trigger: &Trigger<'_>, known: &Known, upstream: &[&str]) -> Ve
     let situation =
         |hand, fields| Situation { event: event.to_owned(), hand, github: github(event, known, fields) };
     match (event, event::hand(event)) {
-        _ if event::ON_A_PULL_REQUEST.contains(&event) => vec![
-            situation(Hand::Stranger, on_a_pull_request(trigger, known, Hand::Stranger, false)),
-            situation(Hand::Writer, on_a_pull_request(trigger, known, Hand::Writer, true)),
-            // Who may write may have a fork all the same.
-            situation(Hand::Writer, on_a_pull_request(trigger, known, Hand::Writer, false)),
-        ],
+        _ if event::ON_A_PULL_REQUEST.contains(&event) => {
+            let mut all = vec![
+                situation(Hand::Stranger, on_a_pull_request(trigger, known, Hand::Stranger, false)),
+                situation(Hand::Writer, on_a_pull_request(trigger, known, Hand::Writer, true)),
+                // Who may write may have a fork all the same.
+                situation(Hand::Writer, on_a_pull_request(trigger, known, Hand::Writer, false)),
+            ];
+            // Anyone reviews anyone's pull request, one from a branch of this repository too.
+            if event.starts_with("pull_request_review") {
+                all.push(situation(Hand::Stranger, on_a_pull_request(trigger, known, Hand::Stranger, true)));
+            }
+            all
+        }
         ("workflow_run", _) => {
             let mut all = vec![
                 situation(Hand::Stranger, after_a_run(Some(&event::ON_A_PULL_REQUEST), known, false)),

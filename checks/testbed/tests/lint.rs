@@ -57,6 +57,9 @@ fn lint_in(folder: &Path, arguments: &[&str]) -> Said {
         .args(arguments)
         .current_dir(folder)
         .env("XDG_CONFIG_HOME", "/nonexistent")
+        .env("PATH", "/usr/bin:/bin")
+        .env_remove("GH_TOKEN")
+        .env_remove("GITHUB_TOKEN")
         .output()
         .unwrap();
     output.into()
@@ -87,6 +90,10 @@ fn what_is_asked_wrongly_is_one_sentence_with_the_next_command() {
     for (arguments, sentence) in [
         (["a"].as_slice(), "a has no .github/workflows: name the repository's folder, or a workflow file"),
         (&["gone.yml"], "gone.yml cannot be read: No such file or directory"),
+        (
+            &["gone/folder"],
+            "gone/folder is no folder here, and to ask GitHub for it: no GitHub token is at hand",
+        ),
         (&["--labels", "a b"], "'a b' is not a label"),
         (&["--all-branches"], "name the repository as OWNER/REPO to read its branches at GitHub"),
         (&["--explain", "none"], "there is no rule 'none'; there are stranger-reaches-runner"),
@@ -129,6 +136,59 @@ fn a_link_is_not_followed_and_its_target_is_not_shown() {
     assert_eq!(said.code, 2);
     assert!(said.out.contains("a symbolic link, which GitHub does not follow"), "{}", said.out);
     assert!(!said.out.contains("TOPSECRET") && !said.complaint.contains("TOPSECRET"));
+}
+
+#[test]
+fn a_pipe_or_a_linked_folder_in_a_checkout_does_not_hold_lint_up_or_lead_it_away() {
+    let folder =
+        repository(&[(".github/workflows/ci.yml", SOUND), ("elsewhere/.github/workflows/ci.yml", REACHED)]);
+    for place in [".github/workflows/pipe.yml", ".vega-lint.toml"] {
+        let pipe = folder.path().join(place);
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let said = lint_in(folder.path(), &[]);
+        assert_eq!(said.code, 2, "{}", said.out);
+        assert!(format!("{}{}", said.out, said.complaint).contains("no regular file"), "{}", said.complaint);
+        fs::remove_file(pipe).unwrap();
+    }
+    let linked = repository(&[]);
+    symlink(folder.path().join("elsewhere/.github"), linked.path().join(".github")).unwrap();
+    let said = lint_in(linked.path(), &["--fix"]);
+    assert_eq!(said.code, 2);
+    assert!(
+        said.complaint.contains(".github is a symbolic link, which GitHub does not follow"),
+        "{}",
+        said.complaint
+    );
+    assert_eq!(
+        fs::read_to_string(folder.path().join("elsewhere/.github/workflows/ci.yml")).unwrap(),
+        REACHED
+    );
+}
+
+#[test]
+fn a_reader_that_stops_and_a_full_disk_are_no_panic() {
+    let many: Vec<(String, &str)> =
+        (0..300).map(|n| (format!(".github/workflows/w{n}.yml"), REACHED)).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+    let folder = repository(&many);
+    let run = |script: &str| {
+        Said::from(
+            Command::new("bash")
+                .args(["-c", script, "x"])
+                .arg(program())
+                .current_dir(folder.path())
+                .output()
+                .unwrap(),
+        )
+    };
+    let stopped = run("\"$1\" lint | head -1; exit ${PIPESTATUS[0]}");
+    assert_eq!((stopped.code, stopped.complaint.as_str()), (1, ""), "{}", stopped.complaint);
+    let full = run("\"$1\" lint > /dev/full");
+    assert_eq!(full.code, 2);
+    assert_eq!(
+        full.complaint.trim(),
+        "vega-builder: the report cannot be written: No space left on device (os error 28)"
+    );
 }
 
 #[test]

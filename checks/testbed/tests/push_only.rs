@@ -167,5 +167,11 @@ fn podman_a_new_token_is_refused_when_strangers_can_reach_the_runner_by_now() {
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(STRANGERS), "{complaint}");
     assert_eq!(scene.github.minted(), minted, "a token was minted");
+    // What was accepted once opens nothing later: it is said anew, and shown from then on.
+    succeeded(&scene.run(&["register", &scene.name, ACCEPT]).unwrap()).unwrap();
+    assert_eq!(scene.github.minted(), minted + 1);
+    let status = scene.run(&["status", &scene.name]).unwrap();
+    assert!(String::from_utf8_lossy(&status.stdout).contains("STRANGERS"));
+    assert_eq!(scene.run(&["register", &scene.name]).unwrap().status.code(), Some(STRANGERS));
     scene.down().unwrap();
 }

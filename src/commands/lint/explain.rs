@@ -13,7 +13,7 @@ pub fn explain(wanted: &str) -> anyhow::Result<ExitCode> {
         bail!("there is no rule '{wanted}'; there are {}", all.join(", "));
     }
     let pages: Vec<String> = chosen.into_iter().map(page).collect();
-    anstream::print!("{}", pages.join("\n"));
+    super::output::say(&pages.join("\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,9 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
-use crate::workflow::{Actions, Set};
+use crate::workflow::{Actions, FOLDER, Set, is_workflow_file};
 
 /// A repository's folder, or the folder of one file.
 #[derive(Debug)]
@@ -21,7 +21,6 @@ pub struct Folder {
     pub only: Option<String>,
 }
 
-const WORKFLOWS: &str = ".github/workflows";
 /// More than GitHub reads, so that its own bound is what is told.
 const MOST_BYTES: u64 = 8 << 20;
 
@@ -34,21 +33,29 @@ impl Folder {
         let name = given.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let parent = given.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let parent = parent.canonicalize().with_context(|| format!("{} cannot be read", parent.display()))?;
-        if parent.ends_with(WORKFLOWS)
+        if parent.ends_with(FOLDER)
             && let Some(root) = parent.parent().and_then(Path::parent)
         {
             // The others may call it, and it may call them.
             let folder = Self::of_repository(root)?;
-            return Ok(Self { only: Some(format!("{WORKFLOWS}/{name}")), ..folder });
+            return Ok(Self { only: Some(format!("{FOLDER}/{name}")), ..folder });
         }
         Ok(Self { root: None, files: vec![(given.to_owned(), given.display().to_string())], only: None })
     }
 
     fn of_repository(root: &Path) -> anyhow::Result<Self> {
-        let folder = root.join(WORKFLOWS);
+        for part in [Path::new(FOLDER).parent().unwrap_or(Path::new(FOLDER)), Path::new(FOLDER)] {
+            if fs::symlink_metadata(root.join(part)).is_ok_and(|found| found.is_symlink()) {
+                bail!(
+                    "{} is a symbolic link, which GitHub does not follow; make it a folder",
+                    root.join(part).display()
+                );
+            }
+        }
+        let folder = root.join(FOLDER);
         let entries = fs::read_dir(&folder).map_err(|why| match why.kind() {
             io::ErrorKind::NotFound => anyhow::anyhow!(
-                "{} has no {WORKFLOWS}: name the repository's folder, or a workflow file",
+                "{} has no {FOLDER}: name the repository's folder, or a workflow file",
                 root.display()
             ),
             _ => anyhow::anyhow!("{} cannot be read: {why}", folder.display()),
@@ -57,10 +64,9 @@ impl Folder {
         for entry in entries {
             let entry = entry.with_context(|| format!("{} cannot be read", folder.display()))?;
             let name = entry.file_name();
-            let is_workflow =
-                [".yml", ".yaml"].iter().any(|end| name.as_encoded_bytes().ends_with(end.as_bytes()));
-            if is_workflow && !entry.file_type()?.is_dir() {
-                files.push((entry.path(), format!("{WORKFLOWS}/{}", name.to_string_lossy())));
+            let name = name.to_string_lossy();
+            if is_workflow_file(&name) && !entry.file_type()?.is_dir() {
+                files.push((entry.path(), format!("{FOLDER}/{name}")));
             }
         }
         files.sort();
@@ -86,11 +92,16 @@ impl Folder {
 }
 
 /// A file's text, or why it is none that GitHub would read.
-fn read(path: &Path) -> anyhow::Result<Result<String, &'static str>> {
+pub fn read(path: &Path) -> anyhow::Result<Result<String, &'static str>> {
     let unreadable = || format!("{} cannot be read", path.display());
+    let found = fs::symlink_metadata(path).with_context(unreadable)?;
     // GitHub follows none either, and its target may be a file that nobody should see.
-    if fs::symlink_metadata(path).with_context(unreadable)?.is_symlink() {
+    if found.is_symlink() {
         return Ok(Err("a symbolic link, which GitHub does not follow; put the file itself there"));
+    }
+    // Nobody may ever write into a pipe that lies there.
+    if !found.is_file() {
+        return Ok(Err("no regular file"));
     }
     let mut bytes = Vec::new();
     fs::File::open(path)
@@ -107,7 +118,11 @@ fn text(path: &Path) -> Option<String> {
 impl Actions for Folder {
     /// The metadata of an action in the repository itself.
     fn using(&self, uses: &str) -> Option<String> {
-        let folder = self.root.as_ref()?.join(uses.strip_prefix("./")?);
+        let inside = Path::new(uses.strip_prefix("./")?);
+        if !inside.components().all(|part| matches!(part, std::path::Component::Normal(_))) {
+            return None;
+        }
+        let folder = self.root.as_ref()?.join(inside);
         let metadata = ["action.yml", "action.yaml"].iter().find_map(|name| text(&folder.join(name)))?;
         crate::workflow::using(&metadata)
     }

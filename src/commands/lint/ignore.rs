@@ -1,11 +1,12 @@
 //! `.vega-lint.toml`: findings that somebody has a reason to leave as they are.
 
-use std::{fs, io, path::Path};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
-use crate::workflow::{self, Finding, Set};
+use super::files::read;
+use crate::workflow::{self, Finding, Set, line_and_column};
 
 const FILE: &str = ".vega-lint.toml";
 
@@ -29,16 +30,21 @@ struct Ignore {
 impl Ignores {
     pub fn read(root: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = root.map(|root| root.join(FILE)) else { return Ok(Self::default()) };
-        let text = match fs::read_to_string(&path) {
+        if !path.try_exists().unwrap_or(true) {
+            return Ok(Self::default());
+        }
+        let text = match read(&path)? {
             Ok(text) => text,
-            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(why) => bail!("{} cannot be read: {why}", path.display()),
+            Err(why) => bail!("{} is {why}", path.display()),
         };
         Self::parse(&text).with_context(|| format!("{} is not as it should be", path.display()))
     }
 
     fn parse(text: &str) -> anyhow::Result<Self> {
-        let ignores: Self = toml::from_str(text)?;
+        let ignores: Self = toml::from_str(text).map_err(|why| {
+            let (line, _) = line_and_column(text, why.span().map_or(0, |span| span.start));
+            anyhow::anyhow!("line {line}: {}", why.message())
+        })?;
         for Ignore { rule, reason, .. } in &ignores.ignore {
             if !workflow::rules().any(|known| known.id == rule) {
                 bail!("there is no rule '{rule}'; `vega-builder lint --explain all` names them");

@@ -10,13 +10,13 @@ mod repository;
 
 use std::{path::Path, process::ExitCode};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use crate::{
     config::{FileArgs, GitHubArgs, LintSettings},
     github::{Credential, GitHub},
     value::{Labels, Repository},
-    workflow::{self, Actions, Known, NoActions, Set, Subject, Variables},
+    workflow::{self, Actions, Found, Known, NoActions, Set, Subject, Variables},
 };
 use files::Folder;
 use ignore::Ignores;
@@ -108,7 +108,10 @@ impl Lint {
         let report = match self.subject.parse::<Repository>() {
             Ok(repository) if !Path::new(&self.subject).exists() => {
                 let host = settings.github.server.host_str().unwrap_or_default();
-                let credential = Credential::find(settings.github.token_file.as_deref(), host)?;
+                let credential =
+                    Credential::find(settings.github.token_file.as_deref(), host).with_context(|| {
+                        format!("{} is no folder here, and to ask GitHub for it", self.subject)
+                    })?;
                 let github = GitHub::new(&settings.github.server, &repository, &credential)?;
                 self.at_github(&github, known).await?
             }
@@ -124,9 +127,13 @@ impl Lint {
         }
         let folder = Folder::find(Path::new(&self.subject))?;
         let ignores = Ignores::read(folder.root.as_deref())?;
-        let mut report = Report::new(known, vec![checked(folder.set()?, known, &folder)]);
-        report.keep_to(folder.only.as_deref());
-        report.ignore(&ignores);
+        let look = || {
+            let mut report = Report::new(known, vec![checked(folder.set()?, known, &folder)]);
+            report.keep_to(folder.only.as_deref());
+            report.ignore(&ignores);
+            anyhow::Ok(report)
+        };
+        let mut report = look()?;
         if self.fix {
             let mended = report
                 .checked
@@ -135,9 +142,7 @@ impl Lint {
                 .sum::<anyhow::Result<usize>>()?;
             if mended > 0 {
                 anstream::eprintln!("{mended} of them mended; what is left:");
-                report = Report::new(known, vec![checked(folder.set()?, known, &folder)]);
-                report.keep_to(folder.only.as_deref());
-                report.ignore(&ignores);
+                report = look()?;
             }
         }
         Ok(report)
@@ -155,9 +160,10 @@ impl Lint {
         let default = repository::settings(github, &mut known).await?;
         let mut all = Vec::new();
         for of in repository::workflows(github, &default, &wanted).await? {
-            let uses = workflow::actions_used(&of.set, &known);
+            let found = workflow::reach(&of.set, &known);
+            let uses = workflow::actions_used(&of.set, &known, &found);
             let actions = Fetched::read(github, &of.branches[0], uses).await?;
-            all.push(Checked { branches: of.branches, ..checked(of.set, &known, &actions) });
+            all.push(Checked { branches: of.branches, ..judged(of.set, found, &known, &actions) });
         }
         Ok(Report::new(&known, all).with_settings(&known))
     }
@@ -189,6 +195,10 @@ pub async fn look(github: &GitHub, labels: &Labels) -> anyhow::Result<Seen> {
 /// What rules find in a set of workflows.
 fn checked(set: Set, known: &Known, actions: &dyn Actions) -> Checked {
     let found = workflow::reach(&set, known);
+    judged(set, found, known, actions)
+}
+
+fn judged(set: Set, found: Found, known: &Known, actions: &dyn Actions) -> Checked {
     let findings = workflow::check(&Subject { set: &set, known, found: &found, actions });
     Checked { branches: Vec::new(), set, found, findings }
 }

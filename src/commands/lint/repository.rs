@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use crate::{
     github::{Branch, Content, Entry, Error, GitHub},
     value::Repository,
-    workflow::{Actions, FileId, Known, Reference, Set, Variables},
+    workflow::{Actions, FOLDER, FileId, Known, Reference, Set, Variables, is_workflow_file},
 };
 
 /// Which branches are read. A push runs the files of its branch; a pull request those of its base, merged with its
@@ -26,7 +26,8 @@ pub struct OfBranches {
     pub set: Set,
 }
 
-const WORKFLOWS: &str = ".github/workflows";
+/// GitHub names no more files of one folder.
+const MOST_LISTED: usize = 1000;
 /// Requests under way at once.
 const AT_ONCE: usize = 8;
 /// As many calls as GitHub follows from one workflow, and more.
@@ -62,11 +63,9 @@ pub async fn workflows(github: &GitHub, default: &str, wanted: &Branches) -> Res
     };
     // The default branch is told of first.
     branches.sort_by_key(|branch| branch.name != default);
-    let listings = branches.iter().map(|branch| async move {
-        let mut entries = github.folder(WORKFLOWS, branch.commit()).await?;
-        entries.retain(is_workflow);
-        Ok::<_, Error>((branch, entries))
-    });
+    let listings = branches
+        .iter()
+        .map(|branch| async move { Ok::<_, Error>((branch, github.folder(FOLDER, branch.commit()).await?)) });
     let listings: Vec<(&Branch, Vec<Entry>)> = stream::iter(listings).buffered(AT_ONCE).try_collect().await?;
 
     let mut groups: Vec<(Vec<&Branch>, Vec<Entry>)> = Vec::new();
@@ -80,7 +79,10 @@ pub async fn workflows(github: &GitHub, default: &str, wanted: &Branches) -> Res
     let mut all = Vec::new();
     for (branches, entries) in groups {
         let mut set = Set::default();
-        for entry in entries {
+        if entries.len() >= MOST_LISTED {
+            set.add_unread(FOLDER, format!("GitHub names no more than {MOST_LISTED} of its files"));
+        }
+        for entry in entries.into_iter().filter(is_workflow) {
             add(&mut set, &entry, texts.get(&(entry.path.clone(), entry.sha.clone())));
         }
         all.push(OfBranches {
@@ -93,7 +95,7 @@ pub async fn workflows(github: &GitHub, default: &str, wanted: &Branches) -> Res
 }
 
 fn is_workflow(entry: &Entry) -> bool {
-    (entry.is_file() || entry.is_link()) && [".yml", ".yaml"].iter().any(|end| entry.path.ends_with(end))
+    (entry.is_file() || entry.is_link()) && is_workflow_file(&entry.path)
 }
 
 type Texts = BTreeMap<(String, String), Option<Content>>;
@@ -102,7 +104,7 @@ type Texts = BTreeMap<(String, String), Option<Content>>;
 async fn texts(github: &GitHub, groups: &[(Vec<&Branch>, Vec<Entry>)]) -> Result<Texts, Error> {
     let mut wanted: BTreeMap<(String, String), &str> = BTreeMap::new();
     for (branches, entries) in groups {
-        for entry in entries.iter().filter(|entry| entry.is_file()) {
+        for entry in entries.iter().filter(|entry| entry.is_file() && is_workflow(entry)) {
             wanted.entry((entry.path.clone(), entry.sha.clone())).or_insert(branches[0].commit());
         }
     }

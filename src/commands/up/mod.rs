@@ -182,6 +182,11 @@ impl Up<'_> {
             asked.answer(&self.settings.name)
         )?;
         self.expect_ours(&present, image.local.layout)?;
+        if let (Some(accepted), Some(before)) = (&accepted, &mut self.before) {
+            // On disk before anything changes: `status` tells of it whatever happens to us from here on.
+            before.accepted = Some(accepted.clone());
+            self.installation.save(before)?;
+        }
         let container = self.container(&image)?;
         self.say_weaknesses(&container);
         let plan = self.plan(&container, present)?;

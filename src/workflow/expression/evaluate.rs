@@ -65,11 +65,15 @@ fn look_up(context: &Context<'_>, contexts: &Object) -> Value {
 }
 
 fn at(value: &Value, index: &Value) -> Value {
-    match index {
-        Value::Text(name) => name.as_exact().map_or(Value::Unknown, |name| value.field(name)),
-        Value::Number(number) => value.at(*number),
-        Value::Null if matches!(value, Value::Object(_)) => Value::Null,
-        _ => Value::Unknown,
+    index.exact().map_or(Value::Unknown, |index| at_exactly(value, &index))
+}
+
+/// A list is asked for the index as a number, an object for it as a text, whatever it was written as.
+fn at_exactly(value: &Value, index: &Evaluation) -> Value {
+    match value {
+        Value::Array(_) => value.at(index.as_number()),
+        Value::OneOf(values) => Value::one_of(values.iter().map(|value| at_exactly(value, index))),
+        value => value.field(&index.sema().to_string()),
     }
 }
 

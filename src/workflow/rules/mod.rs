@@ -117,9 +117,8 @@ pub fn check_settings(known: &Known) -> Vec<Finding> {
 }
 
 /// The actions that jobs on the runner use, each once.
-pub fn actions_used(set: &Set, known: &Known) -> Vec<String> {
-    let found = super::reach::reach(set, known);
-    let subject = Subject { set, known, found: &found, actions: &NoActions };
+pub fn actions_used(set: &Set, known: &Known, found: &Found) -> Vec<String> {
+    let subject = Subject { set, known, found, actions: &NoActions };
     let used = subject
         .reaching()
         .flat_map(|reaching| reaching.actions().into_iter().map(|(_, _, name)| name.to_owned()));

@@ -7,6 +7,10 @@ mod sarif;
 
 pub use human::{findings, landed};
 
+use std::io::{self, Write as _};
+
+use anyhow::Context as _;
+
 use super::report::Report;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -24,11 +28,20 @@ pub enum Format {
 }
 
 pub fn write(report: &Report, format: Format) -> anyhow::Result<()> {
-    match format {
-        Format::Human => anstream::print!("{}", human::text(report)),
-        Format::Json => println!("{}", serde_json::to_string_pretty(&json::object(report))?),
-        Format::Sarif => println!("{}", serde_json::to_string_pretty(&sarif::log(report))?),
-        Format::GitHub => print!("{}", annotations::lines(report)),
+    say(&match format {
+        Format::Human => human::text(report),
+        Format::Json => serde_json::to_string_pretty(&json::object(report))? + "\n",
+        Format::Sarif => serde_json::to_string_pretty(&sarif::log(report))? + "\n",
+        Format::GitHub => annotations::lines(report),
+    })
+}
+
+/// Write to standard output, with styles only where a terminal shows them.
+pub fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = anstream::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Who reads no further has read enough.
+        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("the report cannot be written"),
     }
-    Ok(())
 }
