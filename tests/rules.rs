@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 
 use vega_builder::{
     value::{RepositorySettings, RunnerGroup},
-    workflow::{Finding, Known, Rule, check_settings, rules},
+    workflow::{Finding, Known, Rule, Severity, check_settings, rules},
 };
 
 const SETTINGS: [&str; 3] = ["unapproved-forks", "private-forks", "open-group"];
@@ -91,6 +91,29 @@ fn every_rule_is_found_in_its_example_and_not_in_its_remedy() {
         let explained = Lint::of(rule.example).run(&["--explain", rule.id]);
         insta::assert_snapshot!(rule.id, format!("{explained}\nAs it is told:\n\n{found}\n"));
     }
+}
+
+/// `docs/lint-rules.md` is made from the rules: `VEGA_UPDATE_DOCS=1 cargo test --test rules` writes it.
+#[test]
+fn the_documented_rules_are_the_rules() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/lint-rules.md");
+    let head = "# The rules of lint\n\nMade from the rules themselves; `vega-builder lint --explain RULE` says the same. How lint \
+                works is told in [lint.md](lint.md).\n";
+    let page = |rule: &Rule| {
+        let severity = if rule.severity == Severity::Error { "error" } else { "warning" };
+        format!(
+            "\n## {} ({severity})\n\n{}. {}\n\nFound in:\n\n```yaml\n{}```\n\nNot found in:\n\n```yaml\n{}```\n",
+            rule.id, rule.summary, rule.why, rule.example, rule.remedy
+        )
+    };
+    let text = std::iter::once(head.to_owned()).chain(rules().map(page)).collect::<Vec<_>>().concat();
+    if std::env::var_os("VEGA_UPDATE_DOCS").is_some() {
+        fs::write(&file, &text).unwrap();
+    }
+    assert!(
+        fs::read_to_string(file).is_ok_and(|known| known == text),
+        "type VEGA_UPDATE_DOCS=1 cargo test --test rules"
+    );
 }
 
 #[test]

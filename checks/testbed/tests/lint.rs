@@ -166,6 +166,21 @@ fn a_pipe_or_a_linked_folder_in_a_checkout_does_not_hold_lint_up_or_lead_it_away
 }
 
 #[test]
+fn a_thousand_workflows_are_read_in_under_a_second() {
+    let folder = tempfile::tempdir().unwrap();
+    testbed::bench::thousand_workflows(folder.path()).unwrap();
+    // The best of five: other tests run beside this one.
+    let round = |_| {
+        let begin = std::time::Instant::now();
+        assert_eq!(lint_in(folder.path(), &[]).code, 1);
+        begin.elapsed().as_secs_f64()
+    };
+    let best = (0..5).map(round).fold(f64::INFINITY, f64::min);
+    println!("{best:.3} s");
+    assert!(best < 1.0, "{best:.3} s");
+}
+
+#[test]
 fn a_reader_that_stops_and_a_full_disk_are_no_panic() {
     let many: Vec<(String, &str)> =
         (0..300).map(|n| (format!(".github/workflows/w{n}.yml"), REACHED)).collect();
@@ -321,6 +336,7 @@ fn branches_are_read_as_the_person_chooses_and_the_same_files_are_told_once() {
     let github = AtGitHub::new();
     let said = github.run(LOGIN, &[]);
     assert_eq!(said.code, 0, "{}{}", said.out, said.complaint);
+    assert!(said.out.contains("2 accounts may write to the repository"), "{}", said.out);
     assert!(
         said.out.contains("main:.github/workflows/heavy.yml:6  build  by whoever may write: push"),
         "{}",
@@ -374,6 +390,38 @@ fn an_action_is_asked_what_it_runs_on_and_which_commit_it_is() {
     assert!(said.out.contains("octo-org/tool/sub@v1 does not run here"), "{}", said.out);
     assert_eq!(said.out.matches("[unpinned-action]").count(), 3);
     assert_eq!(said.out.matches("by its commit").count(), 2, "of one that is gone nobody knows it");
+}
+
+#[test]
+fn a_checkout_online_follows_what_it_calls_and_names_actions_by_their_commits() {
+    let github = AtGitHub::new();
+    github.server.change("octo-org/tool", |hosted| {
+        hosted.file("v1", "action.yml", "name: x\nruns: {using: node20, main: x.js}\n");
+        hosted.file("v1", ".github/workflows/x.yml", "on: workflow_call\njobs: {inner: {runs-on: vega}}\n");
+    });
+    let calls = "on: pull_request\njobs: {call: {uses: octo-org/tool/.github/workflows/x.yml@v1}}\n";
+    let steps = "    steps:\n      - uses: octo-org/tool@v1\n      - uses: ./own\n";
+    let folder = repository(&[
+        (".github/workflows/ci.yml", &format!("{SOUND}{steps}")),
+        (".github/workflows/calls.yml", calls),
+        ("own/action.yml", "name: own\nruns: {using: node16, main: x.js}\n"),
+    ]);
+    let run = |arguments: &[&str]| -> Said {
+        let mut command = Command::new(program());
+        command.arg("lint").args(arguments).current_dir(folder.path());
+        command.env("GH_TOKEN", LOGIN).env("VEGA_BUILDER_GITHUB_URL", github.server.url());
+        command.env("XDG_CONFIG_HOME", "/nonexistent").output().unwrap().into()
+    };
+    // Without GitHub what is called may do anything; with it, it is known.
+    assert!(run(&[]).out.contains("anyone may be able to start the job 'call'"));
+    let said = run(&["--online", "--fix"]);
+    assert_eq!(said.code, 1, "{}{}", said.out, said.complaint);
+    assert!(said.out.contains("anyone can start the job 'inner' on this runner"), "{}", said.out);
+    assert_eq!(said.out.matches("[node20-action]").count(), 2, "{}", said.out);
+    let fixed = fs::read_to_string(folder.path().join(".github/workflows/ci.yml")).unwrap();
+    let pinned = fixed.lines().find(|line| line.contains("octo-org/tool@")).unwrap();
+    let (_, commit) = pinned.split_once('@').unwrap();
+    assert!(commit.ends_with(" # v1") && commit.len() == 40 + " # v1".len(), "{pinned}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod explain;
 mod files;
 mod fix;
 mod ignore;
+mod online;
 mod output;
 mod report;
 mod repository;
@@ -13,7 +14,7 @@ use std::{path::Path, process::ExitCode};
 use anyhow::{Context as _, bail};
 
 use crate::{
-    config::{FileArgs, GitHubArgs, LintSettings},
+    config::{FileArgs, GitHubArgs, GitHubSettings, LintSettings},
     github::{Credential, GitHub},
     value::{Labels, Repository},
     workflow::{self, Actions, Found, Known, NoActions, Set, Subject, Variables},
@@ -30,6 +31,7 @@ use repository::{Branches, Fetched, OfBranches};
 /// that it asks for. What cannot be known counts: it may reach you. That a stranger can start a job on the runner is an
 /// error; everything else is a warning. Exit code 0: nothing, or warnings; 1: an error; 2: something could not be read.
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(after_help = "\
 Examples:
   vega-builder lint
@@ -60,6 +62,10 @@ pub struct Lint {
     /// Of a repository at GitHub: every branch, because each can be a pull request's base
     #[arg(long)]
     all_branches: bool,
+    /// Of a folder: ask GitHub for the workflows of other repositories that are called, for what actions run on, and for
+    /// the commits to name them by
+    #[arg(long)]
+    online: bool,
     /// Change the files where a remedy needs no thought; comments and layout stay
     #[arg(long)]
     fix: bool,
@@ -107,33 +113,36 @@ impl Lint {
         // A folder of that name is what is meant.
         let report = match self.subject.parse::<Repository>() {
             Ok(repository) if !Path::new(&self.subject).exists() => {
-                let host = settings.github.server.host_str().unwrap_or_default();
-                let credential =
-                    Credential::find(settings.github.token_file.as_deref(), host).with_context(|| {
-                        format!("{} is no folder here, and to ask GitHub for it", self.subject)
-                    })?;
-                let github = GitHub::new(&settings.github.server, &repository, &credential)?;
+                let github = log_in(&settings.github, &repository).with_context(|| {
+                    format!("{} is no folder here, and to ask GitHub for it", self.subject)
+                })?;
                 self.at_github(&github, known).await?
             }
-            _ => self.on_disk(&known)?,
+            _ => self.on_disk(&known, &settings.github).await?,
         };
         output::write(&report, self.output)?;
         Ok(report.exit_code(self.strict))
     }
 
-    fn on_disk(&self, known: &Known) -> anyhow::Result<Report> {
+    async fn on_disk(&self, known: &Known, github: &GitHubSettings) -> anyhow::Result<Report> {
         if self.all_branches || !self.branches.is_empty() {
             bail!("a folder has one state: name the repository as OWNER/REPO to read its branches at GitHub");
         }
         let folder = Folder::find(Path::new(&self.subject))?;
         let ignores = Ignores::read(folder.root.as_deref())?;
-        let look = || {
-            let mut report = Report::new(known, vec![checked(folder.set()?, known, &folder)]);
+        let look = async || {
+            let set = folder.set()?;
+            let checked = if self.online {
+                online::checked(set, known, &folder, github).await?
+            } else {
+                checked(set, known, &folder)
+            };
+            let mut report = Report::new(known, vec![checked]);
             report.keep_to(folder.only.as_deref());
             report.ignore(&ignores);
             anyhow::Ok(report)
         };
-        let mut report = look()?;
+        let mut report = look().await?;
         if self.fix {
             let mended = report
                 .checked
@@ -142,7 +151,7 @@ impl Lint {
                 .sum::<anyhow::Result<usize>>()?;
             if mended > 0 {
                 anstream::eprintln!("{mended} of them mended; what is left:");
-                report = look()?;
+                report = look().await?;
             }
         }
         Ok(report)
@@ -162,11 +171,17 @@ impl Lint {
         for of in repository::workflows(github, &default, &wanted).await? {
             let found = workflow::reach(&of.set, &known);
             let uses = workflow::actions_used(&of.set, &known, &found);
-            let actions = Fetched::read(github, &of.branches[0], uses).await?;
+            let actions = Fetched::read(github, Some(&of.branches[0]), uses).await?;
             all.push(Checked { branches: of.branches, ..judged(of.set, found, &known, &actions) });
         }
         Ok(Report::new(&known, all).with_settings(&known))
     }
+}
+
+fn log_in(settings: &GitHubSettings, repository: &Repository) -> anyhow::Result<GitHub> {
+    let host = settings.server.host_str().unwrap_or_default();
+    let credential = Credential::find(settings.token_file.as_deref(), host)?;
+    Ok(GitHub::new(&settings.server, repository, &credential)?)
 }
 
 /// What can reach a runner, in short.

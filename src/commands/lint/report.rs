@@ -1,8 +1,11 @@
 use std::process::ExitCode;
 
 use super::ignore::Ignores;
-use crate::workflow::{
-    Certainty, Fault, FileId, Finding, Found, Hand, Known, Set, Severity, check_settings, line_and_column,
+use crate::{
+    value::RepositorySettings,
+    workflow::{
+        Certainty, Fault, FileId, Finding, Found, Hand, Known, Set, Severity, check_settings, line_and_column,
+    },
 };
 
 /// One set of workflows, and what was found in it.
@@ -19,6 +22,8 @@ pub struct Checked {
 #[derive(Debug)]
 pub struct Report {
     pub labels: String,
+    /// What GitHub said of the repository.
+    pub settings: Option<RepositorySettings>,
     pub checked: Vec<Checked>,
     /// Findings that somebody has a reason to leave, and the reason.
     pub ignored: Vec<(usize, Finding, String)>,
@@ -44,7 +49,8 @@ pub struct Landing {
 impl Report {
     pub fn new(known: &Known, checked: Vec<Checked>) -> Self {
         let labels = known.labels.to_string();
-        Self { labels, checked, ignored: Vec::new(), idle_ignores: Vec::new() }
+        let settings = known.settings.clone();
+        Self { labels, settings, checked, ignored: Vec::new(), idle_ignores: Vec::new() }
     }
 
     /// What the repository's settings let in, told once and before everything else.

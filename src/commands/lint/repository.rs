@@ -133,7 +133,7 @@ fn add(set: &mut Set, entry: &Entry, content: Option<&Option<Content>>) -> FileI
 }
 
 /// Fetch the workflows of other repositories that are called, and those that they call.
-async fn follow(github: &GitHub, all: &mut [OfBranches]) -> Result<(), Error> {
+pub async fn follow(github: &GitHub, all: &mut [OfBranches]) -> Result<(), Error> {
     let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
     loop {
         let missing = |set: &Set| {
@@ -185,13 +185,15 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    /// Ask about the actions (`uses:`) and the flake of a repository at one of its revisions.
-    pub async fn read(github: &GitHub, revision: &str, uses: Vec<String>) -> Result<Self, Error> {
+    /// Ask about actions (`uses:`), and about the flake and the actions of the repository itself at one of its
+    /// revisions; without one those are another's to tell of.
+    pub async fn read(github: &GitHub, own: Option<&str>, uses: Vec<String>) -> Result<Self, Error> {
         let fetched = Mutex::new(Self::default());
         let store = |change: &dyn Fn(&mut Self)| {
             change(&mut fetched.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         };
         let flake = async {
+            let Some(revision) = own else { return Ok(()) };
             let text = text_of(github, &["flake.nix"], revision).await?;
             store(&|all| all.flake = text.as_ref().is_some_and(|text| text.contains("substituters")));
             Ok(())
@@ -199,8 +201,9 @@ impl Fetched {
         let store = &store;
         let actions =
             stream::iter(uses).map(Ok::<_, Error>).try_for_each_concurrent(AT_ONCE, |uses| async move {
-                let (of, path, revision, commit) = match (uses.strip_prefix("./"), Reference::parse(&uses)) {
-                    (Some(path), _) => (github.clone(), path, revision.to_owned(), None),
+                let here = uses.strip_prefix("./").zip(own);
+                let (of, path, revision, commit) = match (here, Reference::parse(&uses)) {
+                    (Some((path, revision)), _) => (github.clone(), path, revision.to_owned(), None),
                     (None, Some(reference)) => {
                         let Ok(repository) = reference.repository.parse::<Repository>() else {
                             return Ok(());

@@ -2,12 +2,14 @@
 
 mod build;
 mod figure;
+mod lint;
 mod size;
 mod up;
 mod verify;
 
 pub use build::heavy_build;
 pub use figure::Figure;
+pub use lint::{lint, thousand_workflows};
 pub use size::{idle_memory, program_size};
 pub use up::up;
 pub use verify::{conformance, peak_memory, verify};

@@ -1,5 +1,5 @@
-//! `make bench`: the figures, each with what it is measured against, and a report a subject; `bench verify` and `bench up`
-//! measure one.
+//! `make bench`: the figures, each with what it is measured against, and a report a subject; `bench verify`, `bench lint`
+//! and `bench up` measure one.
 
 use std::{env, fs, process::ExitCode};
 
@@ -35,6 +35,9 @@ fn run() -> anyhow::Result<bool> {
         let mut figures = bench::verify(&cosign)?;
         figures.extend(bench::conformance(&cosign)?);
         ok &= report("verify", &figures)?;
+    }
+    if only.is_none_or(|only| only == "lint") {
+        ok &= report("lint", &bench::lint()?)?;
     }
     if only.is_none_or(|only| only == "up") {
         let mut figures = bench::up(&format!("the guide's commands: podman, {cosign}"))?;

@@ -86,6 +86,9 @@ impl Demo {
             }
             Ok(())
         })?;
+        self.step("a pull request that would reach this machine: lint shows it, up refuses", || {
+            reached(&scene)
+        })?;
         let result = self.up(&scene)?;
         report["digest"] = result["digest"].clone();
         let caps = self.step("read the caps from the cgroup, without up's word", || {
@@ -200,6 +203,25 @@ fn search(scene: &Scene) -> anyhow::Result<Vec<String>> {
         seen.append(&mut search.seen);
     }
     Ok(seen)
+}
+
+/// Somebody lets pull requests start the heavy job: nothing is registered until that is mended.
+fn reached(scene: &Scene) -> anyhow::Result<()> {
+    let (file, open) =
+        (".github/workflows/ci.yml", "on: pull_request\njobs: {build: {runs-on: [self-hosted, vega]}}\n");
+    scene.github.change(&scene.repository, |hosted| hosted.file("main", file, open));
+    let shown = scene.run(&["lint", &scene.repository])?;
+    ensure!(shown.status.code() == Some(1), "lint let it pass: {}", shown.status);
+    for line in String::from_utf8_lossy(&shown.stdout).lines().take_while(|line| !line.is_empty()) {
+        println!("    {line}");
+    }
+    let refused = scene.run(&["up", &scene.repository])?;
+    ensure!(refused.status.code() == Some(10), "up did not refuse it: {}", refused.status);
+    ensure!(scene.github.minted() == 0, "a token was minted");
+    scene
+        .github
+        .change(&scene.repository, |hosted| hosted.file("main", file, &open.replace("pull_request", "push")));
+    Ok(())
 }
 
 fn kill(pid: u32) -> anyhow::Result<()> {

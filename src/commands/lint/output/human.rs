@@ -23,7 +23,24 @@ pub fn text(report: &Report) -> String {
     for idle in &report.idle_ignores {
         let _ = writeln!(text, "note: .vega-lint.toml ignores {}, of which there is none", printable(idle));
     }
-    text + &landings(report) + &summary(report)
+    text + &landings(report) + &writers(report) + &summary(report)
+}
+
+/// Who else can start a job here: everybody who can push.
+fn writers(report: &Report) -> String {
+    match accounts(report) {
+        Some(accounts) => format!("{accounts} may write to the repository, and so can start jobs here\n"),
+        None => String::new(),
+    }
+}
+
+fn accounts(report: &Report) -> Option<String> {
+    // A page of GitHub's has a hundred.
+    Some(match report.settings.as_ref()?.writers? {
+        1 => "1 account".to_owned(),
+        100.. => "100 accounts or more".to_owned(),
+        number => format!("{number} accounts"),
+    })
 }
 
 /// How many jobs land here, and by whose hand at the most.
@@ -36,7 +53,8 @@ pub fn landed(report: &Report) -> String {
         if landings.len() == 1 { "1 job lands".to_owned() } else { format!("{} jobs land", landings.len()) };
     let perhaps = landings.iter().filter(|landing| landing.certainty == Certainty::MayReach).count();
     let perhaps = if perhaps > 0 { format!(" ({perhaps} perhaps)") } else { String::new() };
-    format!("{jobs} here{perhaps}, by the hand of {hand}")
+    let accounts = accounts(report).map(|accounts| format!(" ({accounts})")).unwrap_or_default();
+    format!("{jobs} here{perhaps}, by the hand of {hand}{accounts}")
 }
 
 /// The source with what is wrong in it.

@@ -24,6 +24,7 @@ pub fn object(report: &Report) -> Value {
         .collect();
     json!({
         "labels": report.labels.split(',').collect::<Vec<_>>(),
+        "settings": report.settings,
         "jobs": report.landings(),
         "findings": report.findings().map(|(checked, finding)| told(checked, finding)).collect::<Vec<_>>(),
         "unread": unread,
