@@ -40,12 +40,13 @@ bench: image ## the figures, against what people use today (target/bench/)
 image: ## the demo images as OCI layouts (target/demo/image, target/demo/foreign-image)
 	checks/setup image
 	$(MAKE) --no-print-directory build
+	cargo build --locked --profile checks --package simulator --package testbed --target $(TARGET)
 	image/demo/build --index --output target/demo/image
 	image/demo/build --index --foreign --output target/demo/foreign-image
 
-build: ## the static programs, as they are shipped
+build: ## the static program, as it is shipped
 	checks/setup build
-	cargo build --locked --release --workspace --target $(TARGET)
+	cargo build --locked --release --package vega-builder --target $(TARGET)
 
 setup: ## install everything that the targets above need
 	checks/setup test

@@ -6,10 +6,11 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        as_runner::AsRunner, can_sandbox::CanSandbox, completions::Completions, down::Down,
-        end_jobs::EndJobs, entrypoint::Entrypoint, job_started::JobStarted, lint::Lint, man::Man, mint::Mint,
-        prepare::Prepare, register::Register, sandbox_witness::SandboxWitness, seed::Seed,
-        status::StatusCommand, up::UpCommand, verify::Verify, verify_bundle::VerifyBundle,
+        as_runner::AsRunner, can_sandbox::CanSandbox, can_start::CanStart, completions::Completions,
+        down::Down, end_jobs::EndJobs, entrypoint::Entrypoint, install::Install, job_started::JobStarted,
+        key::KeyCommand, lint::Lint, man::Man, mint::Mint, prepare::Prepare, prove::Prove, push::PushCommand,
+        register::Register, sandbox_witness::SandboxWitness, seed::Seed, status::StatusCommand,
+        uninstall::Uninstall, up::UpCommand, verify::Verify, verify_bundle::VerifyBundle,
     },
     progress::Output,
 };
@@ -23,6 +24,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   vega-builder up octo-org/heavy-builds     a listening runner in under a minute
+  vega-builder install octo-org/heavy-builds  the same as a unit of this host's systemd
   vega-builder status                       what runs, under which caps, what GitHub says
   vega-builder lint                         which jobs can reach it, and by whose hand
   vega-builder down                         gone, here and at GitHub
@@ -37,12 +39,16 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Up(Box<UpCommand>),
+    Install(Box<Install>),
     Verify(Verify),
     Lint(Lint),
     Register(Register),
     Status(StatusCommand),
     Prepare(Prepare),
     Down(Down),
+    Uninstall(Uninstall),
+    Push(Box<PushCommand>),
+    Key(KeyCommand),
     Completions(Completions),
     Man(Man),
     #[command(hide = true)]
@@ -58,6 +64,10 @@ pub enum Command {
     #[command(hide = true)]
     CanSandbox(CanSandbox),
     #[command(hide = true)]
+    CanStart(CanStart),
+    #[command(hide = true)]
+    Prove(Prove),
+    #[command(hide = true)]
     EndJobs(EndJobs),
     #[command(hide = true)]
     SandboxWitness(SandboxWitness),
@@ -70,11 +80,14 @@ impl Cli {
     pub fn output(&self) -> Output {
         match &self.command {
             Command::Up(command) => command.output(),
+            Command::Install(command) => command.output(),
+            Command::Uninstall(command) => command.output(),
             Command::Verify(command) => command.output(),
             Command::Register(command) => command.output(),
             Command::Status(command) => command.output(),
             Command::Prepare(command) => command.output(),
             Command::Down(command) => command.output(),
+            Command::Push(command) => command.output(),
             _ => Output::Text,
         }
     }
@@ -83,12 +96,16 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Up(command) => wait_for(command.run()),
+            Command::Install(command) => wait_for(command.run()),
+            Command::Uninstall(command) => wait_for(command.run()),
             Command::Verify(command) => wait_on_one_thread(command.run()),
             Command::Lint(command) => wait_for(async { Ok(command.run().await) }),
             Command::Register(command) => wait_for(command.run()),
             Command::Status(command) => wait_for(command.run()),
             Command::Prepare(command) => wait_for(command.run()),
             Command::Down(command) => wait_for(command.run()),
+            Command::Push(command) => wait_for(command.run()),
+            Command::Key(command) => command.run(),
             Command::Completions(command) => Ok(command.run()),
             Command::Man(command) => command.run(),
             Command::VerifyBundle(command) => command.run(),
@@ -97,6 +114,8 @@ impl Cli {
             Command::JobStarted(command) => command.run(),
             Command::AsRunner(command) => command.run(),
             Command::CanSandbox(command) => Ok(command.run()),
+            Command::CanStart(command) => Ok(command.run()),
+            Command::Prove(command) => command.run(),
             Command::EndJobs(command) => command.run(),
             Command::SandboxWitness(command) => command.run(),
             Command::Mint(command) => wait_for(command.run()),

@@ -30,8 +30,8 @@ pub const HOME: &str = "/home/runner";
 pub const CLOSURE_REGISTRATION: &str = "/usr/share/vega-builder/closure-registration";
 /// The script that the runner calls before a job's first step; root's, out of a job's reach.
 pub const JOB_STARTED_HOOK: &str = "/etc/vega-builder/job-started.sh";
-/// Root's, for the hook: whose jobs this runner takes, as `owner/name`.
-pub const CONFIGURED_REPOSITORY: &str = "/run/vega-builder/repository";
+/// Root's, for the hook: whose jobs this runner takes, as `owner/name`, or an organisation's name.
+pub const CONFIGURED_SCOPE: &str = "/run/vega-builder/repository";
 /// The events that may start a job here: only people with the right to write can cause these.
 pub const ALLOWED_EVENTS: &[&str] = &["push", "workflow_dispatch", "schedule", "release", "merge_group"];
 /// What GitHub calls the part of its runner that runs one job's steps.
@@ -44,6 +44,10 @@ pub mod env {
     pub const MODE: &str = "VEGA_MODE";
     pub const OWNER: &str = "GITHUB_OWNER";
     pub const REPOSITORY: &str = "GITHUB_REPOSITORY";
+    /// In the place of both: the runner takes the jobs of all of its repositories.
+    pub const ORGANIZATION: &str = "GITHUB_ORGANIZATION";
+    /// The organisation's group of runners that it joins.
+    pub const GROUP: &str = "VEGA_RUNNER_GROUP";
     /// The GitHub server as the container reaches it; `https://github.com` unless set.
     pub const SERVER_URL: &str = "VEGA_GITHUB_URL";
     pub const TOKEN_FILE: &str = "GITHUB_RUNNER_TOKEN_FILE";
@@ -66,6 +70,10 @@ pub mod env {
     /// What the container's cgroup must hold it to, e.g. `memory=2147483648,millicpus=1500,pids=512`; PID 1
     /// reads it back before every listener's start, so that it is proven after a reboot too.
     pub const CAPS: &str = "VEGA_BUILDER_CAPS";
+    /// How long a running job may go on when the container is stopped, e.g. `10m`; then it is cancelled.
+    pub const PATIENCE: &str = "VEGA_BUILDER_PATIENCE";
+    /// How much the store may hold, in bytes; not set: half of its file system.
+    pub const DISK: &str = "VEGA_BUILDER_DISK";
     /// Set by the image, never carried over from one image to the next.
     pub const BUILDER_ROOT: &str = "VEGA_BUILDER_ROOT";
     pub const REGINFO: &str = "VEGA_NIX_REGINFO";
@@ -104,6 +112,9 @@ pub struct State {
     /// The store lacks a part of the image's closure, or holds it with another content; the host makes it anew.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub damaged: bool,
+    /// Not empty: it is told to end, and how it goes about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub draining: String,
     /// One sentence for the person who asks for the status.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,

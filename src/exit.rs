@@ -1,6 +1,8 @@
 //! Exit codes by kind of failure, so that a script can tell "not trusted" from "no network".
 
-use crate::{boot, config, engine, github, image, installation, trust};
+use crate::{
+    cache, commands::install::UnitError, config, engine, github, image, installation, systemd, trust,
+};
 
 /// A failure's kind; the number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum Kind {
     Host = 9,
     /// A stranger can start jobs on this machine.
     Strangers = 10,
+    /// Some paths were not pushed, for a reason of their own.
+    StaysHere = 11,
 }
 
 /// The runner does not listen, for a reason that its container gave.
@@ -91,8 +95,11 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
             _ => Kind::Settings,
         });
     }
-    if error.is::<github::Error>() {
-        return Some(Kind::GitHub);
+    if let Some(error) = error.downcast_ref::<github::Error>() {
+        return Some(match error {
+            github::Error::Credential(_) => Kind::Settings,
+            _ => Kind::GitHub,
+        });
     }
     if error.is::<NotOnline>() {
         return Some(Kind::Offline);
@@ -103,14 +110,39 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
             | installation::Error::NotFound { .. }
             | installation::Error::Several { .. }
             | installation::Error::Taken { .. }
-            | installation::Error::OtherEngine { .. } => Kind::Settings,
+            | installation::Error::OtherEngine { .. }
+            | installation::Error::OtherUserIds { .. }
+            | installation::Error::NotOurLayout { .. }
+            | installation::Error::OfARepositoryOnly { .. }
+            | installation::Error::NotInstalled { .. }
+            | installation::Error::ByUp { .. }
+            | installation::Error::Declared { .. }
+            | installation::Error::UserIdsTaken { .. } => Kind::Settings,
+            installation::Error::NoRegistration { .. } => Kind::Offline,
             _ => Kind::Host,
         });
+    }
+    if let Some(error) = error.downcast_ref::<UnitError>() {
+        return Some(match error {
+            UnitError::NoCredential | UnitError::NoUnit | UnitError::SameSlice(..) => Kind::Settings,
+            _ => Kind::Host,
+        });
+    }
+    if let Some(error) = error.downcast_ref::<cache::Error>() {
+        return Some(match error {
+            cache::Error::Address { .. } | cache::Error::Key(_) | cache::Error::OtherStore { .. } => {
+                Kind::Settings
+            }
+            _ => Kind::Other,
+        });
+    }
+    if error.is::<cache::key::KeyError>() || error.is::<cache::compression::CompressionError>() {
+        return Some(Kind::Settings);
     }
     if error.is::<StrangersReach>() {
         return Some(Kind::Strangers);
     }
-    if error.is::<boot::Error>() {
+    if error.is::<systemd::Error>() {
         return Some(Kind::Host);
     }
     None

@@ -3,7 +3,7 @@
 //! An arrow only points down this list: commands → domains → values. Domains do not import each other's
 //! internals; what two of them share is a plain value or the [`contract`].
 
-pub mod boot;
+pub mod cache;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -17,6 +17,7 @@ pub mod progress;
 pub mod runner;
 pub mod secrecy;
 pub mod store;
+pub mod systemd;
 pub mod trust;
 pub mod value;
 pub mod workflow;

@@ -201,11 +201,76 @@ fn an_engines_option_does_not_come_in_as_a_networks_name() {
 #[test]
 fn commands_on_a_runner_that_is_not_here_say_so() {
     let home = tempfile::tempdir().unwrap();
-    for command in ["status", "down", "register", "prepare"] {
+    for command in ["status", "down", "register", "prepare", "uninstall"] {
         let mut command = vega_builder(home.path(), &[command, "a/not-installed-here"]);
         let output = command.env("XDG_STATE_HOME", home.path()).output().unwrap();
         fails(&output, 2, &["installed here"]);
     }
+}
+
+#[test]
+fn what_contradicts_itself_is_told_by_its_name() {
+    for (arguments, words) in [
+        (["--patience", "soon"].as_slice(), ["--patience", "a number and s, m, h or d"]),
+        (&["--userns-base", "1000"], ["--userns-base", "this host's own users"]),
+        (&["--disk", "100m"], ["--disk", "2 GiB that a store needs"]),
+        (&["--app-id", "Iv1"], ["--app-id", "--app-key-file"]),
+        (&["--app-key-file", "/k"], ["--app-key-file", "--app-id"]),
+        (
+            &["--app-key-file", "/k", "--app-id", "x", "--token-file", "/t"],
+            ["--token-file", "leave one of them out"],
+        ),
+        (&["--ephemeral"], ["a unit that brings it a token", "`vega-builder install`"]),
+    ] {
+        refused(&[&["up", "a/b"], arguments].concat(), 2, &words);
+    }
+}
+
+#[test]
+fn a_host_without_systemd_is_told_to_use_up() {
+    if !Path::new("/run/systemd/system").exists() {
+        refused(&["install", "a/b"], 9, &["units of this host's systemd", "use `vega-builder up`"]);
+    }
+}
+
+/// Runs as root with a runner that /etc declares, and nothing else of this machine's.
+fn declared(text: &str, arguments: &[&str]) -> Output {
+    let etc = tempfile::tempdir().unwrap();
+    let runners = etc.path().join("vega-builder/runners");
+    fs::create_dir_all(&runners).unwrap();
+    fs::write(runners.join("vega-declared.toml"), text).unwrap();
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc && exec \"$@\""])
+        .arg(etc.path())
+        .arg(env!("CARGO_BIN_EXE_vega-builder"))
+        .args(arguments);
+    command.output().unwrap()
+}
+
+#[test]
+fn a_declared_runner_is_not_changed_behind_the_back_of_what_declares_it() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let whole = "repository = \"a/b\"\n[caps]\nmemory = \"512m\"\ncpus = 1\npids = 512\n";
+    let by_us = format!("# vega-builder install wrote this\n{whole}");
+    fails(
+        &declared(whole, &["up", "a/b", "--name", "vega-declared"]),
+        2,
+        &["vega-declared.toml", "`vega-builder install`"],
+    );
+    fails(&declared(whole, &["down", "vega-declared"]), 2, &["this system's configuration", "switch"]);
+    fails(&declared(whole, &["uninstall", "vega-declared"]), 2, &["this system's configuration"]);
+    fails(&declared(&by_us, &["down", "vega-declared"]), 2, &["`vega-builder uninstall vega-declared`"]);
+    // One line, no failure of the unit's.
+    let output = declared(whole, &["can-start", "vega-declared"]);
+    fails(&output, 1, &["has no registration at a/b", "`vega-builder register vega-declared`"]);
+    fails(
+        &declared("repository = \"a/b\"\n", &["can-start", "vega-declared"]),
+        255,
+        &["vega-declared.toml", "caps.memory"],
+    );
 }
 
 #[test]

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::{
-    boot,
     config::{CredentialArgs, EngineChoice},
     engine::{self, Cli, Status},
     github::GitHub,
     image::ImageReference,
-    installation::{Locked, Places, Record},
+    installation::{self, Installation, Locked, Places, Record},
     progress::{Output, Progress},
+    systemd,
 };
 
 /// Stop the runner, take it off GitHub's list, and remove its container, volumes and files
@@ -25,8 +25,8 @@ Examples:
   vega-builder down
   vega-builder down octo-org/heavy-builds --keep-store")]
 pub struct Down {
-    /// The runner's name or its repository, when several are installed here
-    #[arg(value_name = "NAME|OWNER/REPO")]
+    /// The runner's name, its repository or its organisation, when several are installed here
+    #[arg(value_name = "NAME|OWNER/REPO|ORGANIZATION")]
     runner: Option<String>,
     /// Keep the Nix store's volume
     #[arg(long)]
@@ -50,8 +50,26 @@ impl Down {
     }
 
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let progress = Progress::new(self.output);
         let installation = Places::standard().find(self.runner.as_deref())?.lock()?;
+        if installation.is_declared() {
+            let (name, file) = (installation.name.to_string(), installation.declaration.clone());
+            let next = if installation.is_installed() {
+                format!("type `vega-builder uninstall {name}`")
+            } else {
+                "take the runner out of this system's configuration, switch to that, then type this command again".to_owned()
+            };
+            return Err(installation::Error::Declared { name, file, next }.into());
+        }
+        self.take_away(installation).await
+    }
+
+    /// The runner that is meant.
+    pub fn subject(&self) -> Result<Installation, installation::Error> {
+        Places::standard().find(self.runner.as_deref())
+    }
+
+    pub async fn take_away(self, installation: Locked) -> anyhow::Result<ExitCode> {
+        let progress = Progress::new(self.output);
         let record = match installation.record() {
             Ok(record) => record,
             // Its names are all that is needed to take away what is here.
@@ -72,11 +90,14 @@ impl Down {
         };
         // Asked before anything is stopped: a missing login should not cost a running job.
         let github = match &record {
-            Some(record) if !self.offline => Some((self.github(record)?, record)),
+            Some(record) if !self.offline => Some((self.github(record).await?, record)),
             _ => None,
         };
 
         let step = progress.step("stop", "stopping the container");
+        if installation.is_declared() {
+            stop_unit(&engine, &installation)?;
+        }
         let stopped = stop(&engine, &installation)?;
         step.done(stopped);
         installation.discard_token()?;
@@ -84,13 +105,17 @@ impl Down {
         let step = progress.step("github", "taking the runner off GitHub's list");
         match &github {
             Some((github, record)) => step.done(&deregister(github, record).await?),
-            None => step.done("not asked (--offline)"),
+            None if self.offline => step.done("not asked (--offline)"),
+            // Every start writes its record before the runner begins.
+            None => step.done("not asked: it never started here"),
         }
 
         let step = progress.step("remove", "removing container and volumes");
         let removed = self.remove(&engine, &installation, record.as_ref())?;
         let name = installation.name.clone();
-        boot::forget(&name)?;
+        systemd::forget(&name)?;
+        systemd::remove_all(&name)?;
+        installation.undeclare()?;
         installation.erase(self.keep_store)?;
         Places::standard().tidy()?;
         step.done(&removed.join(", "));
@@ -104,10 +129,11 @@ impl Down {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn github(&self, record: &Record) -> anyhow::Result<GitHub> {
+    async fn github(&self, record: &Record) -> anyhow::Result<GitHub> {
         let identity = &record.identity;
-        let credential = super::register::credential(&self.credential, record)?;
-        Ok(GitHub::new(&identity.server, &identity.repository, &credential)?)
+        let credential =
+            super::steps::token::credential(&self.credential, &record.github(), &identity.scope).await?;
+        Ok(GitHub::new(&identity.server, &identity.scope, &credential)?)
     }
 
     fn remove(
@@ -144,6 +170,16 @@ impl Down {
     }
 }
 
+/// End the unit for good; the job is not waited for.
+fn stop_unit(engine: &Cli, installation: &Locked) -> anyhow::Result<()> {
+    let service = systemd::service_name(&installation.name);
+    systemd::systemctl(&["stop", &systemd::path_name(&installation.name)])?;
+    // From now on nobody starts it again; the interrupt ends the patience that the unit's own stop has.
+    systemd::systemctl(&["stop", "--no-block", &service])?;
+    engine.stop(&installation.name)?;
+    Ok(systemd::systemctl(&["stop", &service])?)
+}
+
 fn stop(engine: &Cli, installation: &Locked) -> anyhow::Result<&'static str> {
     Ok(match engine.inspect(installation.name.as_str())? {
         Some(found) if found.fingerprint.is_empty() => "a container of this name is not ours: left alone",
@@ -167,7 +203,7 @@ async fn deregister(github: &GitHub, record: &Record) -> anyhow::Result<String> 
     match github.runner(&record.identity.name).await? {
         Some(runner) => {
             github.delete_runner(&runner).await?;
-            Ok(format!("runner {} is off the list of {}", runner.id, record.identity.repository))
+            Ok(format!("runner {} is off the list of {}", runner.id, record.identity.scope))
         }
         None => Ok("GitHub does not know it".to_owned()),
     }

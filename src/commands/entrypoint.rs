@@ -71,6 +71,7 @@ fn supervise() -> anyhow::Result<u8> {
         mask: Arc::new(Mask::default()),
         token,
         garbage: Garbage::new(&environment),
+        asked: None,
     };
     match supervisor.run() {
         Ending::Asked | Ending::JobDone => Ok(0),
@@ -113,7 +114,11 @@ fn store_and_daemon(
 ) -> Result<Daemon, store::Error> {
     closure.register()?;
     closure.check()?;
-    sandbox(environment, report)
+    store::mend()?;
+    let daemon = sandbox(environment, report)?;
+    // Nix writes a young database, and what the proof built, without waiting for the disk.
+    store::sync()?;
+    Ok(daemon)
 }
 
 /// Start the daemon with the sandbox that was asked for, and prove it by a real build.
@@ -180,7 +185,7 @@ fn banner(environment: &Environment) {
             "{} {} for {}, labels {}",
             env!("CARGO_PKG_VERSION"),
             environment.name,
-            environment.repository,
+            environment.scope,
             environment.labels
         ));
     }

@@ -11,6 +11,7 @@ use crate::{
         event::{self, Refusal},
         user,
     },
+    value::{Repository, Scope},
 };
 
 /// Judge the event of the job that is about to start
@@ -47,13 +48,16 @@ fn judge() -> Result<(), Refusal> {
     let (name, path) = (variable("GITHUB_EVENT_NAME")?, variable("GITHUB_EVENT_PATH")?);
     let payload =
         serde_json::from_slice(&read(&path)?).map_err(|why| Refusal::Unreadable(format!("{path}: {why}")))?;
-    let repository = variable("GITHUB_REPOSITORY")?;
+    let repository: Repository = variable("GITHUB_REPOSITORY")?
+        .parse()
+        .map_err(|why| Refusal::Unreadable(format!("GITHUB_REPOSITORY: {why}")))?;
     // The job's variables are what GitHub sent; whose jobs may run here is what root wrote down.
-    let ours = String::from_utf8_lossy(&read(contract::CONFIGURED_REPOSITORY)?).trim().to_owned();
-    if !repository.eq_ignore_ascii_case(&ours) {
-        return Err(Refusal::Stranger { repository, ours });
+    let ours = String::from_utf8_lossy(&read(contract::CONFIGURED_SCOPE)?).trim().to_owned();
+    let repository_is_ours = ours.parse::<Scope>().is_ok_and(|ours| ours.holds(&repository));
+    if !repository_is_ours {
+        return Err(Refusal::Stranger { repository: repository.to_string(), ours });
     }
-    event::check(&name, &payload, &repository)
+    event::check(&name, &payload, &repository.to_string())
 }
 
 /// Kill the worker above us; where none is found, everything of this user.

@@ -20,7 +20,7 @@ impl Mint {
         std::io::stdin().read_to_string(&mut text)?;
         let environment = Environment::read(|name| std::env::var(name).ok())?;
         let credential = Credential::from_text(&text, "GITHUB_PAT")?;
-        let github = GitHub::new(&environment.server, &environment.repository, &credential)?;
+        let github = GitHub::new(&environment.server, &environment.scope, &credential)?;
         let (token, _) = github.mint_registration_token().await?;
         std::io::stdout().write_all(token.expose().as_bytes())?;
         Ok(ExitCode::SUCCESS)

@@ -3,18 +3,20 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use jiff::Timestamp;
 use serde_json::json;
 
-use super::push_only;
+use super::steps::{
+    declared::Declared,
+    push_only,
+    token::{Token, credential, hand_over},
+};
 use crate::{
-    config::CredentialArgs,
-    contract::{self, Phase},
-    engine::{self, Cli, Container, Layout, Status},
-    github::{Credential, CredentialError, GitHub},
-    installation::{self, Locked, Places, Record},
+    config::{CredentialArgs, GitHubSettings},
+    contract::Phase,
+    engine::{self, Cli, Layout, Status},
+    github::GitHub,
+    installation::{self, Accepted, Identity, Locked, Places, Record},
     progress::{Output, Progress},
-    value::RegistrationToken,
 };
 
 /// Mint a registration token and hand it to the runner that is installed here
@@ -29,8 +31,8 @@ Examples:
       for the only runner that is installed here
   vega-builder register octo-org/heavy-builds --token-file /etc/vega-builder/github-token")]
 pub struct Register {
-    /// The runner's name or its repository, when several are installed here
-    #[arg(value_name = "NAME|OWNER/REPO")]
+    /// The runner's name, its repository or its organisation, when several are installed here
+    #[arg(value_name = "NAME|OWNER/REPO|ORGANIZATION")]
     runner: Option<String>,
     #[command(flatten)]
     credential: CredentialArgs,
@@ -50,12 +52,9 @@ impl Register {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let progress = Progress::new(self.output);
         let installation = Places::standard().find(self.runner.as_deref())?.lock()?;
-        let mut record = installation.record()?.context("the record is gone")?;
-        let engine = engine::detect(Some(&record.engine))?;
-        if record.layout == Layout::Foreign {
-            return Err(installation::Error::NoHandover { name: installation.name.to_string() }.into());
-        }
-        let runs = engine
+        let subject = Subject::of(&installation)?;
+        let runs = subject
+            .engine
             .inspect(installation.name.as_str())?
             .is_some_and(|container| container.status == Status::Running);
         let phase = installation.runner_state().map(|state| state.phase);
@@ -66,118 +65,80 @@ impl Register {
             progress.result(&text, &json!({ "name": installation.name, "minted": false }));
             return Ok(ExitCode::SUCCESS);
         }
-        let credential = credential(&self.credential, &record)?;
-        let github = GitHub::new(&record.identity.server, &record.identity.repository, &credential)?;
-
-        let accepts = self.accept_strangers;
+        let Identity { server, scope, .. } = &subject.identity;
+        let credential = credential(&self.credential, &subject.github, scope).await?;
+        let github = GitHub::new(server, scope, &credential)?;
         if let Some(accepted) =
-            push_only::demand(&github, &record.identity.labels, accepts, &progress).await?
+            push_only::demand(&github, &subject.identity, self.accept_strangers, &progress).await?
         {
-            record.accepted = Some(accepted);
-            installation.save(&record)?;
+            subject.accept(&installation, accepted)?;
         }
 
         let step = progress.step("token", "minting a registration token");
-        let owner = installation.store()?.and_then(|store| store.userns_base);
-        installation.make_handover(owner)?;
-        let token = Token::mint(&github, &installation, record.layout).await?;
-        hand_over(&engine, &installation, &mut record, token, Layout::Contract)?;
+        installation.make_handover(installation.store()?.and_then(|store| store.userns_base))?;
+        let token = Token::mint(&github, &installation, Layout::Contract).await?;
+        let lapses = token.lapses;
+        subject.hand_over(&installation, token)?;
         step.done("minted, laid down 0400 for the container's root");
 
         let text =
             format!("{} has a token; it registers within seconds when its container runs", installation.name);
-        let lapses = record.token_lapses;
         progress.result(&text, &json!({ "name": installation.name, "minted": true, "lapses": lapses }));
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Who asks GitHub about a runner that is installed: what the settings name, what is logged in here, or the file
-/// that `up` was given.
-pub fn credential(args: &CredentialArgs, record: &Record) -> anyhow::Result<Credential> {
-    let host = record.identity.server.host_str().unwrap_or("github.com");
-    let found = Credential::find(args.token_file()?.as_deref(), host);
-    Ok(match (found, &record.token_file) {
-        (Err(CredentialError::None { .. }), Some(file)) => Credential::find(Some(file), host)?,
-        (found, _) => found?,
-    })
+/// The runner that is to be registered: as its file declares it, else as it was installed.
+struct Subject {
+    identity: Identity,
+    engine: Cli,
+    github: GitHubSettings,
+    /// Nothing, when a unit has not prepared it yet.
+    record: Option<Record>,
+    is_declared: bool,
 }
 
-/// Why `container` needs a token, or `None` when it has a registration, or a token on its way.
-pub fn needs_token(
-    engine: &Cli,
-    installation: &Locked,
-    container: &Container,
-    record: &Record,
-    status: Status,
-) -> anyhow::Result<Option<&'static str>> {
-    let on_its_way = record.token_lapses.is_some_and(|lapses| lapses > Timestamp::now());
-    if container.layout == Layout::Foreign {
-        // Its registration lives and dies with its container; what is in it cannot be seen from here.
-        let fresh = status == Status::Created && !on_its_way;
-        return Ok(fresh.then_some("the container is new"));
-    }
-    if on_its_way && installation.has_token() {
-        return Ok(None);
-    }
-    let phase = installation.runner_state().map(|state| state.phase);
-    Ok(match (status, phase) {
-        (Status::Running, Some(Phase::WaitingForToken)) => Some("the runner waits for one"),
-        (Status::Running, _) => None,
-        _ if record.registered.as_ref().is_none_or(|known| !known.is_same(&record.identity)) => {
-            Some("no registration is saved for these settings")
+impl Subject {
+    fn of(installation: &Locked) -> anyhow::Result<Self> {
+        let record = installation.record()?;
+        if installation.is_declared() {
+            let declared = Declared::read(installation)?;
+            return Ok(Self {
+                identity: declared.identity(),
+                github: declared.settings.github,
+                engine: declared.engine,
+                record,
+                is_declared: true,
+            });
         }
-        _ if !engine.has_volume(&container.runner_volume())? => Some("the saved registration is gone"),
-        _ => None,
-    })
-}
-
-/// A registration token on its way from GitHub to a container; wiped when it does not arrive.
-pub struct Token {
-    token: RegistrationToken,
-    lapses: Timestamp,
-}
-
-impl Token {
-    /// Mint one, when there is a place in memory through which it can go in.
-    pub async fn mint(github: &GitHub, installation: &Locked, layout: Layout) -> anyhow::Result<Self> {
-        if layout == Layout::Contract && !installation.handover_is_in_memory() {
-            return Err(engine::Error::Failed {
-                command: format!("looking at {}", installation.handover.display()),
-                why: "it is not on a tmpfs, and a token is not written to a disk; mount one on /run"
-                    .to_owned(),
-            }
-            .into());
+        let record = record.context("the record is gone")?;
+        if record.layout == Layout::Foreign {
+            return Err(installation::Error::NoHandover { name: installation.name.to_string() }.into());
         }
-        let (token, lapses) = github.mint_registration_token().await?;
-        Ok(Self { token, lapses })
+        Ok(Self {
+            identity: record.identity.clone(),
+            engine: engine::detect(Some(&record.engine))?,
+            github: record.github(),
+            record: Some(record),
+            is_declared: false,
+        })
     }
-}
 
-/// Hand a token in, in the way that the image's layout wants.
-pub fn hand_over(
-    engine: &Cli,
-    installation: &Locked,
-    record: &mut Record,
-    token: Token,
-    layout: Layout,
-) -> anyhow::Result<()> {
-    if layout == Layout::Contract {
-        // The record first: a crash in between leaves a note of a token that nobody has, not a token that is
-        // not noted and would be minted again.
-        record.token_lapses = Some(token.lapses);
-        installation.save(record)?;
-        let owner = installation.store()?.and_then(|store| store.userns_base);
-        return Ok(installation.lay_token(&token.token, owner)?);
+    /// Note what the person accepts, before anything comes of it.
+    fn accept(&self, installation: &Locked, accepted: Accepted) -> anyhow::Result<()> {
+        match &self.record {
+            Some(record) => installation.save(&Record { accepted: Some(accepted), ..record.clone() })?,
+            None => installation.save_accepted(&accepted)?,
+        }
+        Ok(())
     }
-    // A foreign image reads the token from its own file system: copied in before the start, then deleted here.
-    installation.lay_token(&token.token, None)?;
-    let Token { token, lapses } = token;
-    drop(token);
-    let from = installation.token_path().to_string_lossy().into_owned();
-    let copied = engine.copy_in(&installation.name, &from, contract::FOREIGN_TOKEN);
-    installation.discard_token()?;
-    copied?;
-    record.token_lapses = Some(lapses);
-    Ok(installation.save(record)?)
+
+    /// Lay the token down, where a path unit sees it, or the container that waits for it.
+    fn hand_over(&self, installation: &Locked, token: Token) -> anyhow::Result<()> {
+        // A declared runner's registration is looked at, not noted.
+        match installation.record()?.filter(|_| !self.is_declared) {
+            Some(mut record) => hand_over(&self.engine, installation, &mut record, token, Layout::Contract),
+            None => token.lay(installation),
+        }
+    }
 }

@@ -18,6 +18,8 @@ pub struct Seed {
 impl Seed {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let copied = store::seed(&self.from, &self.to)?;
+        // Who called notes that the paths are there: that must be true after a power cut too.
+        nix::unistd::syncfs(std::fs::File::open(&self.to)?)?;
         crate::runner::say(&format!("{copied} store paths added"));
         Ok(ExitCode::SUCCESS)
     }

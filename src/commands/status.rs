@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use serde_json::json;
 
+use super::steps::declared::Declared;
 use crate::{
     config::CredentialArgs,
     contract::{Phase, State},
@@ -13,6 +14,7 @@ use crate::{
     github::{GitHub, Runner},
     installation::{Installation, Places, Record},
     progress::{Output, printable},
+    systemd,
     value::ByteSize,
 };
 
@@ -27,8 +29,8 @@ Examples:
   vega-builder status
   vega-builder status octo-org/heavy-builds --output json")]
 pub struct StatusCommand {
-    /// The runner's name or its repository; all of them unless given
-    #[arg(value_name = "NAME|OWNER/REPO")]
+    /// The runner's name, its repository or its organisation; all of them unless given
+    #[arg(value_name = "NAME|OWNER/REPO|ORGANIZATION")]
     runner: Option<String>,
     #[command(flatten)]
     credential: CredentialArgs,
@@ -40,6 +42,8 @@ pub struct StatusCommand {
 /// Everything that is known of one runner; what could not be asked is the reason why.
 struct Report {
     record: Record,
+    /// The unit that makes its container, and how systemd says that it is; none for `up`'s.
+    unit: Option<(String, String)>,
     /// What the engine says; a reason when it could not be asked.
     container: Result<Option<Inspected>, String>,
     in_force: Option<Result<InForce, String>>,
@@ -90,7 +94,25 @@ impl StatusCommand {
 
 impl Report {
     async fn of(installation: &Installation, credential: &CredentialArgs) -> anyhow::Result<Self> {
-        let record = installation.record()?.context("the record is gone")?;
+        let name = &installation.name;
+        let unit = installation.is_declared().then(|| {
+            let service = systemd::service_name(name);
+            let state = systemd::property(&service, "ActiveState");
+            (service, state)
+        });
+        let mut record = installation.record()?.with_context(|| match &unit {
+            Some((service, state)) => format!(
+                "declared, and never started yet ({service} is {state}): type `vega-builder register {name}`, or see \
+                 `journalctl -u {service}`"
+            ),
+            None => "the record is gone".to_owned(),
+        })?;
+        if unit.is_some() {
+            // Its volume is looked at: no note of ours could be as true.
+            let declared = Declared::read(installation)?;
+            record.registered = declared.is_registered()?.then(|| declared.identity());
+            record.identity = declared.identity();
+        }
         let engine = engine::detect(Some(&record.engine))?;
         let container = engine.inspect(installation.name.as_str());
         let in_force = match &container {
@@ -103,7 +125,7 @@ impl Report {
         let github = ask_github(&record, credential).await.map_err(|why| format!("{why:#}"));
         let store = store_size(&engine, installation);
         let container = container.map_err(|why| why.to_string());
-        Ok(Self { state: installation.runner_state(), container, in_force, github, store, record })
+        Ok(Self { state: installation.runner_state(), unit, container, in_force, github, store, record })
     }
 
     /// The container is of the image that was verified, or its place is empty.
@@ -125,9 +147,10 @@ impl Report {
     fn object(&self) -> serde_json::Value {
         json!({
             "name": self.record.identity.name,
-            "repository": self.record.identity.repository,
+            "repository": self.record.identity.scope,
             "labels": self.record.identity.labels,
             "engine": self.record.engine,
+            "unit": self.unit.as_ref().map(|(name, state)| json!({ "name": name, "state": state })),
             "image": self.record.image,
             "digest": self.record.digest,
             "evidence": self.record.evidence,
@@ -164,7 +187,10 @@ impl Report {
     fn print(&self) {
         let record = &self.record;
         let line = |name: &str, text: &str| anstream::println!("  {name:12} {text}");
-        anstream::println!("{} for {}", record.identity.name, record.identity.repository);
+        anstream::println!("{} for {}", record.identity.name, record.identity.scope);
+        if let Some((service, state)) = &self.unit {
+            line("unit", &format!("{service}, {state}"));
+        }
         line("container", &self.container_line());
         line("image", &record.image);
         line("digest", record.digest.as_str());
@@ -218,10 +244,13 @@ impl Report {
     fn container_line(&self) -> String {
         match &self.container {
             Err(why) => format!("not known: {why}"),
-            Ok(None) => format!("gone; type `vega-builder up {}`", self.record.identity.repository),
+            Ok(None) => match &self.unit {
+                Some((service, _)) => format!("none now; see `journalctl -u {service}`"),
+                None => format!("gone; type `vega-builder up {}`", self.record.identity.scope.argument()),
+            },
             Ok(Some(_)) if !self.runs_what_was_verified() => format!(
                 "is of ANOTHER IMAGE than the one that was verified; type `vega-builder up {}`",
-                self.record.identity.repository
+                self.record.identity.scope.argument()
             ),
             Ok(Some(found)) => {
                 let status = format!("{:?}", found.status).to_lowercase();
@@ -237,7 +266,12 @@ impl Report {
 fn words(state: &State) -> String {
     let phase = serde_json::to_value(state.phase).ok();
     let phase = phase.as_ref().and_then(|phase| phase.as_str()).unwrap_or_default().replace('-', " ");
-    if state.message.is_empty() { phase } else { format!("{phase} ({})", printable(&state.message)) }
+    let mut words =
+        if state.message.is_empty() { phase } else { format!("{phase} ({})", printable(&state.message)) };
+    if !state.draining.is_empty() {
+        words = format!("{words}, draining: {}", printable(&state.draining));
+    }
+    words
 }
 
 fn sandbox(state: &State) -> &'static str {
@@ -250,17 +284,16 @@ fn sandbox(state: &State) -> &'static str {
 
 async fn ask_github(record: &Record, credential: &CredentialArgs) -> anyhow::Result<Option<Runner>> {
     let identity = &record.identity;
-    let credential = super::register::credential(credential, record)?;
-    Ok(GitHub::new(&identity.server, &identity.repository, &credential)?.runner(&identity.name).await?)
+    let credential = super::steps::token::credential(credential, &record.github(), &identity.scope).await?;
+    Ok(GitHub::new(&identity.server, &identity.scope, &credential)?.runner(&identity.name).await?)
 }
 
 /// The disk that the store's volume takes, as the file system counts it.
 fn store_size(engine: &Cli, installation: &Installation) -> Option<ByteSize> {
-    let volume = crate::engine::store_volume(&installation.name);
-    let place = engine.run(&["volume", "inspect", "--format", "{{.Mountpoint}}", volume.as_str()]).ok()?;
+    let place = engine.volume_place(&engine::store_volume(&installation.name)).ok()??;
     // A store of a million files takes its time: then its size is left out.
     let mut du = crate::secrecy::command("timeout");
-    let output = du.args(["5", "du", "-s", "--block-size=1", &place]).output().ok()?;
+    let output = du.args(["5", "du", "-s", "--block-size=1"]).arg(place).output().ok()?;
     if !output.status.success() {
         return None;
     }

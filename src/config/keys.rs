@@ -17,14 +17,21 @@ const fn key(path: &'static str, flag: &'static str, variable: &'static str) -> 
 
 pub const KEYS: &[Key] = &[
     key("repository", "OWNER/REPO", "VEGA_BUILDER_REPOSITORY"),
+    key("organization", "--organization", "VEGA_BUILDER_ORGANIZATION"),
+    key("runner-group", "--runner-group", "VEGA_BUILDER_RUNNER_GROUP"),
     key("name", "--name", "VEGA_BUILDER_NAME"),
     key("labels", "--labels", "VEGA_BUILDER_LABELS"),
     key("image", "--image", "VEGA_BUILDER_IMAGE"),
+    key("image-file", "--image-file", "VEGA_BUILDER_IMAGE_FILE"),
     key("engine", "--engine", "VEGA_BUILDER_ENGINE"),
     key("network", "--network", "VEGA_BUILDER_NETWORK"),
     key("caps.memory", "--memory", "VEGA_BUILDER_MEMORY"),
     key("caps.cpus", "--cpus", "VEGA_BUILDER_CPUS"),
     key("caps.pids", "--pids", "VEGA_BUILDER_PIDS"),
+    key("caps.disk", "--disk", "VEGA_BUILDER_DISK"),
+    key("patience", "--patience", "VEGA_BUILDER_PATIENCE"),
+    key("ephemeral", "--ephemeral", "VEGA_BUILDER_EPHEMERAL"),
+    key("userns-base", "--userns-base", "VEGA_BUILDER_USERNS_BASE"),
     key("trust.identity", "--identity", "VEGA_BUILDER_IDENTITY"),
     key("trust.issuer", "--issuer", "VEGA_BUILDER_ISSUER"),
     key("trust.key", "--key", "VEGA_BUILDER_KEY"),
@@ -32,6 +39,8 @@ pub const KEYS: &[Key] = &[
     key("trust.trusted-root", "--trusted-root", "VEGA_BUILDER_TRUSTED_ROOT"),
     key("github.url", "--github-url", "VEGA_BUILDER_GITHUB_URL"),
     key("github.token-file", "--token-file", "VEGA_BUILDER_TOKEN_FILE"),
+    key("github.app-id", "--app-id", "VEGA_BUILDER_APP_ID"),
+    key("github.app-key-file", "--app-key-file", "VEGA_BUILDER_APP_KEY_FILE"),
     key("nix.sandbox", "--sandbox", "VEGA_BUILDER_SANDBOX"),
     key("nix.max-jobs", "--max-jobs", "VEGA_BUILDER_MAX_JOBS"),
     key("nix.cores", "--cores", "VEGA_BUILDER_CORES"),
@@ -49,6 +58,13 @@ pub const KEYS: &[Key] = &[
 pub struct SettingsArgs {
     #[command(flatten)]
     pub file: FileArgs,
+    /// Instead of a repository: the organisation, all of whose repositories may send jobs here [key: organization]
+    #[arg(long, value_name = "NAME", help_heading = "Settings")]
+    organization: Option<String>,
+    /// The organisation's group of runners that this one joins; it says which repositories may use it
+    /// [default: Default] [key: runner-group]
+    #[arg(long, value_name = "NAME", help_heading = "Settings")]
+    runner_group: Option<String>,
     /// The runner's name at GitHub, and the container's here [default: vega-REPO] [key: name]
     #[arg(long, help_heading = "Settings")]
     name: Option<String>,
@@ -67,6 +83,17 @@ pub struct SettingsArgs {
     /// machine's loopback) [default: the engine's] [key: network]
     #[arg(long, help_heading = "Settings")]
     network: Option<String>,
+    /// How long a running job may go on when the runner is stopped or the host shuts down; then it is cancelled
+    /// [default: 10m] [key: patience]
+    #[arg(long, value_name = "TIME", help_heading = "Settings")]
+    patience: Option<String>,
+    /// Only with `install`: a container and a registration of its own for every job [key: ephemeral]
+    #[arg(long, help_heading = "Settings")]
+    ephemeral: bool,
+    /// First of the 65536 host ids of the container's user namespace, with podman as root [default: the first free
+    /// range above 4026531840] [key: userns-base]
+    #[arg(long, value_name = "ID", help_heading = "Settings")]
+    userns_base: Option<String>,
     /// Hard limit of memory, swap included, e.g. 12g [default: the host's less 20%, at least 2 GiB less]
     /// [key: caps.memory]
     #[arg(long, value_name = "SIZE", help_heading = "Caps")]
@@ -78,6 +105,10 @@ pub struct SettingsArgs {
     /// Hard limit of processes and threads [default: a quarter of the host's, at most 16384] [key: caps.pids]
     #[arg(long, value_name = "NUMBER", help_heading = "Caps")]
     pids: Option<String>,
+    /// How much the Nix store may hold; then garbage is collected, and no job taken while that does not help
+    /// [default: half of its file system] [key: caps.disk]
+    #[arg(long, value_name = "SIZE", help_heading = "Caps")]
+    disk: Option<String>,
     #[command(flatten)]
     pub trust: TrustArgs,
     #[command(flatten)]
@@ -111,6 +142,10 @@ pub struct FileArgs {
 /// Whose signature is trusted.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct TrustArgs {
+    /// An OCI layout (a folder) that holds the image and its signatures, instead of the image's registry; with podman
+    /// [key: image-file]
+    #[arg(long, value_name = "FOLDER", help_heading = "Settings")]
+    image_file: Option<String>,
     /// Regular expression that the certificate's URI name must match as a whole [default: the policy's publishers,
     /// else Vega's publish workflow at a tag, and our own] [key: trust.identity]
     #[arg(long, value_name = "REGEX", help_heading = "Trust")]
@@ -141,6 +176,12 @@ pub struct GitHubArgs {
     /// [key: github.token-file]
     #[arg(long, value_name = "FILE", help_heading = "GitHub")]
     token_file: Option<String>,
+    /// A GitHub App, by its client id, instead of a token; it mints its own for an hour each [key: github.app-id]
+    #[arg(long, value_name = "ID", help_heading = "GitHub")]
+    app_id: Option<String>,
+    /// The file with the App's private key, as GitHub gave it [key: github.app-key-file]
+    #[arg(long, value_name = "FILE", help_heading = "GitHub")]
+    app_key_file: Option<String>,
 }
 
 /// Who asks GitHub about a runner that is installed already.
@@ -164,6 +205,8 @@ impl GitHubArgs {
             ("labels", labels.map(str::to_owned)),
             ("github.url", self.github_url.clone()),
             ("github.token-file", self.token_file.clone()),
+            ("github.app-id", self.app_id.clone()),
+            ("github.app-key-file", self.app_key_file.clone()),
         ])
         .collect()
     }
@@ -174,16 +217,24 @@ impl SettingsArgs {
     pub fn layer(&self, repository: Option<&str>) -> Layer {
         let given = [
             ("repository", repository.map(str::to_owned)),
+            ("organization", self.organization.clone()),
+            ("runner-group", self.runner_group.clone()),
             ("name", self.name.clone()),
             ("labels", self.labels.clone()),
             ("image", self.image.clone()),
             ("engine", self.engine.clone()),
             ("network", self.network.clone()),
+            ("caps.disk", self.disk.clone()),
+            ("patience", self.patience.clone()),
+            ("ephemeral", self.ephemeral.then(|| "true".to_owned())),
+            ("userns-base", self.userns_base.clone()),
             ("caps.memory", self.memory.clone()),
             ("caps.cpus", self.cpus.clone()),
             ("caps.pids", self.pids.clone()),
             ("github.url", self.github.github_url.clone()),
             ("github.token-file", self.github.token_file.clone()),
+            ("github.app-id", self.github.app_id.clone()),
+            ("github.app-key-file", self.github.app_key_file.clone()),
             ("nix.sandbox", self.sandbox.clone()),
             ("nix.max-jobs", self.max_jobs.clone()),
             ("nix.cores", self.cores.clone()),
@@ -199,6 +250,7 @@ impl SettingsArgs {
 impl TrustArgs {
     pub fn layer(&self) -> Layer {
         flags([
+            ("image-file", self.image_file.clone()),
             ("trust.identity", self.identity.clone()),
             ("trust.issuer", self.issuer.clone()),
             ("trust.key", self.key.clone()),

@@ -50,7 +50,7 @@ pub enum Error {
     Syntax { path: PathBuf, line: usize, why: String },
     #[error("cannot read {}: {why}; check its path and permissions", .path.display())]
     Unreadable { path: PathBuf, why: std::io::Error },
-    #[error("no repository is given; type e.g. `vega-builder up OWNER/NAME`, or set `repository` in {}", .0.display())]
+    #[error("no repository is given; type e.g. `vega-builder up OWNER/NAME`, or set `repository` (or `organization`) in {}", .0.display())]
     NoRepository(PathBuf),
 }
 

@@ -3,17 +3,20 @@
 //! Every value remembers where it came from ([`Origin`]), so that an error names the flag, the variable, or
 //! the file with its line and key.
 
+mod caps;
+mod declaration;
 mod file;
+mod github;
 mod host;
 mod keys;
 mod layer;
 mod settings;
+mod trust;
 
 pub use file::trust_policy;
+pub use github::{AppSettings, GitHubSettings};
 pub use host::Host;
 pub use keys::{CredentialArgs, FileArgs, GitHubArgs, SettingsArgs, TrustArgs};
 pub use layer::{Error, Given, Layer, Origin};
-pub use settings::{
-    EngineChoice, GitHubSettings, ImageSettings, LintSettings, NixSettings, PublisherSettings, Sandbox,
-    Settings, TrustSettings,
-};
+pub use settings::{EngineChoice, LintSettings, NixSettings, Sandbox, Settings};
+pub use trust::{ImageSettings, PublisherSettings, TrustSettings};

@@ -1,12 +1,13 @@
 //! An engine's command line: run it, read its answer, tell its reason when it fails.
 
 use std::{
+    path::Path,
     process::{Command, Output, Stdio},
     sync::Arc,
 };
 
 use super::{Container, Error};
-use crate::secrecy;
+use crate::{secrecy, value::RunnerName};
 
 /// What podman and docker do differently.
 pub trait Engine: Send + Sync {
@@ -18,10 +19,14 @@ pub trait Engine: Send + Sync {
     fn mount_options(&self) -> &'static str {
         ""
     }
+    /// What `info` is asked for who manages cgroups.
+    fn cgroup_manager(&self) -> &'static str;
     /// The restart policy that survives a crash; a reboot is another matter (see `boot`).
     fn restart_policy(&self) -> &'static str {
         "unless-stopped"
     }
+    /// Have a restart that is due happen now, so that what is seen afterwards stays so.
+    fn settle(&self, _: &Cli, _: &RunnerName) {}
 }
 
 /// An engine's command line.
@@ -46,6 +51,17 @@ impl Cli {
         self.engine.program()
     }
 
+    /// Whether containers live in systemd's slices.
+    pub fn has_slices(&self) -> Result<bool, Error> {
+        Ok(self.run(&["info", "--format", self.engine.cgroup_manager()])? == "systemd")
+    }
+
+    /// The first number of its version.
+    pub fn major_version(&self) -> Result<u32, Error> {
+        let version = self.run(&["version", "--format", "{{.Client.Version}}"])?;
+        Ok(version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default())
+    }
+
     /// Run the engine and give its standard output; its standard error is the reason when it fails.
     pub fn run<S: AsRef<str>>(&self, arguments: &[S]) -> Result<String, Error> {
         let output = self.output(arguments)?;
@@ -57,7 +73,20 @@ impl Cli {
 
     /// The same for what may take minutes: ended when the future is dropped.
     pub async fn run_long<S: AsRef<str>>(&self, arguments: &[S]) -> Result<String, Error> {
-        let mut command = tokio::process::Command::from(self.command(arguments));
+        self.run_long_in(None, arguments).await
+    }
+
+    /// The same in a folder.
+    pub async fn run_long_in<S: AsRef<str>>(
+        &self,
+        folder: Option<&Path>,
+        arguments: &[S],
+    ) -> Result<String, Error> {
+        let mut command = self.command(arguments);
+        if let Some(folder) = folder {
+            command.current_dir(folder);
+        }
+        let mut command = tokio::process::Command::from(command);
         let output =
             command.kill_on_drop(true).output().await.map_err(|why| self.no_start(arguments, &why))?;
         if !output.status.success() {

@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     trust::Verified,
-    value::{Caps, ImageDigest, RunnerName},
+    value::{Caps, ImageDigest, RunnerName, Span},
 };
 
 /// What an image promises of its inside.
@@ -45,6 +45,8 @@ pub struct Container {
     pub layout: Layout,
     pub caps: Caps,
     pub network: Option<String>,
+    /// How long a running job may go on when it is stopped.
+    pub patience: Span,
     pub env: BTreeMap<&'static str, String>,
     pub userns: Option<UserNamespace>,
     pub handover: Handover,
@@ -66,6 +68,11 @@ pub fn store_volume(name: &RunnerName) -> String {
 /// The volume that holds a runner's registration.
 pub fn runner_volume(name: &RunnerName) -> String {
     format!("{name}-runner")
+}
+
+/// The name under which units run a runner's verified image; no registry serves it.
+pub fn local_name(name: &RunnerName) -> String {
+    format!("localhost/vega-builder:{name}")
 }
 
 /// The container that will take a runner's place, between its creation and its renaming.

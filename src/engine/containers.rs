@@ -39,7 +39,14 @@ pub struct Inspected {
 const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FOWNER,SETUID,SETGID,KILL,SYS_CHROOT,SETFCAP,SETPCAP";
 /// A runner's open log is the engine's to keep small: some megabytes tell the last day.
 const LOG_SIZE: &str = "max-size=16m";
+/// What PID 1 takes at most to cancel a job and end.
+pub const CANCELLING: Duration = Duration::from_secs(60);
+/// A unit makes its container at every start from its own file: no fingerprint could differ.
+const OF_A_UNIT: &str = "unit";
+/// How engines say that there is no such container.
+const MISSING: &[&str] = &["no such container", "no container with"];
 const REMOVE_ATTEMPTS: u32 = 25;
+const STOP_ATTEMPTS: u32 = 5;
 
 impl Cli {
     /// The container of this name, when there is one.
@@ -57,19 +64,26 @@ impl Cli {
         Ok(is_named.then(|| inspected(container)))
     }
 
-    /// Every option of `create`, without name, fingerprint and ulimits.
+    /// Every option of `create` and the image, without name, fingerprint and ulimits.
     fn create_arguments(&self, container: &Container) -> Vec<String> {
+        let mut arguments = self.options(container);
+        arguments.push(format!("--restart={}", self.engine.restart_policy()));
+        arguments.push(format!("--log-opt={LOG_SIZE}"));
+        arguments.push(container.local_id.clone());
+        arguments
+    }
+
+    /// What a container of this runner is made with, whoever makes it and starts it again.
+    fn options(&self, container: &Container) -> Vec<String> {
         let caps = &container.caps;
         let mut arguments: Vec<String> = vec![
             format!("--hostname={}", container.name),
             format!("--label={INSTANCE_LABEL}={}", container.name),
-            format!("--restart={}", self.engine.restart_policy()),
             format!("--memory={}", caps.memory.0),
             format!("--memory-swap={}", caps.memory.0),
             format!("--cpus={}", caps.cpus),
             format!("--pids-limit={}", caps.pids),
-            format!("--log-opt={LOG_SIZE}"),
-            "--stop-timeout=60".to_owned(),
+            format!("--stop-timeout={}", (container.patience.0 + CANCELLING).as_secs()),
         ];
         arguments.extend(container.network.iter().map(|network| format!("--network={network}")));
         arguments.extend(self.privileges(container));
@@ -84,8 +98,17 @@ impl Cli {
             ));
         }
         arguments.extend(container.env.iter().map(|(name, value)| format!("--env={name}={value}")));
-        arguments.push(container.local_id.clone());
         arguments
+    }
+
+    /// The same for a unit's command line: systemd keeps the log of podman's, and starts it again.
+    pub fn unit_options(&self, container: &Container) -> Vec<String> {
+        let mut options = self.options(container);
+        options.push(format!("--label={FINGERPRINT_LABEL}={OF_A_UNIT}"));
+        if self.program() != "podman" {
+            options.push(format!("--log-opt={LOG_SIZE}"));
+        }
+        options
     }
 
     /// The least privileges, the same for the runner and for what prepares its store.
@@ -131,9 +154,25 @@ impl Cli {
         self.run(&["start", name.as_str()]).map(drop)
     }
 
-    /// Stop with the container's own patience, then kill.
+    /// Stop without patience for a job, which is cancelled in good order; then kill. One that is gone is no error.
+    ///
+    /// One that ends by itself in that moment is neither stopped by podman nor forgotten: its restart policy
+    /// brings it back a little later. Then it is stopped again, until it rests.
     pub fn stop(&self, name: &RunnerName) -> Result<(), Error> {
-        self.run(&["stop", name.as_str()]).map(drop)
+        // PID 1 waits for a job under a mere `stop`. One that has ended by now is stopped all the same.
+        let _ = self.output(&["kill", "--signal=INT", name.as_str()]);
+        let wait = format!("--time={}", CANCELLING.as_secs());
+        let stop = ["stop", wait.as_str(), name.as_str()];
+        for _ in 0..STOP_ATTEMPTS {
+            self.ask(&stop, MISSING)?;
+            self.engine.settle(self, name);
+            if self.inspect(name.as_str())?.is_none_or(|found| found.status != Status::Running) {
+                return Ok(());
+            }
+        }
+        let why =
+            format!("it came back {STOP_ATTEMPTS} times; `{} rm --force {name}` ends it", self.program());
+        Err(Error::Failed { command: self.command_line(&stop), why })
     }
 
     /// Remove a container, running or not, with what nameless volumes it has; one that is not there is no
@@ -145,7 +184,7 @@ impl Cli {
         let arguments = ["rm", "--force", "--volumes", name];
         let mut attempt = 0;
         loop {
-            match self.ask(&arguments, &["no such container", "no container with"]) {
+            match self.ask(&arguments, MISSING) {
                 Err(error) if attempt >= REMOVE_ATTEMPTS => return Err(error),
                 Err(_) => {}
                 Ok(_) => return Ok(()),

@@ -8,6 +8,10 @@ impl Engine for Docker {
         "docker"
     }
 
+    fn cgroup_manager(&self) -> &'static str {
+        "{{.CgroupDriver}}"
+    }
+
     fn isolation(&self, container: &Container) -> Vec<String> {
         vec![
             "--security-opt=systempaths=unconfined".to_owned(),

@@ -10,6 +10,8 @@ pub enum Error {
         "{engine} is not installed; type `apt-get install {package}` (or your system's like), or choose another engine with --engine"
     )]
     NotInstalled { engine: &'static str, package: &'static str },
+    #[error("{engine} takes no image from a folder: use podman, or leave --image-file out")]
+    NoLayouts { engine: &'static str },
     #[error("`{command}` failed: {why}")]
     Failed { command: String, why: String },
     #[error("`{command}` answered what cannot be understood: {why}")]

@@ -1,7 +1,12 @@
 //! Images in the engine's own store: by digest, and compared with what was verified.
 
+use std::path::Path;
+
 use super::{Cli, Error, Layout, cli::Answer};
 use crate::{contract, trust::Verified, value::ImageDigest};
+
+/// What podman sees a layout as.
+const DESK_NAME: &str = "vega-builder-layout";
 
 /// An image in the engine's store.
 #[derive(Debug, Clone)]
@@ -70,9 +75,43 @@ impl Cli {
         loopback: bool,
     ) -> Result<LocalImage, Error> {
         self.pull(image_name, digest, loopback).await?;
+        // Engines do not wait for the disk, and after a power cut an image that looks whole would have empty files.
+        tokio::task::spawn_blocking(nix::unistd::sync).await.ok();
         self.local_image(image_name, digest)?.ok_or_else(|| Error::Failed {
             command: format!("{} pull", self.program()),
             why: "the engine lost the image that it downloaded".to_owned(),
+        })
+    }
+
+    /// Take an image from a layout on this machine (a folder, and the image's name in it), and give it its own name, by
+    /// which its digest is found again.
+    pub async fn load(
+        &self,
+        (folder, entry): (&Path, Option<String>),
+        image_name: &str,
+        digest: &ImageDigest,
+    ) -> Result<LocalImage, Error> {
+        if self.program() != "podman" {
+            return Err(Error::NoLayouts { engine: self.program() });
+        }
+        // podman makes a name of the path, which is none for most of them: so it sees the folder under a plain one.
+        let failed = |why: std::io::Error| Error::Failed {
+            command: format!("{} pull oci:{}", self.program(), folder.display()),
+            why: why.to_string(),
+        };
+        let desk = tempfile::tempdir().map_err(failed)?;
+        let folder = std::path::absolute(folder).map_err(failed)?;
+        std::os::unix::fs::symlink(&folder, desk.path().join(DESK_NAME)).map_err(failed)?;
+        let entry = entry.map_or_else(String::new, |entry| format!(":{entry}"));
+        let source = format!("oci:{DESK_NAME}{entry}");
+        let id = self.run_long_in(Some(desk.path()), &["pull", "--quiet", &source]).await?;
+        tokio::task::spawn_blocking(nix::unistd::sync).await.ok();
+        self.run(&["tag", id.trim(), &format!("{image_name}:{}", digest.short())])?;
+        // The name that nobody gave it.
+        let _ = self.output(&["untag", id.trim(), &format!("localhost/{DESK_NAME}:latest")]);
+        self.local_image(image_name, digest)?.ok_or_else(|| Error::Failed {
+            command: format!("{} pull oci:{}", self.program(), folder.display()),
+            why: format!("it holds no image of the digest {digest} afterwards"),
         })
     }
 
@@ -92,6 +131,11 @@ impl Cli {
             found: container_image.to_owned(),
             expected: local_id.to_owned(),
         })
+    }
+
+    /// Give a verified image a name that no registry has, for units that are written before its digest is known.
+    pub fn name_image(&self, image_id: &str, name: &str) -> Result<(), Error> {
+        self.run(&["tag", image_id, name]).map(drop)
     }
 
     /// Remove an image, by digest; whether it was there, and no other container needs it.

@@ -4,6 +4,8 @@
 //! in one file for containers, images and volumes each. Only an image
 //! that came out of verification can be created: [`Container`] holds a `Verified<ImageDigest>`.
 
+#[cfg(test)]
+mod as_the_module;
 mod caps;
 mod cli;
 mod container;
@@ -16,12 +18,15 @@ mod podman;
 mod seccomp;
 mod volumes;
 
+#[cfg(test)]
+pub use as_the_module::for_test;
 pub use caps::{InForce, Limit};
 pub use cli::{Cli, Engine};
 pub use container::{
-    Container, Handover, Layout, UserNamespace, runner_volume, seeder_name, store_volume, successor_name,
+    Container, Handover, Layout, UserNamespace, local_name, runner_volume, seeder_name, store_volume,
+    successor_name,
 };
-pub use containers::{Inspected, Status};
+pub use containers::{CANCELLING, Inspected, Status};
 pub use detect::detect;
 pub use error::Error;
 pub use images::LocalImage;

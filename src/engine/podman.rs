@@ -1,4 +1,5 @@
-use super::{Container, Engine, UserNamespace};
+use super::{Cli, Container, Engine, UserNamespace};
+use crate::value::RunnerName;
 
 /// Podman, with root's rights or a user's own.
 pub struct Podman;
@@ -6,6 +7,10 @@ pub struct Podman;
 impl Engine for Podman {
     fn program(&self) -> &'static str {
         "podman"
+    }
+
+    fn cgroup_manager(&self) -> &'static str {
+        "{{.Host.CgroupManager}}"
     }
 
     /// Under SELinux the folder gets this one container's label, or its root could not enter it.
@@ -31,5 +36,11 @@ impl Engine for Podman {
             options.extend([format!("--uidmap=0:{base}:{size}"), format!("--gidmap=0:{base}:{size}")]);
         }
         options
+    }
+
+    /// Podman restarts from the process that tidies up behind a container, some time after its end; tidying up
+    /// here does it at once, or does nothing.
+    fn settle(&self, cli: &Cli, name: &RunnerName) {
+        let _ = cli.output(&["container", "cleanup", name.as_str()]);
     }
 }

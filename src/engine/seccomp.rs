@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::Error;
 
-/// Where containers-common installs the default profile.
-const PLACES: &[&str] = &["/usr/share/containers/seccomp.json", "/etc/containers/seccomp.json"];
+/// Where an administrator (or the NixOS module) puts the default profile, and where containers-common does.
+const PLACES: &[&str] =
+    &["/etc/vega-builder/seccomp.json", "/usr/share/containers/seccomp.json", "/etc/containers/seccomp.json"];
 /// A build sandbox names its own host; in its own UTS namespace that touches nobody else.
 const ALLOWED_MORE: &[&str] = &["sethostname", "setdomainname"];
 

@@ -1,11 +1,22 @@
 //! Volumes: the Nix store and the saved registration, which outlive their container.
 
+use std::path::PathBuf;
+
 use super::{Cli, Container, Error, cli::Answer, containers::ulimits};
 use crate::contract;
 
 impl Cli {
     pub fn has_volume(&self, volume: &str) -> Result<bool, Error> {
         Ok(matches!(self.ask(&["volume", "inspect", volume], &["no such volume"])?, Answer::Is(_)))
+    }
+
+    /// Where a volume's files lie on this host.
+    pub fn volume_place(&self, volume: &str) -> Result<Option<PathBuf>, Error> {
+        let arguments = ["volume", "inspect", "--format", "{{.Mountpoint}}", volume];
+        Ok(match self.ask(&arguments, &["no such volume"])? {
+            Answer::Is(output) => Some(String::from_utf8_lossy(&output.stdout).trim_end().into()),
+            Answer::IsNot => None,
+        })
     }
 
     /// The names of all volumes that begin with `prefix`: one question instead of one for each.

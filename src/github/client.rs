@@ -7,17 +7,43 @@ use octocrab::Octocrab;
 use url::Url;
 
 use super::{Credential, Error, Operation};
-use crate::value::Repository;
+use crate::value::{Organization, Repository, Scope};
 
-/// GitHub as somebody asks it about one repository.
+/// What GitHub is asked about, as a part of an address.
+pub trait Subject: std::fmt::Display + Clone {
+    fn route(&self) -> String;
+}
+
+impl Subject for Repository {
+    fn route(&self) -> String {
+        format!("/repos/{}/{}", self.owner(), self.name())
+    }
+}
+
+impl Subject for Scope {
+    fn route(&self) -> String {
+        match self {
+            Self::Repository(repository) => repository.route(),
+            Self::Organization(organization) => organization.route(),
+        }
+    }
+}
+
+impl Subject for Organization {
+    fn route(&self) -> String {
+        format!("/orgs/{self}")
+    }
+}
+
+/// GitHub as somebody asks it about one repository, or about whatever a runner is registered at.
 ///
 /// Requests that change something are sent once: a lost reply must not mint a second token. Reads are
 /// repeated twice. No redirect is followed, so the authorisation goes to the one host it is meant for.
 #[derive(Clone)]
-pub struct GitHub {
+pub struct GitHub<S = Scope> {
     client: Octocrab,
     server: Url,
-    pub(super) repository: Repository,
+    pub(super) subject: S,
     origin: String,
 }
 
@@ -30,9 +56,9 @@ pub(super) struct Reply {
 
 const READ_ATTEMPTS: u32 = 3;
 
-impl GitHub {
+impl<S: Subject> GitHub<S> {
     /// `server` is `https://github.com` or a GitHub Enterprise Server, whose API is at `/api/v3`.
-    pub fn new(server: &Url, repository: &Repository, credential: &Credential) -> Result<Self, Error> {
+    pub fn new(server: &Url, subject: &S, credential: &Credential) -> Result<Self, Error> {
         let refuse = |why: &dyn std::fmt::Display| Error::Client(why.to_string());
         let api = match server.host_str() {
             Some("github.com") => "https://api.github.com".to_owned(),
@@ -54,32 +80,33 @@ impl GitHub {
         Ok(Self {
             client,
             server: server.clone(),
-            repository: repository.clone(),
+            subject: subject.clone(),
             origin: credential.origin.clone(),
         })
     }
 
-    /// The same GitHub, asked about another repository.
+    /// The same GitHub, asked about something else.
     #[must_use]
-    pub fn of(&self, repository: &Repository) -> Self {
-        Self { repository: repository.clone(), ..self.clone() }
+    pub fn of<T: Subject>(&self, subject: &T) -> GitHub<T> {
+        GitHub {
+            client: self.client.clone(),
+            server: self.server.clone(),
+            subject: subject.clone(),
+            origin: self.origin.clone(),
+        }
     }
 
-    pub fn repository(&self) -> &Repository {
-        &self.repository
+    pub fn subject(&self) -> &S {
+        &self.subject
     }
 
-    /// The repository's page.
+    /// Its page.
     pub fn page(&self, rest: &str) -> String {
-        format!("{}/{}{rest}", self.server.as_str().trim_end_matches('/'), self.repository)
-    }
-
-    pub(super) fn in_repository(&self, rest: &str) -> String {
-        format!("/repos/{}/{}{rest}", self.repository.owner(), self.repository.name())
+        format!("{}/{}{rest}", self.server.as_str().trim_end_matches('/'), self.subject)
     }
 
     pub(super) fn route(&self, rest: &str) -> String {
-        self.in_repository(&format!("/actions/runners{rest}"))
+        self.subject.route() + rest
     }
 
     pub(super) async fn read(&self, operation: Operation, route: &str) -> Result<Reply, Error> {
@@ -106,6 +133,16 @@ impl GitHub {
         self.check(operation, self.client._post(route, None::<&()>).await).await
     }
 
+    /// The same with something to say.
+    pub(super) async fn post_body(
+        &self,
+        operation: Operation,
+        route: &str,
+        body: &serde_json::Value,
+    ) -> Result<Reply, Error> {
+        self.check(operation, self.client._post(route, Some(body)).await).await
+    }
+
     /// Deleting twice is deleting once, so a lost reply may be repeated by the caller.
     pub(super) async fn delete(&self, operation: Operation, route: &str) -> Result<Reply, Error> {
         self.check(operation, self.client._delete(route, None::<&()>).await).await
@@ -130,7 +167,7 @@ impl GitHub {
 
     /// Whether the request can have reached GitHub decides between "try again" and "it may have happened".
     fn transport(&self, operation: Operation, error: &(dyn std::error::Error + 'static)) -> Error {
-        let (target, server) = (self.repository.to_string(), self.server.to_string());
+        let (target, server) = (self.subject.to_string(), self.server.to_string());
         let why = deepest(error);
         let mut cause = Some(error);
         while let Some(error) = cause {
@@ -150,7 +187,7 @@ impl GitHub {
     }
 
     fn refusal(&self, operation: Operation, reply: &Reply) -> Error {
-        let (target, origin) = (self.repository.to_string(), self.origin.clone());
+        let (target, origin) = (self.subject.to_string(), self.origin.clone());
         let status = reply.status.as_u16();
         let header = |name: &str| reply.headers.get(name).and_then(|value| value.to_str().ok());
         let message = message(&reply.body);
@@ -185,7 +222,7 @@ impl GitHub {
     ) -> Result<T, Error> {
         serde_json::from_slice(&reply.body).map_err(|why| Error::Answer {
             operation,
-            target: self.repository.to_string(),
+            target: self.subject.to_string(),
             status: reply.status.as_u16(),
             // serde's text may quote a value; its place in the reply is enough.
             why: format!("line {}, column {}", why.line(), why.column()),

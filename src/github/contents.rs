@@ -4,6 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Error, GitHub, Operation};
+use crate::value::Repository;
 
 /// A branch and the commit that it is at.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -64,7 +65,7 @@ impl Entry {
     }
 }
 
-impl GitHub {
+impl GitHub<Repository> {
     /// Every branch.
     ///
     /// Source: `GET /repos/{owner}/{repo}/branches`.
@@ -72,7 +73,7 @@ impl GitHub {
         let operation = Operation::ListBranches;
         let mut branches = Vec::new();
         for number in 1..=MOST_PAGES {
-            let route = self.in_repository(&format!("/branches?per_page={PAGE}&page={number}"));
+            let route = self.route(&format!("/branches?per_page={PAGE}&page={number}"));
             let page: Vec<Branch> = self.parsed(operation, &self.read(operation, &route).await?)?;
             let is_last = page.len() < PAGE;
             branches.extend(page);
@@ -80,7 +81,7 @@ impl GitHub {
                 return Ok(branches);
             }
         }
-        let target = self.repository.to_string();
+        let target = self.subject.to_string();
         let why = format!("it lists more than {} branches", branches.len());
         Err(Error::Answer { operation, target, status: 200, why })
     }
@@ -114,7 +115,7 @@ impl GitHub {
         let text: String = file.content.split_whitespace().collect();
         let bytes = STANDARD.decode(text).map_err(|why| Error::Answer {
             operation,
-            target: self.repository.to_string(),
+            target: self.subject.to_string(),
             status: 200,
             why: format!("the content of {path} is no base64: {why}"),
         })?;
@@ -123,7 +124,7 @@ impl GitHub {
 
     fn contents(&self, path: &str, reference: &str) -> String {
         let (path, reference) = (utf8_percent_encode(path, PATH), utf8_percent_encode(reference, PART));
-        self.in_repository(&format!("/contents/{path}?ref={reference}"))
+        self.route(&format!("/contents/{path}?ref={reference}"))
     }
 
     /// One branch.
@@ -131,7 +132,7 @@ impl GitHub {
     /// Source: `GET /repos/{owner}/{repo}/branches/{branch}`.
     pub async fn branch(&self, name: &str) -> Result<Branch, Error> {
         let operation = Operation::ListBranches;
-        let route = self.in_repository(&format!("/branches/{}", utf8_percent_encode(name, PART)));
+        let route = self.route(&format!("/branches/{}", utf8_percent_encode(name, PART)));
         self.parsed(operation, &self.read(operation, &route).await?)
     }
 
@@ -140,7 +141,7 @@ impl GitHub {
     /// Source: `GET /repos/{owner}/{repo}/commits/{ref}`.
     pub async fn commit(&self, reference: &str) -> Result<Option<String>, Error> {
         let operation = Operation::ReadRepository;
-        let route = self.in_repository(&format!("/commits/{}", utf8_percent_encode(reference, PART)));
+        let route = self.route(&format!("/commits/{}", utf8_percent_encode(reference, PART)));
         match self.read(operation, &route).await {
             Ok(reply) => Ok(Some(self.parsed::<Commit>(operation, &reply)?.sha)),
             Err(Error::NotFound { .. } | Error::Invalid { .. }) => Ok(None),

@@ -25,6 +25,8 @@ pub enum CredentialError {
     Unreadable { path: PathBuf, why: std::io::Error },
     #[error("the token file {} is readable by others; type `chmod 0600 {}`", .path.display(), .path.display())]
     Exposed { path: PathBuf },
+    #[error("the GitHub App's private key {} cannot be used: {why}; it is the PEM file that GitHub gave you", .path.display())]
+    AppKey { path: PathBuf, why: String },
     #[error("{origin} holds no GitHub token: it is empty or has characters that no token has")]
     Malformed { origin: String },
 }
@@ -66,14 +68,7 @@ impl Credential {
     }
 
     fn from_file(path: &Path) -> Result<Self, CredentialError> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let unreadable = |why| CredentialError::Unreadable { path: path.to_owned(), why };
-        let mode = path.metadata().map_err(unreadable)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Err(CredentialError::Exposed { path: path.to_owned() });
-        }
-        let token = Zeroizing::new(std::fs::read_to_string(path).map_err(unreadable)?);
-        Self::checked(&token, format!("the token file {}", path.display()))
+        Self::checked(&read_secret(path)?, format!("the token file {}", path.display()))
     }
 
     fn checked(token: &Zeroizing<String>, origin: String) -> Result<Self, CredentialError> {
@@ -87,6 +82,17 @@ impl Credential {
     pub(super) fn expose(&self) -> &str {
         &self.token
     }
+}
+
+/// A file that only its owner can read.
+pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<String>, CredentialError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let unreadable = |why| CredentialError::Unreadable { path: path.to_owned(), why };
+    let mode = path.metadata().map_err(unreadable)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(CredentialError::Exposed { path: path.to_owned() });
+    }
+    std::fs::read_to_string(path).map(Zeroizing::new).map_err(unreadable)
 }
 
 /// Root has not the login of the person who typed sudo.

@@ -10,6 +10,10 @@ pub enum Operation {
     ListBranches,
     ReadWorkflows,
     ReadSettings,
+    ReadGroups,
+    ListRepositories,
+    FindInstallation,
+    MintAccessToken,
 }
 
 impl fmt::Display for Operation {
@@ -22,6 +26,10 @@ impl fmt::Display for Operation {
             Self::ListBranches => "listing the branches",
             Self::ReadWorkflows => "reading the workflows",
             Self::ReadSettings => "reading the settings",
+            Self::ReadGroups => "reading the groups of runners",
+            Self::ListRepositories => "listing the repositories",
+            Self::FindInstallation => "looking for the installation of the GitHub App",
+            Self::MintAccessToken => "minting the GitHub App's token",
         })
     }
 }
@@ -42,7 +50,7 @@ pub enum Error {
     )]
     Sso { operation: Operation, target: String, url: String },
     #[error(
-        "{operation} of {target}: there is no such repository, or the token from {origin} may not see it (404); check the name, or type `gh auth login` as somebody who administers it"
+        "{operation} of {target}: there is no such repository or organisation, or the token from {origin} may not see it (404); check the name, or type `gh auth login` as somebody who administers it"
     )]
     NotFound { operation: Operation, target: String, origin: String },
     #[error(
@@ -75,6 +83,16 @@ pub enum Error {
         "{operation} of {target}: no answer came from {server} ({why}); it was not asked again, because a token may have been minted; one that nobody uses lapses within the hour: run this command again"
     )]
     LostReply { operation: Operation, target: String, server: String, why: String },
+    #[error(
+        "{organization} has no group of runners called '{wanted}', but {}; give one of them with --runner-group, or make it on the organisation's page", .have.join(", ")
+    )]
+    NoGroup { organization: String, wanted: String, have: Vec<String> },
+    #[error(
+        "more than {most} repositories of {organization} may use the group '{group}', and what can reach this runner cannot be read in all of them: let only those use the group that build here"
+    )]
+    TooManyRepositories { organization: String, group: String, most: usize },
+    #[error(transparent)]
+    Credential(#[from] super::CredentialError),
     #[error("the connection to GitHub cannot be set up: {0}; is the package ca-certificates installed?")]
     Client(String),
 }

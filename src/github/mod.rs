@@ -1,14 +1,16 @@
 //! GitHub's side: who asks, registration tokens, runners, a repository's files and settings, and errors that say what to
 //! type next.
 
+mod app;
 mod client;
 mod contents;
 mod credential;
 mod error;
+mod organizations;
 mod runners;
 mod settings;
 
-pub use client::GitHub;
+pub use client::{GitHub, Subject};
 pub use contents::{Branch, Content, Entry};
 pub use credential::{Credential, CredentialError};
 pub use error::{Error, Operation};

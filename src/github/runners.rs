@@ -44,16 +44,16 @@ struct Page {
 }
 
 const PAGE: u64 = 100;
-/// As many runners as a repository may have, and more.
+/// As many runners as a repository or an organisation may have, and more.
 const MOST_PAGES: u64 = 100;
 
 impl GitHub {
     /// A registration token and the time of its lapse (an hour from now).
     ///
-    /// Source: `POST /repos/{owner}/{repo}/actions/runners/registration-token`.
+    /// Source: `POST /repos/{owner}/{repo}/actions/runners/registration-token`, and the same under `/orgs/{org}`.
     pub async fn mint_registration_token(&self) -> Result<(RegistrationToken, Timestamp), Error> {
         let operation = Operation::MintRegistrationToken;
-        let reply = self.post(operation, &self.route("/registration-token")).await?;
+        let reply = self.post(operation, &self.route("/actions/runners/registration-token")).await?;
         let minted: Minted = self.parsed(operation, &reply)?;
         Ok((RegistrationToken::new(minted.token), minted.expires_at))
     }
@@ -64,8 +64,8 @@ impl GitHub {
     pub async fn runner(&self, name: &RunnerName) -> Result<Option<Runner>, Error> {
         let operation = Operation::ListRunners;
         for number in 1..=MOST_PAGES {
-            let query = format!("?name={name}&per_page={PAGE}&page={number}");
-            let reply = self.read(operation, &self.route(&query)).await?;
+            let route = self.route(&format!("/actions/runners?name={name}&per_page={PAGE}&page={number}"));
+            let reply = self.read(operation, &route).await?;
             let page: Page = self.parsed(operation, &reply)?;
             let is_it = |runner: &Runner| runner.name.eq_ignore_ascii_case(name.as_str());
             if let Some(runner) = page.runners.into_iter().find(is_it) {
@@ -82,7 +82,7 @@ impl GitHub {
     ///
     /// Source: `DELETE /repos/{owner}/{repo}/actions/runners/{id}`.
     pub async fn delete_runner(&self, runner: &Runner) -> Result<(), Error> {
-        let route = self.route(&format!("/{}", runner.id));
+        let route = self.route(&format!("/actions/runners/{}", runner.id));
         let gone = |result: Result<_, Error>| match result {
             Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),

@@ -1,7 +1,7 @@
 //! What decides who can start jobs in a repository: its visibility and its settings for Actions.
 
 use super::{Error, GitHub, Operation};
-use crate::value::{Approval, ForkRuns, RepositorySettings, RunnerGroup, TokenDefault};
+use crate::value::{Approval, ForkRuns, Repository, RepositorySettings, RunnerGroup, TokenDefault};
 
 /// A repository as GitHub shows it to whoever asks.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -48,11 +48,11 @@ struct Variable {
 const VARIABLES_PAGE: usize = 30;
 const MOST_PAGES: usize = 60;
 
-impl GitHub {
+impl GitHub<Repository> {
     /// Source: `GET /repos/{owner}/{repo}`.
     pub async fn visible_repository(&self) -> Result<VisibleRepository, Error> {
         let operation = Operation::ReadRepository;
-        let reply = self.read(operation, &self.in_repository("")).await?;
+        let reply = self.read(operation, &self.route("")).await?;
         self.parsed(operation, &reply)
     }
 
@@ -136,14 +136,14 @@ impl GitHub {
     ///
     /// Source: `GET /orgs/{org}/actions/runner-groups`.
     async fn runner_group(&self, name: &str) -> Result<Option<RunnerGroup>, Error> {
-        let route = format!("/orgs/{}/actions/runner-groups?per_page=100", self.repository.owner());
+        let route = format!("/orgs/{}/actions/runner-groups?per_page=100", self.subject.owner());
         let groups: Option<Groups> = self.optional(&route).await?;
         let is_it = |group: &RunnerGroup| group.name.eq_ignore_ascii_case(name);
         Ok(groups.and_then(|groups| groups.runner_groups.into_iter().find(is_it)))
     }
 
     async fn setting<T: serde::de::DeserializeOwned>(&self, route: &str) -> Result<Option<T>, Error> {
-        self.optional(&self.in_repository(route)).await
+        self.optional(&self.route(route)).await
     }
 
     /// What this token may not see, or this server does not have, is not known.

@@ -69,6 +69,11 @@ impl Listed {
         serde_json::from_slice::<Index>(index).map_or_else(|_| vec![], |index| index.manifests)
     }
 
+    /// One of which nothing is known but where it is.
+    pub fn named(digest: String) -> Self {
+        Self { digest, artifact_type: None }
+    }
+
     pub fn is_bundle(&self) -> bool {
         self.artifact_type.as_deref().is_some_and(|kind| kind.starts_with("application/vnd.dev.sigstore."))
     }

@@ -1,6 +1,7 @@
-//! Images in a registry: references, manifests by digest, and what refers to them.
+//! Images in a registry, or in a layout on this machine: references, manifests by digest, and what refers to them.
 
 mod error;
+mod layout;
 mod login;
 mod manifest;
 mod reference;
@@ -9,6 +10,7 @@ mod token;
 mod transport;
 
 pub use error::Error;
+pub use layout::Layout;
 pub use manifest::{Manifest, Resolved};
 pub use reference::ImageReference;
 pub use registry::Registry;

@@ -76,6 +76,11 @@ impl ImageReference {
         self.with(Version::Tag(format!("{}.sig", subject.as_str().replace(':', "-"))))
     }
 
+    /// Whether the tag is one of those under which signatures are kept.
+    pub(super) fn is_of_a_referrer(&self) -> bool {
+        matches!(&self.version, Version::Tag(tag) if tag.starts_with("sha256-"))
+    }
+
     /// Whether the registry is on this machine's loopback: only there plain HTTP is spoken.
     pub fn is_loopback(&self) -> bool {
         let (host, _) = host_and_port(&self.registry);

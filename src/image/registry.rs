@@ -1,11 +1,13 @@
 //! A registry, asked about one image: what its tag means, and what refers to it.
 
+use std::path::Path;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::header::LINK;
 use url::Url;
 
 use super::{
-    Error, ImageReference, Manifest, Resolved,
+    Error, ImageReference, Layout, Manifest, Resolved,
     manifest::{Descriptor, Layers, Listed, architecture},
     transport::{Answer, Transport},
 };
@@ -16,7 +18,7 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vn
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 /// What every registry must take, and so the most that one may send (distribution specification, "Pushing
 /// Manifests").
-const LARGEST_MANIFEST: usize = 4 << 20;
+pub(super) const LARGEST_MANIFEST: usize = 4 << 20;
 /// A bundle is some ten kilobytes, a configuration of an image with hundreds of layers some hundred.
 const LARGEST_BLOB: usize = 1 << 20;
 /// An image has a handful of signatures; a registry that lists thousands wants to keep us busy.
@@ -32,13 +34,24 @@ type Wanted = fn(&str) -> bool;
 
 /// A registry, for one image's name.
 pub struct Registry {
-    transport: Transport,
+    source: Source,
     image: ImageReference,
 }
 
+enum Source {
+    Network(Box<Transport>),
+    /// A layout on this machine stands in for it.
+    Layout(Layout),
+}
+
 impl Registry {
-    pub fn of(image: &ImageReference) -> Result<Self, Error> {
-        Ok(Self { transport: Transport::to(image)?, image: image.clone() })
+    /// The image's own registry; or a layout that holds what it would.
+    pub fn of(image: &ImageReference, layout: Option<&Path>) -> Result<Self, Error> {
+        let source = match layout {
+            Some(folder) => Source::Layout(Layout::new(folder)),
+            None => Source::Network(Box::new(Transport::to(image)?)),
+        };
+        Ok(Self { source, image: image.clone() })
     }
 
     /// Tag → digest, once, and for a manifest list the image of this machine.
@@ -169,10 +182,14 @@ impl Registry {
 
     /// Every page of the referrers API; nothing where a registry has none.
     async fn referrers_api(&self, subject: &ImageDigest) -> Result<Vec<Listed>, Error> {
-        let mut address = self.transport.address(&format!("referrers/{subject}"))?;
+        let transport = match &self.source {
+            Source::Layout(layout) => return layout.referrers(&self.image, subject, LARGEST_MANIFEST),
+            Source::Network(transport) => transport,
+        };
+        let mut address = transport.address(&format!("referrers/{subject}"))?;
         let mut listed = Vec::new();
         for _ in 0..MOST_PAGES {
-            let answer = match self.transport.get(&address, INDEX, LARGEST_MANIFEST).await {
+            let answer = match transport.get(&address, INDEX, LARGEST_MANIFEST).await {
                 Ok(answer) => answer,
                 Err(error) if error.is_unknown_call() => break,
                 Err(error) => return Err(error),
@@ -200,12 +217,21 @@ impl Registry {
 
     /// A manifest whose bytes are those of its digest, and of the digest that the registry announces.
     async fn manifest(&self, image: &ImageReference) -> Result<Manifest, Error> {
-        let address = self.transport.address(&format!("manifests/{}", image.tag_or_digest()))?;
-        let answer =
-            self.transport.get(&address, MANIFESTS, LARGEST_MANIFEST).await.map_err(|e| e.about(image))?;
-        let manifest = Manifest::of(answer.body);
-        let announced = answer.headers.get("docker-content-digest").and_then(|value| value.to_str().ok());
-        let announced = announced.and_then(|text| text.parse::<ImageDigest>().ok());
+        let (body, announced) = match &self.source {
+            Source::Layout(layout) => {
+                let (body, named) = layout.manifest(image, LARGEST_MANIFEST)?;
+                (body, Some(named))
+            }
+            Source::Network(transport) => {
+                let address = transport.address(&format!("manifests/{}", image.tag_or_digest()))?;
+                let answer = transport.get(&address, MANIFESTS, LARGEST_MANIFEST).await;
+                let answer = answer.map_err(|error| error.about(image))?;
+                let header = answer.headers.get("docker-content-digest");
+                let announced = header.and_then(|value| value.to_str().ok()?.parse::<ImageDigest>().ok());
+                (answer.body, announced)
+            }
+        };
+        let manifest = Manifest::of(body);
         for wanted in [image.digest(), announced].into_iter().flatten() {
             if wanted != manifest.digest {
                 let why = format!("it announces {wanted} and sends {}", manifest.digest);
@@ -217,14 +243,19 @@ impl Registry {
 
     /// A blob whose bytes are those of its digest.
     async fn blob(&self, digest: &ImageDigest) -> Result<Vec<u8>, Error> {
-        let address = self.transport.address(&format!("blobs/{digest}"))?;
-        let answer = self.transport.get(&address, "*/*", LARGEST_BLOB).await?;
-        let found = ImageDigest::of(&answer.body);
+        let body = match &self.source {
+            Source::Layout(layout) => layout.blob(&self.image, digest, LARGEST_BLOB)?,
+            Source::Network(transport) => {
+                let address = transport.address(&format!("blobs/{digest}"))?;
+                transport.get(&address, "*/*", LARGEST_BLOB).await?.body
+            }
+        };
+        let found = ImageDigest::of(&body);
         if found != *digest {
             let why = format!("blob {digest} has the digest {found}");
             return Err(Error::Content { image: self.image.to_string(), why });
         }
-        Ok(answer.body)
+        Ok(body)
     }
 }
 

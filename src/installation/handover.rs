@@ -5,9 +5,10 @@ use std::{
     io::Write as _,
     os::{
         fd::AsRawFd as _,
-        unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, chown},
+        unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, chown},
     },
     path::PathBuf,
+    time::Duration,
 };
 
 use nix::{
@@ -18,6 +19,8 @@ use nix::{
 use super::{Error, places::Installation};
 use crate::{contract, value::RegistrationToken};
 
+/// A registration token serves for an hour.
+const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 
 impl Installation {
@@ -86,6 +89,17 @@ impl Installation {
         lay().map_err(|why| Error::file(&path, why))
     }
 
+    /// Whether the token that waits is younger than GitHub lets one live.
+    pub fn has_fresh_token(&self) -> bool {
+        let age = || self.token_path().metadata().ok()?.modified().ok()?.elapsed().ok();
+        age().is_some_and(|age| age < TOKEN_LIFE)
+    }
+
+    /// Who owns the handover folder: the container's root, where systemd-tmpfiles made it.
+    pub fn handover_owner(&self) -> Option<u32> {
+        self.handover.metadata().ok().map(|found| found.uid())
+    }
+
     fn take_token_away(&self) -> std::io::Result<()> {
         match fs::remove_file(self.token_path()) {
             Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(why),
@@ -117,7 +131,12 @@ mod tests {
     use crate::{installation::Places, value::RegistrationToken};
 
     fn places_in(root: &std::path::Path) -> Places {
-        Places { state: root.join("state"), runtime: root.join("run"), cache: root.join("cache") }
+        Places {
+            state: root.join("state"),
+            runtime: root.join("run"),
+            declarations: root.join("runners"),
+            cache: root.join("cache"),
+        }
     }
 
     #[test]

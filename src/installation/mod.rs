@@ -37,8 +37,32 @@ pub enum Error {
         "{name} is of an image that takes a token only when its container is created; type `vega-builder down {name}`, then `up` again"
     )]
     NoHandover { name: String },
+    #[error(
+        "the volumes of {name} belong to the user ids from {base} on, and not from {wanted} on: leave --userns-base out, or type `vega-builder down {name}` first"
+    )]
+    OtherUserIds { name: String, base: u32, wanted: u32 },
+    #[error(
+        "the user ids from {wanted} on are those of {other}; name others with --userns-base, or leave it out"
+    )]
+    UserIdsTaken { wanted: u32, other: String },
     #[error("no range of user ids is free for another runner; remove one with `vega-builder down`")]
     NoUserIds,
+    #[error(
+        "{name} was installed by `up`; to hand it to systemd, type `vega-builder down {name} --keep-store` first, then this command again"
+    )]
+    ByUp { name: String },
+    #[error("{name} has no units of ours: type `vega-builder down {name}`")]
+    NotInstalled { name: String },
+    #[error("{name} is declared by {}, which is not ours to change: {next}", .file.display())]
+    Declared { name: String, file: PathBuf, next: String },
+    #[error("{image} is not of our layout, and no unit can run it: use `vega-builder up`")]
+    NotOurLayout { image: String },
+    #[error(
+        "{image} is not of our layout, and takes the jobs of one repository only: name that, or another image"
+    )]
+    OfARepositoryOnly { image: String },
+    #[error("{why}")]
+    NoRegistration { why: String },
     #[error("no runner is installed here; type `vega-builder up OWNER/REPO`")]
     None,
     #[error("no runner for '{wanted}' is installed here; installed: {}", .have.join(", "))]

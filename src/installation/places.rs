@@ -4,12 +4,16 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::{Error, Receipt, Record, Store};
-use crate::value::{Repository, RunnerName};
+use super::{Accepted, Error, Receipt, Record, Store};
+use crate::{
+    config::{Host, Settings},
+    value::{RunnerName, Scope},
+};
 
 /// The folders of this machine (or, without root's rights, of this person) that hold our files.
 #[derive(Debug, Clone)]
@@ -18,6 +22,8 @@ pub struct Places {
     pub state: PathBuf,
     /// Handover folders, on a tmpfs: `/run/vega-builder`.
     pub runtime: PathBuf,
+    /// Files that declare runners whose containers a unit makes: `/etc/vega-builder/runners`.
+    pub declarations: PathBuf,
     /// What can be had again, and is no runner's own: `/var/cache/vega-builder`.
     pub cache: PathBuf,
 }
@@ -28,6 +34,7 @@ impl Places {
             return Self {
                 state: "/var/lib/vega-builder".into(),
                 runtime: "/run/vega-builder".into(),
+                declarations: DECLARATIONS.into(),
                 cache: "/var/cache/vega-builder".into(),
             };
         }
@@ -39,6 +46,7 @@ impl Places {
         Self {
             state: folder("XDG_STATE_HOME", home.join(".local/state")).join("vega-builder"),
             runtime: folder("XDG_RUNTIME_DIR", format!("/run/user/{uid}").into()).join("vega-builder"),
+            declarations: folder("XDG_CONFIG_HOME", home.join(".config")).join("vega-builder/runners"),
             cache: folder("XDG_CACHE_HOME", home.join(".cache")).join("vega-builder"),
         }
     }
@@ -48,19 +56,27 @@ impl Places {
             name: name.clone(),
             state: self.state.join(name.as_str()),
             handover: self.runtime.join(name.as_str()),
+            declaration: self.declarations.join(format!("{name}.toml")),
         }
     }
 
-    /// Every runner that has a record here.
+    /// Every runner that has a record here, or is declared.
     pub fn installed(&self) -> Vec<Installation> {
-        let Ok(entries) = fs::read_dir(&self.state) else { return vec![] };
-        let mut names: Vec<RunnerName> = entries
-            .flatten()
+        let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+        let recorded = entries(&self.state)
             .filter(|entry| entry.path().join(RECORD).exists())
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .collect();
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let mut names: Vec<RunnerName> = recorded.chain(self.declared()).collect();
         names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
         names.iter().map(|name| self.installation(name)).collect()
+    }
+
+    /// The names of the files that declare a runner.
+    fn declared(&self) -> Vec<RunnerName> {
+        let entries = fs::read_dir(&self.declarations).into_iter().flatten().flatten();
+        let name = |entry: fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".toml")?.parse().ok();
+        entries.filter_map(name).collect()
     }
 
     /// Forget what was cached, when no runner is left to profit from it.
@@ -68,26 +84,39 @@ impl Places {
         if self.installed().is_empty() { remove_folder(&self.cache) } else { Ok(()) }
     }
 
-    /// Every first id of a user namespace that a volume's files belong to.
-    fn userns_bases(&self) -> Vec<u32> {
+    /// Every first id of a user namespace that another runner's files belong to, and whose it is.
+    fn userns_bases(&self, but: &RunnerName) -> Vec<(u32, RunnerName)> {
         let Ok(entries) = fs::read_dir(&self.state) else { return vec![] };
         let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        names.filter_map(|name| self.installation(&name).store().ok().flatten()?.userns_base).collect()
+        names
+            .filter(|name| name != but)
+            .filter_map(|name| Some((self.installation(&name).store().ok().flatten()?.userns_base?, name)))
+            .collect()
     }
 
     /// The first id of a user namespace's range that no other runner here has, noted in `installation`'s store; the
-    /// one that is noted there already, when there is one, because its volumes' files belong to it.
-    pub fn userns_base(&self, installation: &Locked) -> Result<u32, Error> {
+    /// one that is noted there already, when there is one, because its volumes' files belong to it. `wanted` is one
+    /// that the settings name.
+    pub fn userns_base(&self, installation: &Locked, wanted: Option<u32>) -> Result<u32, Error> {
+        let name = &installation.name;
         if let Some(base) = installation.store()?.and_then(|store| store.userns_base) {
-            return Ok(base);
+            let wanted = wanted.filter(|wanted| *wanted != base);
+            let other = |wanted| Error::OtherUserIds { name: name.to_string(), base, wanted };
+            return wanted.map_or(Ok(base), |wanted| Err(other(wanted)));
         }
         // Two first starts at once must not take the same range: the folder itself is the lock.
         let folder = File::open(&self.state).map_err(|why| Error::file(&self.state, why))?;
         let _lock = Flock::lock(folder, FlockArg::LockExclusive)
             .map_err(|(_, why)| Error::file(&self.state, std::io::Error::from(why)))?;
-        let taken = self.userns_bases();
-        let mut free = (0..RANGES).map(|slot| FIRST_ID + slot * RANGE);
-        let base = free.find(|base| !taken.contains(base)).ok_or(Error::NoUserIds)?;
+        let taken = self.userns_bases(name);
+        let overlaps = |base: u32| taken.iter().find(|(other, _)| other.abs_diff(base) < RANGE);
+        let mut all = (0..RANGES).map(|slot| FIRST_ID + slot * RANGE);
+        let base = match wanted {
+            Some(wanted) => overlaps(wanted).map_or(Ok(wanted), |(_, other)| {
+                Err(Error::UserIdsTaken { wanted, other: other.to_string() })
+            })?,
+            None => all.find(|base| overlaps(*base).is_none()).ok_or(Error::NoUserIds)?,
+        };
         let store = installation.store()?.unwrap_or_default();
         installation.save_store(&Store { userns_base: Some(base), ..store })?;
         Ok(base)
@@ -104,11 +133,9 @@ impl Places {
                 _ => Err(Error::Several { have }),
             };
         };
-        let repository = wanted.parse::<Repository>().ok();
+        let scope = wanted.parse::<Scope>().ok();
         let is_wanted = |one: &Installation| {
-            one.name.as_str().eq_ignore_ascii_case(wanted)
-                || repository.is_some()
-                    && one.record().ok().flatten().map(|record| record.identity.repository) == repository
+            one.name.as_str().eq_ignore_ascii_case(wanted) || scope.is_some() && one.scope() == scope
         };
         match installed.iter().position(is_wanted) {
             Some(position) => Ok(installed.remove(position)),
@@ -118,6 +145,10 @@ impl Places {
     }
 }
 
+/// The first line of the declarations that `install` writes.
+const DECLARED_BY_US: &str = "# vega-builder install";
+const DECLARATIONS: &str = "/etc/vega-builder/runners";
+
 /// Host ids above those that anybody else gives away; a runner's user namespace has `RANGE` of them.
 const FIRST_ID: u32 = 0xf000_0000;
 const RANGE: u32 = 65536;
@@ -126,6 +157,7 @@ const RANGES: u32 = 4095;
 const RECORD: &str = "installation.json";
 const STORE: &str = "store.json";
 const SECCOMP: &str = "seccomp.json";
+const ACCEPTED: &str = "accepted.json";
 const RECEIPT: &str = "receipt.json";
 
 /// One runner's folders.
@@ -134,6 +166,8 @@ pub struct Installation {
     pub name: RunnerName,
     pub state: PathBuf,
     pub handover: PathBuf,
+    /// The file that declares it, where a unit makes its container.
+    pub declaration: PathBuf,
 }
 
 impl Installation {
@@ -142,9 +176,33 @@ impl Installation {
         self.read(RECORD)
     }
 
+    /// Whether a unit makes its container, after a file that declares it.
+    pub fn is_declared(&self) -> bool {
+        self.declaration.exists()
+    }
+
+    /// Whether `install` wrote that file, and not somebody else: the NixOS module, say.
+    pub fn is_installed(&self) -> bool {
+        fs::read_to_string(&self.declaration).is_ok_and(|text| text.starts_with(DECLARED_BY_US))
+    }
+
+    /// Whose jobs it takes, as far as can be read.
+    fn scope(&self) -> Option<Scope> {
+        if self.is_declared() {
+            let host = Host::read().ok()?;
+            return Settings::declared(&self.declaration, &self.name, &host).ok().map(|it| it.scope);
+        }
+        self.record().ok().flatten().map(|record| record.identity.scope)
+    }
+
     /// What its image was trusted by, when it was verified.
     pub fn receipt(&self) -> Result<Option<Receipt>, Error> {
         self.read(RECEIPT)
+    }
+
+    /// What a person accepted before there was a record.
+    pub fn accepted(&self) -> Result<Option<Accepted>, Error> {
+        self.read(ACCEPTED)
     }
 
     /// What is known of the store's volume, when there may be one.
@@ -164,6 +222,19 @@ impl Installation {
             name: self.name.to_string(),
             why: why.to_string(),
         })
+    }
+
+    /// The same, when another vega-builder may be about to end.
+    pub fn lock_patiently(&self, patience: Duration) -> Result<Locked, Error> {
+        let until = Instant::now() + patience;
+        loop {
+            match self.lock() {
+                Err(Error::Busy { .. }) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                other => return other,
+            }
+        }
     }
 
     /// The folder, made when it is missing, and the right to change what is in it, until it is dropped.
@@ -202,6 +273,13 @@ pub struct Locked {
     _lock: Flock<File>,
 }
 
+impl Locked {
+    /// The same without the right to change it.
+    pub fn places(&self) -> Installation {
+        self.installation.clone()
+    }
+}
+
 impl std::ops::Deref for Locked {
     type Target = Installation;
 
@@ -217,6 +295,43 @@ impl Locked {
 
     pub fn save_receipt(&self, receipt: &Receipt) -> Result<(), Error> {
         self.replace(RECEIPT, receipt)
+    }
+
+    pub fn save_accepted(&self, accepted: &Accepted) -> Result<(), Error> {
+        self.replace(ACCEPTED, accepted)
+    }
+
+    /// Declare the runner, for its unit.
+    pub fn declare(&self, settings: &Settings) -> Result<(), Error> {
+        let file = &self.declaration;
+        let (name, text) = (&self.name, settings.declaration());
+        let text = format!(
+            "{DECLARED_BY_US} wrote this file; `vega-builder uninstall {name}` removes it.\n\
+             # After a change of it, type `vega-builder install {scope} --config {file}`.\n{text}",
+            scope = settings.scope.argument(),
+            file = file.display(),
+        );
+        let write = || -> std::io::Result<()> {
+            let folder = file.parent().unwrap_or(Path::new("/"));
+            fs::create_dir_all(folder)?;
+            let beside = tempfile::Builder::new()
+                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+                .tempfile_in(folder)?;
+            fs::write(beside.path(), text)?;
+            beside.as_file().sync_all()?;
+            beside.persist(file).map_err(|error| error.error).map(drop)
+        };
+        write().map_err(|why| Error::file(file, why))
+    }
+
+    /// Take the declaration away.
+    pub fn undeclare(&self) -> Result<(), Error> {
+        remove_file(&self.declaration)?;
+        if let Some(folder) = self.declaration.parent() {
+            // Another runner's may be there.
+            let _ = fs::remove_dir(folder);
+        }
+        Ok(())
     }
 
     pub fn save_store(&self, store: &Store) -> Result<(), Error> {
@@ -240,7 +355,7 @@ impl Locked {
     pub fn erase(self, keep_store: bool) -> Result<(), Error> {
         remove_folder(&self.handover)?;
         if keep_store && self.state.join(STORE).exists() {
-            for name in [RECORD, SECCOMP, RECEIPT] {
+            for name in [RECORD, SECCOMP, RECEIPT, ACCEPTED] {
                 remove_file(&self.state.join(name))?;
             }
         } else {

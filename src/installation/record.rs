@@ -4,17 +4,22 @@ use jiff::Timestamp;
 use url::Url;
 
 use crate::{
-    config::TrustSettings,
+    config::{AppSettings, GitHubSettings, TrustSettings},
     engine::Layout,
     trust::{Evidence, Vouchers},
-    value::{Caps, ImageDigest, Labels, Repository, RunnerName},
+    value::{Caps, ImageDigest, Labels, RunnerName, Scope},
 };
 
 /// What a registration is for: another one of these needs another token, nothing else does.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Identity {
     pub server: Url,
-    pub repository: Repository,
+    /// Where it is registered.
+    #[serde(rename = "repository")]
+    pub scope: Scope,
+    /// The organisation's group of runners.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     pub name: RunnerName,
     pub labels: Labels,
 }
@@ -23,7 +28,8 @@ impl Identity {
     /// Whether one registration serves both: GitHub keeps neither the labels' order nor anybody's case.
     pub fn is_same(&self, other: &Self) -> bool {
         self.server == other.server
-            && self.repository == other.repository
+            && self.scope == other.scope
+            && self.group == other.group
             && self.name == other.name
             && self.labels.same_set(&other.labels)
     }
@@ -64,6 +70,12 @@ pub struct Record {
     /// Where a GitHub token is read from, unless a flag or a variable says otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
+    /// The layout that the image was taken from, instead of its registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_file: Option<PathBuf>,
+    /// The same for a GitHub App.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppSettings>,
     pub caps: Caps,
     /// The identity for which the runner's volume holds a registration, as far as we know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,6 +86,17 @@ pub struct Record {
     /// A token is on its way in and lapses then: it need not be minted again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_lapses: Option<Timestamp>,
+}
+
+impl Record {
+    /// Where its GitHub is, and who asks it.
+    pub fn github(&self) -> GitHubSettings {
+        GitHubSettings {
+            server: self.identity.server.clone(),
+            token_file: self.token_file.clone(),
+            app: self.app.clone(),
+        }
+    }
 }
 
 /// That strangers' code may run here, and by which ways.

@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::{
     contract::{self, env},
-    value::{ByteSize, Caps, Cpus, Labels, Repository, RunnerName},
+    value::{ByteSize, Caps, Cpus, Labels, RunnerName, Scope, Span},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -44,9 +44,11 @@ pub struct Collection {
 #[derive(Debug, Clone)]
 pub struct Environment {
     pub server: Url,
-    pub repository: Repository,
+    pub scope: Scope,
     pub name: RunnerName,
     pub labels: Labels,
+    /// The organisation's group of runners; its default one unless given.
+    pub group: Option<String>,
     pub ephemeral: bool,
     pub token_file: Option<PathBuf>,
     pub sandbox: Mode,
@@ -57,6 +59,10 @@ pub struct Environment {
     pub collection: Option<Collection>,
     pub quiet: bool,
     pub runner_root: PathBuf,
+    /// How long a running job may go on when the container is stopped.
+    pub patience: Duration,
+    /// How much the store may hold.
+    pub disk: Option<ByteSize>,
     /// What the kernel must hold this container to; nothing when it is run by hand.
     pub caps: Option<Caps>,
 }
@@ -71,11 +77,15 @@ impl Environment {
             Some(other) => return Err(wrong(env::MODE, other, "it is runner (or, one day, donate)")),
         }
         let required = |name| get(name).ok_or(EnvironmentError::Missing { name });
-        let (owner, name) = (required(env::OWNER)?, required(env::REPOSITORY)?);
-        let repository: Repository =
-            format!("{owner}/{name}").parse().map_err(|why| wrong(env::REPOSITORY, &name, &why))?;
+        let scope = if let Some(name) = get(env::ORGANIZATION) {
+            Scope::Organization(name.parse().map_err(|why| wrong(env::ORGANIZATION, &name, &why))?)
+        } else {
+            let (owner, name) = (required(env::OWNER)?, required(env::REPOSITORY)?);
+            let repository = format!("{owner}/{name}").parse();
+            Scope::Repository(repository.map_err(|why| wrong(env::REPOSITORY, &name, &why))?)
+        };
         let server = get(env::SERVER_URL).unwrap_or_else(|| "https://github.com".to_owned());
-        let runner_name = get(env::RUNNER_NAME).unwrap_or_else(|| format!("vega-{}", repository.name()));
+        let runner_name = get(env::RUNNER_NAME).unwrap_or_else(|| format!("vega-{}", scope.short()));
         let labels = get(env::LABELS).unwrap_or_else(|| "self-hosted,vega".to_owned());
         let sandbox = match get(env::SANDBOX).as_deref() {
             None | Some("auto") => Mode::Auto,
@@ -94,7 +104,8 @@ impl Environment {
             server: server.parse().map_err(|why| wrong(env::SERVER_URL, &server, &why))?,
             name: runner_name.parse().map_err(|why| wrong(env::RUNNER_NAME, &runner_name, &why))?,
             labels: labels.parse().map_err(|why| wrong(env::LABELS, &labels, &why))?,
-            repository,
+            scope,
+            group: get(env::GROUP),
             ephemeral,
             token_file: get(env::TOKEN_FILE).map(PathBuf::from),
             sandbox,
@@ -105,6 +116,10 @@ impl Environment {
             collection: collects.then_some(collection),
             quiet: truth(env::NO_BANNER, get(env::NO_BANNER).as_deref(), false)?,
             runner_root: get(env::RUNNER_ROOT).unwrap_or_else(|| contract::RUNNER_ROOT.to_owned()).into(),
+            disk: get(env::DISK)
+                .map(|value| value.parse().map_err(|why| wrong(env::DISK, &value, &why)))
+                .transpose()?,
+            patience: span(env::PATIENCE, get(env::PATIENCE), "0s")?,
             caps: get(env::CAPS).map(|value| caps(&value)).transpose()?,
         })
     }
@@ -159,20 +174,9 @@ fn caps(value: &str) -> Result<Caps, EnvironmentError> {
     })
 }
 
-/// `7d`, `12h`, `30m`, `45s`.
 fn span(name: &'static str, value: Option<String>, default: &str) -> Result<Duration, EnvironmentError> {
     let value = value.unwrap_or_else(|| default.to_owned());
-    let refuse = || wrong(name, &value, "it is a number and d, h, m or s, e.g. 7d");
-    let unit = value.chars().last().ok_or_else(refuse)?;
-    let seconds = match unit {
-        'd' => 86400,
-        'h' => 3600,
-        'm' => 60,
-        's' => 1,
-        _ => return Err(refuse()),
-    };
-    let count: u64 = value[..value.len() - 1].parse().map_err(|_| refuse())?;
-    count.checked_mul(seconds).map(Duration::from_secs).ok_or_else(refuse)
+    value.parse::<Span>().map(|span| span.0).map_err(|why| wrong(name, &value, &why))
 }
 
 #[cfg(test)]
@@ -222,6 +226,8 @@ mod tests {
             ("GITHUB_RUNNER_LABELS", "a b"),
             ("GITHUB_RUNNER_NAME", "../x"),
             ("VEGA_RUNNER_EPHEMERAL", "perhaps"),
+            ("VEGA_BUILDER_DISK", "much"),
+            ("VEGA_BUILDER_PATIENCE", "long"),
             ("VEGA_EXTRA_SUBSTITUTERS", "https://a\nsandbox = false"),
         ] {
             let error = read(&[(name, value)]).unwrap_err().to_string();

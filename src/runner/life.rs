@@ -54,6 +54,11 @@ impl Life {
         self.job.is_some()
     }
 
+    /// Whether a job runs now, or its worker does before the log tells of it.
+    pub fn is_at_work(&self) -> bool {
+        self.done.is_none() && (self.job.is_some() || worker() == Worker::Lives)
+    }
+
     /// Whether GitHub no longer knows the registration: the listener said so as its last words, and no job
     /// was there that could have said it in its place.
     pub fn forgotten(&self) -> bool {

@@ -41,6 +41,8 @@ struct Identity {
     name: String,
     labels: String,
     ephemeral: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
 }
 
 /// The registration in the runner's root, a volume.
@@ -71,10 +73,10 @@ impl<'a> Registration<'a> {
         if !self.vault.holds() {
             self.adopt().map_err(self.failed())?;
         }
-        let place = Path::new(contract::CONFIGURED_REPOSITORY);
+        let place = Path::new(contract::CONFIGURED_SCOPE);
         let tell = || -> io::Result<()> {
             fs::create_dir_all(place.parent().unwrap_or(place))?;
-            fs::write(place, format!("{}\n", self.environment.repository))
+            fs::write(place, format!("{}\n", self.environment.scope))
         };
         tell().map_err(|why| RegistrationError::File { path: place.to_owned(), why })
     }
@@ -103,12 +105,13 @@ impl<'a> Registration<'a> {
             name: environment.name.to_string(),
             labels: environment.labels.to_string(),
             ephemeral: environment.ephemeral,
+            group: environment.group.clone(),
         }
     }
 
     fn url(&self) -> String {
         let server = self.environment.server.as_str().trim_end_matches('/');
-        format!("{server}/{}", self.environment.repository)
+        format!("{server}/{}", self.environment.scope)
     }
 
     /// Whether a registration for this very identity is saved, where no job can write.
@@ -172,6 +175,7 @@ impl<'a> Registration<'a> {
             .args(["--name", environment.name.as_str()])
             .args(["--labels", &environment.labels.to_string()])
             .args(environment.ephemeral.then_some("--ephemeral"))
+            .args(environment.group.iter().flat_map(|group| ["--runnergroup", group]))
             .env("ACTIONS_RUNNER_INPUT_TOKEN", token.expose())
             .env("DOTNET_EnableDiagnostics", "0")
             .env(contract::env::RUNNER_ROOT, desk)

@@ -36,6 +36,7 @@ impl Report {
             sandbox: None,
             message: String::new(),
             damaged: false,
+            draining: String::new(),
         };
         let report = Self { folder, state, notify, ready: false };
         report.write();
@@ -54,6 +55,14 @@ impl Report {
     /// The store lacks or has damaged what the runner needs; written with the next phase.
     pub fn damaged(&mut self) {
         self.state.damaged = true;
+    }
+
+    /// It is told to end, and lets its job finish first.
+    pub fn drain(&mut self, how: &str) {
+        if self.state.draining != how {
+            how.clone_into(&mut self.state.draining);
+            self.write();
+        }
     }
 
     /// A new phase, with one sentence for the person who asks for the status.

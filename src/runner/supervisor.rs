@@ -8,20 +8,22 @@ use std::{
 
 use super::{
     Environment, Event, Garbage, Listener, Mask, Registration, Report, Vault, Verdict, children, end_all,
-    life::Life, proof, say, stop, tidy, token,
+    life::Life, proof, say, stop, stop::Order, tidy, token,
 };
 use crate::{
     contract::Phase,
-    store::{Closure, Daemon},
+    store::{self, Budget, Closure, Daemon},
     value::RegistrationToken,
 };
 
 /// How often what has no event of its own is looked at.
 const TICK: Duration = Duration::from_millis(500);
-/// How long a job gets to end when the container is stopped; the engine kills after 60 s.
+/// How long a job that is cancelled gets to end; the engine kills ten seconds after that.
 const PATIENCE: Duration = Duration::from_secs(50);
 const SLOWEST: Duration = Duration::from_secs(300);
 const CONFLICT_PAUSE: Duration = Duration::from_secs(30);
+/// Between two looks at a store that holds too much.
+const FULL_PAUSE: Duration = Duration::from_secs(60);
 /// Between two looks at a token's file that is of no use.
 const BAD_TOKEN_PAUSE: Duration = Duration::from_secs(30);
 
@@ -46,6 +48,8 @@ pub struct Supervisor<'a> {
     /// A token that was handed in as a variable, for the first registration.
     pub token: Option<RegistrationToken>,
     pub garbage: Option<Garbage>,
+    /// Since when it is told to end.
+    pub asked: Option<Instant>,
 }
 
 /// What follows on one listener's life.
@@ -102,6 +106,9 @@ impl Supervisor<'_> {
         let environment = self.environment;
         let registration = Registration::new(environment, self.closure.runner());
         clean(registration.vault())?;
+        if let Some(why) = self.over_budget()? {
+            return Ok(again(&why, FULL_PAUSE));
+        }
         self.prove_caps()?;
         if registration.is_saved() {
             registration.discard_token();
@@ -117,10 +124,24 @@ impl Supervisor<'_> {
             // No room for another process, say: that passes.
             Err(why) => Verdict::Again(format!("it cannot be started: {why}")),
         };
+        if life.had_job() {
+            // What it built is on the disk before anything rests on it.
+            store::sync().map_err(|error| error.to_string())?;
+        }
         if stop::ordered() {
             return Ok(Next::End(Ending::Asked));
         }
         self.judge(&life, verdict, &registration)
+    }
+
+    /// Why no job should come yet: it would only fill the disk further.
+    fn over_budget(&mut self) -> Result<Option<String>, String> {
+        let kept = Budget::of(self.environment.disk).and_then(Budget::keep);
+        match kept {
+            // Told to end in the middle of it.
+            Err(_) if stop::ordered() => Ok(None),
+            kept => kept.map_err(|error| error.to_string()),
+        }
     }
 
     fn prove_caps(&self) -> Result<(), String> {
@@ -142,9 +163,12 @@ impl Supervisor<'_> {
         life: &mut Life,
     ) -> Result<Verdict, String> {
         let verdict = loop {
-            if stop::ordered() {
-                listener.stop(PATIENCE);
-                break Verdict::Done;
+            if let Some(order) = stop::order() {
+                if !self.may_finish(order, life) {
+                    listener.stop(PATIENCE);
+                    break Verdict::Done;
+                }
+                self.report.drain("the container ends after it");
             }
             if let Some(event) = listener.event(TICK) {
                 life.note(&event);
@@ -168,6 +192,17 @@ impl Supervisor<'_> {
         };
         end_all().map_err(|survivors| survivors.to_string())?;
         Ok(verdict)
+    }
+
+    /// Whether a listener may go on under an order to end: its job is not over, and the operator has patience.
+    fn may_finish(&mut self, order: Order, life: &Life) -> bool {
+        let asked = *self.asked.get_or_insert_with(Instant::now);
+        let patient = match order {
+            Order::AfterTheJob => true,
+            Order::WithPatience => asked.elapsed() < self.environment.patience,
+            Order::AtOnce => false,
+        };
+        patient && life.is_at_work()
     }
 
     fn tell(&mut self, event: &Event, life: &Life) {
@@ -199,6 +234,10 @@ impl Supervisor<'_> {
         }
         if verdict == Verdict::Failed && life.forgotten() {
             registration.forget().map_err(|error| error.to_string())?;
+            if ephemeral {
+                // Whoever starts the next one brings the next token.
+                return Ok(Next::End(Ending::JobDone));
+            }
             return Ok(again(
                 "GitHub no longer knows this runner: it was removed there, or was offline for 14 days",
                 Duration::ZERO,

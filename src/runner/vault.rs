@@ -190,7 +190,8 @@ fn write(path: &Path, text: &[u8], gid: u32, mode: u32) -> io::Result<()> {
         tidy::remove(path)?;
     }
     file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    // Its new name, too, is to be there after a power cut.
+    fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

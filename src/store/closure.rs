@@ -8,8 +8,9 @@ use std::{
 };
 
 use super::{Error, nix::nix_store};
-use crate::contract;
+use crate::{contract, runner::say};
 
+const DATABASE: &str = "/nix/var/nix/db";
 const GC_ROOTS: &str = "/nix/var/nix/gcroots/vega-builder";
 /// So many paths fit into one command line, with room to spare.
 const AT_ONCE: usize = 500;
@@ -41,9 +42,22 @@ impl Closure {
     /// Tell Nix of the image's paths (at every boot: the volume's database may be an older image's, or new)
     /// and hold them with a root, so that no garbage collection takes the runner away.
     pub fn register(&self) -> Result<(), Error> {
-        let file = File::open(&self.registration).map_err(|why| Error::file(&self.registration, why))?;
-        nix_store(&["--load-db"], Stdio::from(file))?;
+        match self.load() {
+            Err(error) if error.is_of_the_database() => {
+                say(&format!(
+                    "{error}: the database is made anew, and what earlier builds left is built again"
+                ));
+                fs::remove_dir_all(DATABASE).map_err(|why| Error::file(DATABASE, why))?;
+                self.load()?;
+            }
+            other => other?,
+        }
         self.hold()
+    }
+
+    fn load(&self) -> Result<(), Error> {
+        let file = File::open(&self.registration).map_err(|why| Error::file(&self.registration, why))?;
+        nix_store(&["--load-db"], Stdio::from(file)).map(drop)
     }
 
     fn hold(&self) -> Result<(), Error> {

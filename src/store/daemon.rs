@@ -10,7 +10,9 @@ use nix::sys::signal::Signal;
 use super::Error;
 use crate::runner::{
     children::{self, Child},
-    say, stop, user,
+    say,
+    stop::{self, Order},
+    user,
 };
 
 const SOCKET: &str = "/nix/var/nix/daemon-socket/socket";
@@ -38,7 +40,7 @@ impl Daemon {
             if let Some(status) = daemon.ended() {
                 return Err(failed(format!("it ended at once: {status}")));
             }
-            if stop::ordered() || Instant::now() > deadline {
+            if stop::order() == Some(Order::AtOnce) || Instant::now() > deadline {
                 daemon.stop();
                 return Err(Error::NoDaemon(PATIENCE));
             }

@@ -1,16 +1,20 @@
 //! Inside the image: the Nix store on its volume, its daemon, and the proof that builds run in the sandbox.
 
+mod budget;
 mod closure;
 mod configuration;
 mod daemon;
+mod durable;
 mod namespaces;
 mod nix;
 mod probe;
 mod seed;
 
+pub use budget::Budget;
 pub use closure::Closure;
 pub use configuration::Configuration;
 pub use daemon::Daemon;
+pub use durable::{mend, sync};
 pub use namespaces::can_sandbox;
 pub use nix::collect_garbage;
 pub use probe::{probe, witness};
@@ -55,6 +59,12 @@ impl Error {
             Self::Nix { why, .. } => Self::is_for_want_of_space(why),
             _ => false,
         }
+    }
+
+    /// Whether Nix's own database is what a power cut left of it.
+    pub fn is_of_the_database(&self) -> bool {
+        let signs = ["is corrupt", "database disk image is malformed", "file is not a database"];
+        matches!(self, Self::Nix { why, .. } if signs.iter().any(|sign| why.contains(sign)))
     }
 
     fn is_for_want_of_space(why: &str) -> bool {

@@ -32,7 +32,7 @@ impl Repository {
     }
 }
 
-fn check_owner(owner: &str) -> Result<(), &'static str> {
+pub(super) fn check_owner(owner: &str) -> Result<(), &'static str> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     match () {
         () if owner.is_empty() => Err("the owner is empty"),

@@ -2,6 +2,7 @@
 //! a registry that misbehaves, before a real one that does not. Each is held to the real one's published
 //! description; none is ever part of the product.
 
+pub mod cache;
 pub mod fault;
 pub mod github;
 mod loopback;

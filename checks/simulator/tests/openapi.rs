@@ -71,28 +71,30 @@ impl Asked {
 }
 
 #[test]
-fn every_reply_is_as_published() {
+fn every_reply_about_runners_is_as_published() {
     let Some(description) = description() else { return };
-    let asked = Asked::new();
-    let root = "/repos/{owner}/{repo}/actions/runners";
-    let check = |path: &str, method: &str, wanted: u16, (status, body): (u16, Value)| {
-        assert_eq!(status, wanted, "{method} {path}: {body}");
-        assert_described(&description, path, method, status, &body);
-    };
-    check(
-        &format!("{root}/registration-token"),
-        "post",
-        201,
-        asked.ask(Method::POST, "/registration-token", None),
-    );
-    check(&format!("{root}/remove-token"), "post", 201, asked.ask(Method::POST, "/remove-token", None));
-    let wanted = json!({ "name": "one", "runner_group_id": 1, "labels": ["vega"], "work_folder": "_work" });
-    let jit = || asked.ask(Method::POST, "/generate-jitconfig", Some(&wanted));
-    check(&format!("{root}/generate-jitconfig"), "post", 201, jit());
-    check(&format!("{root}/generate-jitconfig"), "post", 409, jit());
-    check(root, "get", 200, asked.ask(Method::GET, "?name=one&per_page=100", None));
-    check(&format!("{root}/{{runner_id}}"), "get", 200, asked.ask(Method::GET, "/1", None));
-    check(&format!("{root}/{{runner_id}}"), "delete", 204, asked.ask(Method::DELETE, "/1", None));
+    for (scope, at) in [("/repos/{owner}/{repo}", "/repos/octo/heavy"), ("/orgs/{org}", "/orgs/octo")] {
+        let asked = Asked::new();
+        let ask = |method: Method, call: &str, body: Option<&Value>| {
+            asked.call(method, &format!("{at}/actions/runners{call}"), body)
+        };
+        let check = |path: &str, method: &str, wanted: u16, (status, body): (u16, Value)| {
+            let path = format!("{scope}/actions/runners{path}");
+            assert_eq!(status, wanted, "{method} {path}: {body}");
+            assert_described(&description, &path, method, status, &body);
+        };
+        for path in ["/registration-token", "/remove-token"] {
+            check(path, "post", 201, ask(Method::POST, path, None));
+        }
+        let wanted =
+            json!({ "name": "one", "runner_group_id": 1, "labels": ["vega"], "work_folder": "_work" });
+        let jit = || ask(Method::POST, "/generate-jitconfig", Some(&wanted));
+        check("/generate-jitconfig", "post", 201, jit());
+        check("/generate-jitconfig", "post", 409, jit());
+        check("", "get", 200, ask(Method::GET, "?name=one&per_page=100", None));
+        check("/{runner_id}", "get", 200, ask(Method::GET, "/1", None));
+        check("/{runner_id}", "delete", 204, ask(Method::DELETE, "/1", None));
+    }
 }
 
 #[test]

@@ -20,13 +20,18 @@ pub struct Registry {
 impl Registry {
     /// Start it with its storage in `folder`.
     pub fn start(folder: &Path) -> anyhow::Result<Self> {
+        Self::start_on(folder, 0)
+    }
+
+    /// The same on a port of its own (0: any).
+    pub fn start_on(folder: &Path, port: u16) -> anyhow::Result<Self> {
         let storage = folder.join("registry");
         std::fs::create_dir_all(&storage)?;
         let configuration = serde_json::json!({
             "version": "0.1",
             "log": { "level": "info", "formatter": "json" },
             "storage": { "filesystem": { "rootdirectory": storage }, "delete": { "enabled": true } },
-            "http": { "addr": "127.0.0.1:0" },
+            "http": { "addr": format!("127.0.0.1:{port}") },
         });
         let file = folder.join("registry.yml");
         std::fs::write(&file, configuration.to_string())?;

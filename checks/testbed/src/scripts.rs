@@ -19,6 +19,30 @@ echo "store path: $(cat result)"
     )
 }
 
+/// Two builds, of which the second one's output names the first one's; its last two lines are their store paths, that of
+/// the one on which the other depends first.
+pub fn two_builds(salt: &str) -> String {
+    format!(
+        r#"busybox=$(ls -d /nix/store/*busybox*/bin/busybox | head -n 1)
+cat >build.nix <<NIX
+let
+  build = name: script: derivation {{
+    inherit name;
+    system = builtins.currentSystem;
+    builder = builtins.storePath "${{busybox%/bin/busybox}}" + "/bin/busybox";
+    args = [ "sh" "-c" script ];
+  }};
+  lower = build "lower-{salt}" "echo lower > \$out";
+in
+build "upper-{salt}" "echo \${{lower}} > \$out"
+NIX
+nix-build --no-out-link build.nix --option substitute false >result
+echo "store path: $(cat "$(cat result)")"
+echo "store path: $(cat result)"
+"#
+    )
+}
+
 /// Print everything of a registration token's shape that a job can read: files, processes, memory.
 pub const LOOK_FOR_TOKENS: &str = r"
 shape='[A-Z0-9]{29}'

@@ -13,7 +13,7 @@ use simulator::{
 use testbed::{
     by_hand::{mint, outcome, push, remove, run, run_with, until_said},
     scene::Scene,
-    scripts::sandboxed_build,
+    scripts::{sandboxed_build, two_builds},
     search::Search,
 };
 
@@ -79,6 +79,60 @@ fn podman_a_damaged_path_of_the_closure_refuses_to_start_and_says_so_to_the_host
     assert!(state(&scene).contains("\"damaged\":true"), "{}", state(&scene));
     assert!(!scene.github.is_online(&scene.name), "broken is offline");
     scene.down().unwrap();
+}
+
+#[test]
+fn podman_what_a_power_cut_left_of_nixs_database_is_made_anew_and_builds_run() {
+    let scene = Scene::new("half-database").unwrap();
+    scene.up(&[]).unwrap();
+    let first = scene.job(&sandboxed_build("before")).unwrap();
+    for (file, rest) in [("schema", ""), ("db.sqlite", "half a page of something")] {
+        stop(&scene);
+        fs::write(store(&scene).join("var/nix/db").join(file), rest).unwrap();
+        scene.engine.said(&["start", &scene.name]).unwrap();
+        scene.until_online(true).unwrap();
+        until_said(&scene, "the database is made anew");
+        // The path of an earlier build is there and unknown: it is built again, to the same path.
+        let again = scene.job(&sandboxed_build("before")).unwrap();
+        let path = |log: &str| log.lines().find(|line| line.starts_with("store path")).map(str::to_owned);
+        assert!(path(&first).is_some() && path(&again) == path(&first), "{file}: {again}");
+    }
+    scene.down().unwrap();
+}
+
+#[test]
+fn podman_builds_that_a_power_cut_emptied_are_removed_and_built_again() {
+    let scene = Scene::new("emptied").unwrap();
+    scene.up(&[]).unwrap();
+    let old = built(&scene.job(&sandboxed_build("old")).unwrap());
+    let pair = built_all(&scene.job(&two_builds("pair")).unwrap());
+    stop(&scene);
+    // Their content never reached the disk, and the host has another life since.
+    let note = store(&scene).join("var/nix/vega-builder-synced");
+    let text = fs::read_to_string(&note).unwrap();
+    let mut noted: serde_json::Value = serde_json::from_str(&text).unwrap();
+    noted["boot"] = "another life".into();
+    noted["time"] = (noted["time"].as_i64().unwrap() - 3600).into();
+    fs::write(&note, noted.to_string()).unwrap();
+    for path in pair.iter().chain([&old]) {
+        fs::write(store(&scene).join("store").join(path.file_name().unwrap()), "").unwrap();
+    }
+    scene.engine.said(&["start", &scene.name]).unwrap();
+    scene.until_online(true).unwrap();
+    until_said(&scene, "is damaged, as a power cut leaves it");
+    let again = scene.job(&sandboxed_build("old")).unwrap();
+    assert!(built(&again) == old && again.contains("sandbox: sandboxed"), "{again}");
+    // One of them goes with the other that it was built from, whichever is looked at first.
+    assert_eq!((pair.len(), built_all(&scene.job(&two_builds("pair")).unwrap())), (2, pair));
+    scene.down().unwrap();
+}
+
+fn built_all(log: &str) -> Vec<PathBuf> {
+    log.lines().filter_map(|line| line.strip_prefix("store path: ")).map(PathBuf::from).collect()
+}
+
+fn built(log: &str) -> PathBuf {
+    built_all(log).remove(0)
 }
 
 trait Named {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use testbed::{
-    by_hand::{field, listener, outcome, processes, push, until_said},
+    by_hand::{field, listener, mint, outcome, processes, push, remove, run, until_said},
     scene::{Scene, succeeded},
 };
 
@@ -141,4 +141,45 @@ fn podman_orphans_are_buried() {
     let zombies = || processes(&scene).iter().filter(|(_, s)| field(s, "State").starts_with('Z')).count();
     scene.github.until(Duration::from_secs(5), || zombies() == 0).unwrap();
     scene.down().unwrap();
+}
+
+/// A build whose output has this many MiB, and which nothing holds afterwards.
+fn large_build(mib: u32) -> String {
+    format!(
+        r#"busybox=$(ls -d /nix/store/*busybox*/bin/busybox | head -n 1)
+cat >build.nix <<NIX
+derivation {{
+  name = "large";
+  system = builtins.currentSystem;
+  builder = builtins.storePath "${{busybox%/bin/busybox}}" + "/bin/busybox";
+  args = [ "sh" "-c" "$busybox dd if=/dev/zero of=\$out bs=1048576 count={mib}" ];
+}}
+NIX
+nix-build --no-out-link build.nix --option substitute false"#
+    )
+}
+
+#[test]
+fn podman_a_store_over_its_disk_budget_is_collected_between_two_jobs() {
+    let scene = Scene::new("budget").unwrap();
+    let token = format!("GITHUB_RUNNER_TOKEN={}", mint(&scene));
+    run(&scene, &[&token, "VEGA_NIX_SANDBOX=false", "VEGA_BUILDER_DISK=60m"]);
+    scene.until_online(true).unwrap();
+    let built = scene.job(&large_build(100)).unwrap();
+    let path = built.lines().rev().find(|line| line.starts_with("/nix/store/")).unwrap().to_owned();
+    until_said(&scene, "may hold 60 MiB: collecting garbage");
+    // The next job finds it gone, and the runner's own closure whole.
+    let next = scene.job(&format!("test ! -e {path} && nix-store --version")).unwrap();
+    assert!(next.contains("nix-store"), "{next}");
+    remove(&scene);
+}
+
+#[test]
+fn podman_a_store_that_stays_over_its_budget_takes_no_job() {
+    let scene = Scene::new("over-budget").unwrap();
+    let token = format!("GITHUB_RUNNER_TOKEN={}", mint(&scene));
+    run(&scene, &[&token, "VEGA_NIX_SANDBOX=false", "VEGA_BUILDER_DISK=1m"]);
+    until_said(&scene, "more than its disk budget of 1 MiB: raise `--disk` on the host; next try in 60 s");
+    assert!(scene.github.runners().is_empty(), "full is offline");
+    remove(&scene);
 }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use serde_json::Value;
-use simulator::{fault::Fault, github::Server};
+use simulator::{
+    fault::Fault,
+    github::{Group, Server},
+};
 use tempfile::TempDir;
 use testbed::scene::{LOGIN, program};
 
@@ -428,9 +431,10 @@ fn a_checkout_online_follows_what_it_calls_and_names_actions_by_their_commits() 
 fn a_group_of_the_organisations_is_looked_at() {
     let github = AtGitHub::new();
     github.server.change("octo-org/heavy", |hosted| {
-        hosted.groups.push(("big".to_owned(), true, false));
         hosted.private = true;
     });
+    let big = Group { public: true, ..Group::new("big") };
+    github.server.groups("octo-org", vec![Group::new("Default"), big]);
     github.file("main", ".github/workflows/heavy.yml", &SOUND.replace("[self-hosted, vega]", "{group: big}"));
     let said = github.run(LOGIN, &["--group", "big"]);
     assert_eq!((said.code, said.out.matches("[open-group]").count()), (0, 2), "{}", said.out);

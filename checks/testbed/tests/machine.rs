@@ -1,63 +1,78 @@
-//! On a real machine: systemd, cgroup v2, podman and docker, and a reboot.
+//! On a real machine: systemd, cgroup v2, podman and docker, a reboot, a power cut. checks/vm/play plays the scenarios; what
+//! came of them is told here.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
-use testbed::{layout, scene::program};
+use serde_json::{Value, json};
+use testbed::{layout, scenario::Description, scene::program};
 
-/// Boot the machine on `disk`, and run a command of the guest's in it.
-fn boot(folder: &Path, disk: &Path, verb: &str) {
-    let scenario = folder.join("in");
-    // On the console too, which is there even when the machine has to be killed.
-    let script = format!(
-        "test -x /usr/local/bin/vega-builder || install -m 0755 /in/vega-builder /usr/local/bin/\n\
-         export VEGA_TESTBED_PROGRAM=/usr/local/bin/vega-builder\n\
-         /in/guest {verb} 2>&1 | tee /dev/ttyS0\nexit \"${{PIPESTATUS[0]}}\"\n"
-    );
-    fs::write(scenario.join("run.sh"), script).unwrap();
-    let out = folder.join(verb);
-    let status = Command::new(layout::project().join("checks/vm/run"))
-        .arg("--in")
-        .arg(&scenario)
+/// The end of what a life left in a file.
+fn last_lines(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
+}
+
+#[test]
+fn machine_scenarios_of_installed_runners() {
+    let folder = tempfile::Builder::new().tempdir_in(layout::project().join("target")).unwrap();
+    let status = Command::new(layout::project().join("checks/vm/play"))
+        .arg("--program")
+        .arg(program())
+        .args(["--player", env!("CARGO_BIN_EXE_scenario")])
+        .arg("--image")
+        .arg(layout::demo_image())
         .arg("--out")
-        .arg(&out)
-        .arg("--disk")
-        .arg(disk)
-        .args(["--timeout", "800"])
+        .arg(folder.path())
         .status()
         .unwrap();
-    let read = |name: &str| fs::read_to_string(out.join(name)).unwrap_or_default();
-    println!("{}", read("stdout"));
-    let (journal, console) = (read("journal"), read("console"));
-    let last = |text: &str| text.lines().rev().take(30).map(str::to_owned).collect::<Vec<_>>().join("\n");
-    assert!(status.success(), "{verb}: {status}\n{}\n{}", last(&console), last(&journal));
-}
-
-/// A folder with all that the machine is given.
-fn scenario() -> tempfile::TempDir {
-    let folder = tempfile::Builder::new().tempdir_in(layout::project().join("target")).unwrap();
-    let scenario = folder.path().join("in");
-    fs::create_dir(&scenario).unwrap();
-    for (from, name) in [(program(), "vega-builder"), (program().with_file_name("guest"), "guest")] {
-        fs::copy(from, scenario.join(name)).unwrap();
-        fs::set_permissions(scenario.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    let told = fs::read_to_string(folder.path().join("told")).unwrap_or_default();
+    println!("{told}");
+    let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let report = layout::project().join("target/checks/scenarios.json");
+    fs::write(&report, serde_json::to_string_pretty(&scenarios(&told)).unwrap()).unwrap();
+    let failed: Vec<&Value> = told.iter().filter(|one| one["ok"] != true).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    if !status.success() {
+        let lives: Vec<_> = (0..3).map(|life| folder.path().join(format!("life-{life}"))).collect();
+        let life = lives.iter().rfind(|life| life.exists()).expect("no life began");
+        let (console, journal) = (last_lines(&life.join("console")), last_lines(&life.join("journal")));
+        panic!("{status}\n{console}\n{journal}");
     }
-    let copied =
-        Command::new("cp").arg("-a").arg(layout::demo_image()).arg(scenario.join("image")).status().unwrap();
-    assert!(copied.success());
-    folder
+    let all = Description::all(&layout::project().join("checks/scenarios")).unwrap();
+    let boots: usize = all.iter().map(|one| one.boot.len() * one.engines.len()).sum();
+    assert_eq!(told.len(), boots, "not every boot of every scenario was played");
 }
 
-#[test]
-fn machine_podman_and_docker_come_back_after_a_reboot_without_a_token() {
-    let folder = scenario();
-    let disk = folder.path().join("disk");
-    boot(folder.path(), &disk, "up");
-    // The machine was shut down: this is its reboot.
-    boot(folder.path(), &disk, "back");
-}
-
-#[test]
-fn machine_hostile_jobs_break_neither_the_caps_of_podman_and_docker_nor_find_a_secret() {
-    let folder = scenario();
-    boot(folder.path(), &folder.path().join("disk"), "attacks");
+/// A line for each scenario and engine, its boots taken together, and what was measured.
+fn scenarios(told: &[Value]) -> Value {
+    let mut rows: Vec<Value> = Vec::new();
+    let mut figures = Vec::new();
+    for one in told {
+        for figure in one["figures"].as_array().into_iter().flatten() {
+            let name = format!(
+                "{}, {} ({})",
+                figure[0].as_str().unwrap(),
+                one["name"].as_str().unwrap(),
+                one["engine"].as_str().unwrap()
+            );
+            figures.push(json!({ "name": name, "ours": figure[1], "unit": "s" }));
+        }
+        let seconds = one["seconds"].as_f64().unwrap();
+        let same = |row: &&mut Value| row["name"] == one["name"] && row["engine"] == one["engine"];
+        match rows.iter_mut().find(same) {
+            Some(row) => {
+                row["seconds"] = json!(row["seconds"].as_f64().unwrap() + seconds);
+                row["ok"] = json!(row["ok"] == true && one["ok"] == true);
+                if row["why"] == "" {
+                    row["why"] = json!(one["why"].as_str().unwrap_or_default());
+                }
+            }
+            None => rows.push(json!({
+                "name": one["name"], "title": one["title"], "engine": one["engine"], "seconds": seconds,
+                "ok": one["ok"], "why": one["why"].as_str().unwrap_or_default(),
+            })),
+        }
+    }
+    json!({ "scenarios": rows, "figures": figures })
 }

@@ -13,10 +13,11 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 
+use super::steps::token::login;
 use crate::{
     config::{FileArgs, GitHubArgs, GitHubSettings, LintSettings},
-    github::{Credential, GitHub},
-    value::{Labels, Repository},
+    github::GitHub,
+    value::{Labels, Repository, Scope},
     workflow::{self, Actions, Found, Known, NoActions, Set, Subject, Variables},
 };
 use files::Folder;
@@ -113,7 +114,7 @@ impl Lint {
         // A folder of that name is what is meant.
         let report = match self.subject.parse::<Repository>() {
             Ok(repository) if !Path::new(&self.subject).exists() => {
-                let github = log_in(&settings.github, &repository).with_context(|| {
+                let github = log_in(&settings.github, &repository).await.with_context(|| {
                     format!("{} is no folder here, and to ask GitHub for it", self.subject)
                 })?;
                 self.at_github(&github, known).await?
@@ -157,9 +158,9 @@ impl Lint {
         Ok(report)
     }
 
-    async fn at_github(&self, github: &GitHub, mut known: Known) -> anyhow::Result<Report> {
+    async fn at_github(&self, github: &GitHub<Repository>, mut known: Known) -> anyhow::Result<Report> {
         if self.fix {
-            bail!("--fix changes files: run it in a checkout of {}", github.repository());
+            bail!("--fix changes files: run it in a checkout of {}", github.subject());
         }
         let wanted = match (self.all_branches, self.branches.as_slice()) {
             (true, _) => Branches::All,
@@ -178,9 +179,8 @@ impl Lint {
     }
 }
 
-fn log_in(settings: &GitHubSettings, repository: &Repository) -> anyhow::Result<GitHub> {
-    let host = settings.server.host_str().unwrap_or_default();
-    let credential = Credential::find(settings.token_file.as_deref(), host)?;
+async fn log_in(settings: &GitHubSettings, repository: &Repository) -> anyhow::Result<GitHub<Repository>> {
+    let credential = login(settings, &Scope::Repository(repository.clone())).await?;
     Ok(GitHub::new(&settings.server, repository, &credential)?)
 }
 
@@ -196,8 +196,11 @@ pub struct Seen {
 
 /// Look at every branch of a repository, because each can be a pull request's base. No ignore counts here: who can
 /// change a file in the repository has no say in what this machine runs.
-pub async fn look(github: &GitHub, labels: &Labels) -> anyhow::Result<Seen> {
+pub async fn look(github: &GitHub<Repository>, labels: &Labels, group: Option<&str>) -> anyhow::Result<Seen> {
     let mut known = Known::of_runner(labels, architecture());
+    if let Some(group) = group {
+        group.clone_into(&mut known.group);
+    }
     let default = repository::settings(github, &mut known).await?;
     let all = repository::workflows(github, &default, &Branches::All).await?;
     let check = |of: OfBranches| Checked { branches: of.branches, ..checked(of.set, &known, &NoActions) };

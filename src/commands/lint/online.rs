@@ -24,7 +24,7 @@ pub async fn checked(
     let Some(other) = named.iter().find_map(|uses| Reference::parse(uses)?.repository.parse().ok()) else {
         return Ok(judged(set, found, known, folder));
     };
-    let github = log_in(settings, &other)?;
+    let github = log_in(settings, &other).await?;
     let mut all = [OfBranches { branches: Vec::new(), set }];
     follow(&github, &mut all).await?;
     let [OfBranches { set, .. }] = all;

@@ -34,12 +34,12 @@ const AT_ONCE: usize = 8;
 const MOST_CALLED: usize = 200;
 
 /// What GitHub says of the repository: who can see it, its settings, its variables.
-pub async fn settings(github: &GitHub, known: &mut Known) -> Result<String, Error> {
+pub async fn settings(github: &GitHub<Repository>, known: &mut Known) -> Result<String, Error> {
     let repository = github.visible_repository().await?;
     let group = (!known.group.eq_ignore_ascii_case("Default")).then_some(known.group.as_str());
     let (settings, variables) = tokio::try_join!(github.settings(&repository, group), github.variables())?;
     known.settings = Some(settings);
-    known.repository = Some(github.repository().to_string());
+    known.repository = Some(github.subject().to_string());
     if let Some(values) = variables {
         // What a person gave is what they ask about.
         let given =
@@ -52,7 +52,11 @@ pub async fn settings(github: &GitHub, known: &mut Known) -> Result<String, Erro
 }
 
 /// Read the workflows of the branches; those with the same files only once.
-pub async fn workflows(github: &GitHub, default: &str, wanted: &Branches) -> Result<Vec<OfBranches>, Error> {
+pub async fn workflows(
+    github: &GitHub<Repository>,
+    default: &str,
+    wanted: &Branches,
+) -> Result<Vec<OfBranches>, Error> {
     let mut branches = match wanted {
         Branches::All => github.branches().await?,
         Branches::Default => vec![github.branch(default).await?],
@@ -101,7 +105,7 @@ fn is_workflow(entry: &Entry) -> bool {
 type Texts = BTreeMap<(String, String), Option<Content>>;
 
 /// Every content that some branch has, asked for once.
-async fn texts(github: &GitHub, groups: &[(Vec<&Branch>, Vec<Entry>)]) -> Result<Texts, Error> {
+async fn texts(github: &GitHub<Repository>, groups: &[(Vec<&Branch>, Vec<Entry>)]) -> Result<Texts, Error> {
     let mut wanted: BTreeMap<(String, String), &str> = BTreeMap::new();
     for (branches, entries) in groups {
         for entry in entries.iter().filter(|entry| entry.is_file() && is_workflow(entry)) {
@@ -133,7 +137,7 @@ fn add(set: &mut Set, entry: &Entry, content: Option<&Option<Content>>) -> FileI
 }
 
 /// Fetch the workflows of other repositories that are called, and those that they call.
-pub async fn follow(github: &GitHub, all: &mut [OfBranches]) -> Result<(), Error> {
+pub async fn follow(github: &GitHub<Repository>, all: &mut [OfBranches]) -> Result<(), Error> {
     let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
     loop {
         let missing = |set: &Set| {
@@ -163,7 +167,7 @@ pub async fn follow(github: &GitHub, all: &mut [OfBranches]) -> Result<(), Error
 }
 
 /// A called workflow's text; none where it is not to be had.
-async fn called(github: &GitHub, reference: &str) -> Result<Option<String>, Error> {
+async fn called(github: &GitHub<Repository>, reference: &str) -> Result<Option<String>, Error> {
     let Some(parsed) = Reference::parse(reference) else { return Ok(None) };
     let Ok(repository) = parsed.repository.parse::<Repository>() else { return Ok(None) };
     let content = match github.of(&repository).file(parsed.path, parsed.revision).await {
@@ -187,7 +191,11 @@ pub struct Fetched {
 impl Fetched {
     /// Ask about actions (`uses:`), and about the flake and the actions of the repository itself at one of its
     /// revisions; without one those are another's to tell of.
-    pub async fn read(github: &GitHub, own: Option<&str>, uses: Vec<String>) -> Result<Self, Error> {
+    pub async fn read(
+        github: &GitHub<Repository>,
+        own: Option<&str>,
+        uses: Vec<String>,
+    ) -> Result<Self, Error> {
         let fetched = Mutex::new(Self::default());
         let store = |change: &dyn Fn(&mut Self)| {
             change(&mut fetched.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
@@ -234,7 +242,11 @@ impl Fetched {
 }
 
 /// The first of these files that is there.
-async fn text_of(github: &GitHub, paths: &[&str], revision: &str) -> Result<Option<String>, Error> {
+async fn text_of(
+    github: &GitHub<Repository>,
+    paths: &[&str],
+    revision: &str,
+) -> Result<Option<String>, Error> {
     for path in paths {
         if let Some(Content::Bytes(bytes)) = github.file(path, revision).await? {
             return Ok(String::from_utf8(bytes).ok());

@@ -7,7 +7,7 @@ use crate::{
     config::{EngineChoice, Settings},
     contract::Phase,
     engine::{self, Cli, Container, Inspected, Layout, Status},
-    installation::{Error, Identity, Record},
+    installation::{Error, Record},
     value::RunnerName,
 };
 
@@ -56,8 +56,8 @@ pub enum Plan {
 /// and what would silently make a second runner is an error.
 pub fn settle(settings: &mut Settings, before: &Record) -> Result<(), Error> {
     let identity = &before.identity;
-    if identity.repository != settings.repository || identity.server != settings.github.server {
-        let other = format!("{}{}", identity.server, identity.repository);
+    if identity.scope != settings.scope || identity.server != settings.github.server {
+        let other = format!("{}{}", identity.server, identity.scope);
         return Err(Error::Taken { name: settings.name.to_string(), other });
     }
     let wanted = match settings.engine {
@@ -74,7 +74,8 @@ pub fn settle(settings: &mut Settings, before: &Record) -> Result<(), Error> {
     }
     settings.engine = if wanted == "docker" { EngineChoice::Docker } else { EngineChoice::Podman };
     // Spelled otherwise they are the same at GitHub; the container would be another one for nothing.
-    settings.repository.clone_from(&identity.repository);
+    settings.scope.clone_from(&identity.scope);
+    settings.group = settings.group.take().or_else(|| identity.group.clone());
     if settings.labels.same_set(&identity.labels) {
         settings.labels.clone_from(&identity.labels);
     }
@@ -140,15 +141,5 @@ impl Up<'_> {
             None => return Ok(()),
         };
         Err(Error::AtWork { name: self.settings.name.to_string(), job }.into())
-    }
-
-    /// Which registration these settings want.
-    pub(super) fn identity(&self) -> Identity {
-        Identity {
-            server: self.settings.github.server.clone(),
-            repository: self.settings.repository.clone(),
-            name: self.settings.name.clone(),
-            labels: self.settings.labels.clone(),
-        }
     }
 }

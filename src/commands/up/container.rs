@@ -1,51 +1,13 @@
-//! The container that the settings ask for, and its making.
+//! The container's making, or its keeping.
 
-use std::collections::BTreeMap;
-
-use super::{Up, before::Plan, confinement, image::ReadyImage};
+use super::{Up, before::Plan};
 use crate::{
-    config::Settings,
-    contract::{self, env},
-    engine::{Container, Handover, Layout, UserNamespace},
-    installation::{Places, Store},
+    engine::{Container, Layout},
+    installation::Store,
     progress::Step,
 };
 
 impl Up<'_> {
-    pub(super) fn container(&self, image: &ReadyImage) -> anyhow::Result<Container> {
-        let settings = self.settings;
-        let userns = self.user_namespace()?;
-        let seccomp = self.seccomp.write(&self.installation.seccomp())?;
-        let mut container = Container {
-            name: settings.name.clone(),
-            image: image.verified.clone(),
-            image_name: image.reference.name(),
-            local_id: image.local.id.clone(),
-            layout: image.local.layout,
-            caps: settings.caps,
-            network: settings.network.clone(),
-            env: environment(settings, image.local.layout),
-            userns,
-            handover: Handover(self.installation.handover.clone()),
-            seccomp,
-            unconfined: false,
-        };
-        container.unconfined = match &self.before {
-            Some(before) if before.local_id == container.local_id => before.unconfined,
-            _ => confinement::must_be_lifted(self.engine, &container, self.progress)?,
-        };
-        Ok(container)
-    }
-
-    /// A range of ids that no other runner of ours has. Rootless podman and docker have no choice here.
-    fn user_namespace(&self) -> anyhow::Result<Option<UserNamespace>> {
-        if self.engine.program() != "podman" || !nix::unistd::geteuid().is_root() {
-            return Ok(None);
-        }
-        let base = Places::standard().userns_base(self.installation)?;
-        Ok(Some(UserNamespace { base }))
-    }
-
     /// Make the container, or leave the one that is there.
     pub(super) fn create(&self, container: &Container, plan: &Plan) -> anyhow::Result<()> {
         let step = self.progress.step("create", "creating the container");
@@ -121,36 +83,4 @@ impl Up<'_> {
         }
         Ok(())
     }
-}
-
-/// The image's environment contract, without any secret.
-fn environment(settings: &Settings, layout: Layout) -> BTreeMap<&'static str, String> {
-    let token = match layout {
-        Layout::Contract => format!("{}/{}", contract::HANDOVER_MOUNT, contract::HANDOVER_TOKEN),
-        Layout::Foreign => contract::FOREIGN_TOKEN.to_owned(),
-    };
-    let caps = &settings.caps;
-    let mut variables = BTreeMap::from([
-        (env::MODE, "runner".to_owned()),
-        (env::OWNER, settings.repository.owner().to_owned()),
-        (env::REPOSITORY, settings.repository.name().to_owned()),
-        (env::TOKEN_FILE, token),
-        (env::RUNNER_NAME, settings.name.to_string()),
-        (env::LABELS, settings.labels.to_string()),
-        (env::SANDBOX, settings.nix.sandbox.to_string()),
-        (env::MAX_JOBS, settings.nix.max_jobs.to_string()),
-        (env::CORES, settings.nix.cores.to_string()),
-        (env::CAPS, format!("memory={},millicpus={},pids={}", caps.memory.0, caps.cpus.millis, caps.pids)),
-    ]);
-    if settings.github.server.host_str() != Some("github.com") {
-        variables.insert(env::SERVER_URL, settings.github.server.as_str().trim_end_matches('/').to_owned());
-    }
-    let more = [
-        (env::EXTRA_SUBSTITUTERS, &settings.nix.extra_substituters),
-        (env::EXTRA_KEYS, &settings.nix.extra_trusted_public_keys),
-    ];
-    variables.extend(
-        more.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name, value.clone())),
-    );
-    variables
 }

@@ -1,9 +1,7 @@
 //! `up`: from a repository's name to a runner that GitHub lists as online.
 
 mod before;
-mod confinement;
 mod container;
-mod image;
 mod online;
 mod start;
 
@@ -12,12 +10,20 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use serde_json::json;
 
-use self::before::{Asked, settle};
-use super::push_only;
+use self::before::Asked;
+pub use self::before::settle;
+use super::steps::{
+    confinement,
+    container::container,
+    image::{Fetch, ReadyImage},
+    push_only,
+    record::identity,
+    token,
+};
 use crate::{
     config::{EngineChoice, Host, Settings, SettingsArgs},
     engine::{self, Cli, Container, Layout, SeccompProfile},
-    github::{Credential, GitHub},
+    github::GitHub,
     image::ImageReference,
     installation::{Locked, Places, Record},
     progress::{Output, Progress},
@@ -40,6 +46,8 @@ Examples:
   vega-builder up octo-org/heavy-builds
       with Vega's image, and caps that leave this machine headroom
   vega-builder up octo-org/heavy-builds --memory 12g --cpus 4 --labels self-hosted,vega,big
+  vega-builder up --organization octo-org --runner-group heavy-builds
+      for the organisation's repositories that may use that group
   VEGA_BUILDER_MEMORY=12g vega-builder up octo-org/heavy-builds --output json
   vega-builder up
       with everything from /etc/vega-builder/config.toml:
@@ -112,6 +120,14 @@ impl UpCommand {
         let mut settings = Settings::resolve(&self.settings, self.repository.as_deref(), &host)?;
         let image: ImageReference = settings.image.parse()?;
         let places = Places::standard().installation(&settings.name);
+        if places.is_declared() {
+            let (name, file) = (settings.name.to_string(), places.declaration.clone());
+            let next = "`vega-builder install` changes it, or choose another name with --name".to_owned();
+            return Err(crate::installation::Error::Declared { name, file, next }.into());
+        }
+        if settings.ephemeral {
+            return Err(crate::commands::install::UnitError::NoUnit.into());
+        }
         let before = places.record()?;
         if let Some(before) = &before {
             settle(&mut settings, before)?;
@@ -120,11 +136,8 @@ impl UpCommand {
         let asked = Asked::about(&settings.name, &engine);
         // Before anything is downloaded for nothing.
         let seccomp = SeccompProfile::from_host()?;
-        let credential = Credential::find(
-            settings.github.token_file.as_deref(),
-            settings.github.server.host_str().unwrap_or("github.com"),
-        )?;
-        let github = GitHub::new(&settings.github.server, &settings.repository, &credential)?;
+        let credential = token::login(&settings.github, &settings.scope).await?;
+        let github = GitHub::new(&settings.github.server, &settings.scope, &credential)?;
         let installation = places.lock()?;
         let (is_first, had_store) = (before.is_none(), installation.store()?.is_some());
         let up = Up {
@@ -176,9 +189,11 @@ impl Up<'_> {
         self.say_caps();
         // Asked first: who may not see the repository's runners should not download an image for it.
         self.busy_at_github = self.asks_github(github).await?;
+        let fetch = self.fetch();
+        let identity = identity(self.settings);
         let (accepted, image, present) = tokio::try_join!(
-            push_only::demand(github, &self.settings.labels, self.consents.strangers, self.progress),
-            self.image(image),
+            push_only::demand(github, &identity, self.consents.strangers, self.progress),
+            fetch.image(image),
             asked.answer(&self.settings.name)
         )?;
         self.expect_ours(&present, image.local.layout)?;
@@ -190,7 +205,7 @@ impl Up<'_> {
         let container = self.container(&image)?;
         self.say_weaknesses(&container);
         let plan = self.plan(&container, present)?;
-        let mut record = self.record(&image, &container, accepted);
+        let mut record = self.record(&container, accepted)?;
         let token = self.mint(github, &container, &record, &plan).await?;
         let minted = token.is_some();
         if self.before.is_none() {
@@ -230,7 +245,7 @@ impl Up<'_> {
             &text,
             &json!({
                 "name": settings.name,
-                "repository": settings.repository,
+                "repository": settings.scope,
                 "digest": container.image.value(),
                 "container": running.id,
                 "runner_id": runner.id,
@@ -238,6 +253,26 @@ impl Up<'_> {
             }),
         );
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn fetch(&self) -> Fetch<'_> {
+        Fetch {
+            engine: self.engine,
+            trust: &self.settings.trust,
+            image_file: self.settings.image_file.as_deref(),
+            progress: self.progress,
+            before: self.before.as_ref(),
+            allow_rollback: self.consents.rollback,
+        }
+    }
+
+    fn container(&self, image: &ReadyImage) -> anyhow::Result<Container> {
+        let mut container = container(self.settings, self.engine, self.installation, &self.seccomp, image)?;
+        container.unconfined = match &self.before {
+            Some(before) if before.local_id == container.local_id => before.unconfined,
+            _ => confinement::must_be_lifted(self.engine, &container, self.progress)?,
+        };
+        Ok(container)
     }
 
     fn say_caps(&self) {
@@ -274,7 +309,7 @@ impl Up<'_> {
     async fn asks_github(&self, github: &GitHub) -> anyhow::Result<bool> {
         let step = self.progress.step("github", "asking for the repository's runners");
         let runner = github.runner(&self.settings.name).await?;
-        let (name, repository) = (&self.settings.name, &self.settings.repository);
+        let (name, repository) = (&self.settings.name, &self.settings.scope);
         step.done(&match &runner {
             Some(runner) => format!("{name} is runner {} of {repository}, {}", runner.id, runner.status),
             None => format!("{repository} has no runner {name} yet"),

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::Up;
 use crate::{
-    commands::register::Token,
+    commands::steps::token::Token,
     contract::{Phase, State},
     engine::{Container, Inspected, Layout, Status},
     exit::NotOnline,
@@ -54,7 +54,7 @@ impl Up<'_> {
                         {
                             step.done(&format!(
                                 "{} is runner {} at {}",
-                                runner.name, runner.id, self.settings.repository
+                                runner.name, runner.id, self.settings.scope
                             ));
                             return Ok(runner);
                         }

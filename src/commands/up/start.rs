@@ -1,49 +1,29 @@
 //! The record, the token in, the start, the proof of the caps, and the way back after a reboot.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::{Up, before::Plan, image::ReadyImage};
+use super::{Up, before::Plan};
 use crate::{
-    boot::{self, Boot},
-    commands::register::{Token, hand_over, needs_token},
-    engine::{Container, InForce, Inspected, Status},
+    commands::steps::{
+        record::record,
+        token::{Token, hand_over, needs_token},
+    },
+    engine::{CANCELLING, Container, InForce, Inspected, Status},
     github::GitHub,
     installation::{Accepted, Record},
+    systemd::{self, Boot},
 };
 
 impl Up<'_> {
-    pub(super) fn record(
-        &self,
-        image: &ReadyImage,
-        container: &Container,
-        accepted: Option<Accepted>,
-    ) -> Record {
-        let settings = self.settings;
+    pub(super) fn record(&self, container: &Container, accepted: Option<Accepted>) -> anyhow::Result<Record> {
         let before = self.before.as_ref();
-        let identity = self.identity();
-        Record {
-            engine: self.engine.program().to_owned(),
-            layout: container.layout,
-            image: image.reference.to_string(),
-            digest: container.image.value().clone(),
-            evidence: container.image.evidence().clone(),
-            trust: settings.trust.clone(),
-            local_id: container.local_id.clone(),
-            unconfined: container.unconfined,
-            token_file: settings.github.token_file.as_ref().and_then(|path| lasting(path)),
-            caps: settings.caps,
-            registered: before.and_then(|record| record.registered.clone()),
-            // Once accepted it is shown for ever, whatever has become of it since.
-            accepted: accepted.or_else(|| before.and_then(|record| record.accepted.clone())),
-            token_lapses: before
-                .filter(|record| record.identity.is_same(&identity))
-                .and_then(|record| record.token_lapses)
-                .filter(|lapses| *lapses > Timestamp::now()),
-            identity,
-        }
+        let record = record(self.settings, self.engine, container, before, accepted)?;
+        let on_its_way = before
+            .filter(|before| before.identity.is_same(&record.identity))
+            .and_then(|before| before.token_lapses)
+            .filter(|lapses| *lapses > Timestamp::now());
+        Ok(Record { token_lapses: on_its_way, ..record })
     }
 
     /// Mint a registration token, when the container will need one: before anything here is changed, because
@@ -127,15 +107,16 @@ impl Up<'_> {
     /// See to it that the runner comes back after a reboot of the host.
     pub(super) fn arrange_boot(&self, container: &Container) -> anyhow::Result<()> {
         let step = self.progress.step("boot", "arranging the start after a reboot");
-        if !boot::is_ours_to_arrange() {
-            step.done(boot::why_not());
+        if !systemd::is_ours_to_arrange() {
+            step.done(systemd::why_not());
             return Ok(());
         }
         let boot = Boot {
             name: &container.name,
             handover: &self.installation.handover,
+            patience: container.patience.0 + CANCELLING,
             owner: container.userns.map_or(0, |userns| userns.base),
-            starter: (self.engine.program() == "podman").then(|| boot::program("podman")).flatten(),
+            starter: (self.engine.program() == "podman").then(|| systemd::program("podman")).flatten(),
             verifier: std::env::current_exe().ok().filter(|program| program.is_file()),
         };
         let changed = boot.arrange()?;
@@ -146,10 +127,4 @@ impl Up<'_> {
         });
         Ok(())
     }
-}
-
-/// The path of a file that a later command can read too: no pipe.
-fn lasting(path: &Path) -> Option<PathBuf> {
-    path.metadata().ok().filter(std::fs::Metadata::is_file)?;
-    std::path::absolute(path).ok()
 }

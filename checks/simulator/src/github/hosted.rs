@@ -24,8 +24,6 @@ pub struct Hosted {
     pub variables: BTreeMap<String, String>,
     pub organization_variables: BTreeMap<String, String>,
     pub writers: usize,
-    /// Runner groups of its organisation: name, public repositories allowed, bound to workflows.
-    pub groups: Vec<(String, bool, bool)>,
 }
 
 const WORKFLOW: &str = "\
@@ -57,7 +55,6 @@ impl Default for Hosted {
             variables: BTreeMap::new(),
             organization_variables: BTreeMap::new(),
             writers: 2,
-            groups: vec![("Default".to_owned(), false, false)],
         }
     }
 }

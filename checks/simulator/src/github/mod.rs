@@ -9,8 +9,10 @@
     reason = "a refusal is a whole response, and handlers give it back as it is"
 )]
 
+mod app;
 mod hosted;
 mod job;
+mod organization;
 pub mod protocol;
 mod repository;
 mod rest;
@@ -18,8 +20,10 @@ mod schedule;
 mod server;
 mod state;
 
+pub use app::App;
 pub use hosted::Hosted;
 pub use job::{Job, Outcome, Step};
+pub use organization::Group;
 pub use schedule::{Happening, Queued, schedule};
 pub use server::Server;
 pub use state::RunnerInfo;

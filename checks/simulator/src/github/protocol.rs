@@ -64,6 +64,8 @@ pub struct AddRequest {
     pub ephemeral: bool,
     pub replace: bool,
     pub work: String,
+    #[serde(default)]
+    pub group: Option<String>,
 }
 
 async fn add(
@@ -79,7 +81,13 @@ async fn add(
         }
         state.remove(present);
     }
-    let runner = state.add(&repository, &asked.name, &asked.labels, asked.ephemeral);
+    if let Some(group) = &asked.group
+        && !state.groups(&repository).iter().any(|known| known.name.eq_ignore_ascii_case(group))
+    {
+        return Err(refusal(404, &format!("Could not find any self-hosted runner group named \"{group}\".")));
+    }
+    let group = asked.group.as_deref();
+    let runner = state.add(&repository, &asked.name, &asked.labels, asked.ephemeral, group);
     Ok(Json(files(&state.url, &runner, &asked.work)).into_response())
 }
 

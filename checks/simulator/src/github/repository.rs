@@ -31,19 +31,18 @@ pub fn routes() -> Router<Hub> {
         .route(&format!("{actions}/permissions/workflow"), get(token))
         .route(&format!("{actions}/variables"), get(variables))
         .route(&format!("{actions}/organization-variables"), get(organization_variables))
-        .route("/orgs/{org}/actions/runner-groups", get(groups))
 }
 
 type At = Path<(String, String)>;
 
 #[derive(Deserialize)]
-struct Page {
+pub struct Page {
     per_page: Option<usize>,
     page: Option<usize>,
 }
 
 impl Page {
-    fn of(&self, all: Vec<Value>) -> Vec<Value> {
+    pub fn of(&self, all: Vec<Value>) -> Vec<Value> {
         let (size, page) = (self.per_page.unwrap_or(30).clamp(1, 100), self.page.unwrap_or(1).max(1));
         all.into_iter().skip((page - 1) * size).take(size).collect()
     }
@@ -60,7 +59,7 @@ fn hosted(hub: &Hub, headers: &HeaderMap, owner: &str, repo: &str) -> Result<(Ho
 
 /// What only administrators may.
 fn administered(hub: &Hub, headers: &HeaderMap, owner: &str, repo: &str) -> Result<Hosted, Response> {
-    let repository = admitted(hub, headers, owner, repo)?;
+    let repository = admitted(hub, headers, &format!("{owner}/{repo}"))?;
     hub.lock().hosted(&repository).cloned().ok_or_else(|| refusal(404, "Not Found"))
 }
 
@@ -177,28 +176,4 @@ async fn organization_variables(
     headers: HeaderMap,
 ) -> Reply {
     Ok(listed(&administered(&hub, &headers, &owner, &repo)?.organization_variables, &page))
-}
-
-async fn groups(Shared(hub): Shared<Hub>, Path(organization): Path<String>, headers: HeaderMap) -> Reply {
-    let state = hub.lock();
-    let of_it = |name: &&String| name.split_once('/').is_some_and(|(owner, _)| owner == organization);
-    let repository = state.repositories.keys().find(of_it).cloned();
-    drop(state);
-    let repository = repository.ok_or_else(|| refusal(404, "Not Found"))?;
-    let name = repository.split_once('/').map_or("", |(_, name)| name);
-    let hosted = administered(&hub, &headers, &organization, name)?;
-    let groups: Vec<Value> = hosted
-        .groups
-        .iter()
-        .enumerate()
-        .map(|(number, (name, public, restricted))| {
-            json!({
-                "id": number + 1, "name": name, "visibility": "all", "default": number == 0, "inherited": false,
-                "runners_url": "http://localhost/", "allows_public_repositories": public,
-                "restricted_to_workflows": restricted, "selected_workflows": [],
-                "workflow_restrictions_read_only": false,
-            })
-        })
-        .collect();
-    Ok(Json(json!({ "total_count": groups.len(), "runner_groups": groups })).into_response())
 }

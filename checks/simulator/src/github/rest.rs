@@ -1,10 +1,12 @@
 //! The published REST calls, as `https://HOST/api/v3` and `https://api.github.com` answer them.
 
+use std::collections::BTreeMap;
+
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Path, Query, State as Shared},
-    http::{HeaderMap, StatusCode},
+    extract::{FromRequestParts, Path, Query, State as Shared},
+    http::{HeaderMap, StatusCode, request::Parts},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
@@ -12,17 +14,49 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{server::Hub, state::State};
+use super::{hosted::Hosted, server::Hub, state::State};
 
 pub type Reply = Result<Response, Response>;
 
+/// The same for a repository's runners and for an organisation's.
 pub fn routes() -> Router<Hub> {
-    Router::new()
-        .route("/repos/{owner}/{repo}/actions/runners/registration-token", post(registration_token))
-        .route("/repos/{owner}/{repo}/actions/runners/remove-token", post(registration_token))
-        .route("/repos/{owner}/{repo}/actions/runners/generate-jitconfig", post(jit_config))
-        .route("/repos/{owner}/{repo}/actions/runners", get(list))
-        .route("/repos/{owner}/{repo}/actions/runners/{id}", get(one).delete(remove))
+    ["/repos/{owner}/{repo}", "/orgs/{owner}"].into_iter().fold(Router::new(), |router, at| {
+        let runners = format!("{at}/actions/runners");
+        router
+            .route(&format!("{runners}/registration-token"), post(registration_token))
+            .route(&format!("{runners}/remove-token"), post(registration_token))
+            .route(&format!("{runners}/generate-jitconfig"), post(jit_config))
+            .route(&runners, get(list))
+            .route(&format!("{runners}/{{id}}"), get(one).delete(remove))
+    })
+}
+
+/// Of whose runners a request speaks, when the caller may administer them: `owner/name`, or an organisation's name.
+struct Of {
+    scope: String,
+    id: Option<u64>,
+}
+
+impl FromRequestParts<Hub> for Of {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Hub) -> Result<Self, Response> {
+        let Path(names) = Path::<BTreeMap<String, String>>::from_request_parts(parts, hub)
+            .await
+            .map_err(|why| refusal(404, &why.to_string()))?;
+        let owner = names.get("owner").map(String::as_str).unwrap_or_default();
+        let scope = names.get("repo").map_or_else(|| owner.to_owned(), |repo| format!("{owner}/{repo}"));
+        Ok(Self {
+            scope: admitted(hub, &parts.headers, &scope)?,
+            id: names.get("id").and_then(|id| id.parse().ok()),
+        })
+    }
+}
+
+impl Of {
+    fn id(&self) -> Result<u64, Response> {
+        self.id.ok_or_else(|| refusal(404, "Not Found"))
+    }
 }
 
 /// GitHub's form of a refusal.
@@ -53,29 +87,33 @@ pub fn seen(hub: &Hub, headers: &HeaderMap, owner: &str, repo: &str) -> Result<S
     }
 }
 
-/// The repository, when the caller may administer it.
-pub fn admitted(hub: &Hub, headers: &HeaderMap, owner: &str, repo: &str) -> Result<String, Response> {
+/// A repository (`owner/name`) or an organisation, when the caller may administer it.
+pub fn admitted(hub: &Hub, headers: &HeaderMap, scope: &str) -> Result<String, Response> {
     let administers = administers(hub, headers)?;
-    let repository = format!("{owner}/{repo}");
-    if !hub.lock().repositories.keys().any(|known| known.eq_ignore_ascii_case(&repository)) {
+    let is_it = |(known, hosted): (&String, &Hosted)| {
+        let owner = known.split_once('/').map_or("", |(owner, _)| owner);
+        known.eq_ignore_ascii_case(scope) || hosted.of_organization && owner.eq_ignore_ascii_case(scope)
+    };
+    if !hub.lock().repositories.iter().any(is_it) {
         return Err(refusal(404, "Not Found"));
     }
     if !administers {
         let mut response = refusal(403, "Resource not accessible by personal access token");
-        if let Ok(needed) = "administration=write".parse() {
+        let needed = if scope.contains('/') {
+            "administration=write"
+        } else {
+            "organization_self_hosted_runners=write"
+        };
+        if let Ok(needed) = needed.parse() {
             response.headers_mut().insert("x-accepted-github-permissions", needed);
         }
         return Err(response);
     }
-    Ok(repository)
+    Ok(scope.to_owned())
 }
 
-async fn registration_token(
-    Shared(hub): Shared<Hub>,
-    Path((owner, repo)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Reply {
-    let repository = admitted(&hub, &headers, &owner, &repo)?;
+async fn registration_token(Shared(hub): Shared<Hub>, of: Of) -> Reply {
+    let repository = of.scope;
     let minted = hub.lock().mint(&repository);
     Ok((StatusCode::CREATED, Json(minted)).into_response())
 }
@@ -87,13 +125,8 @@ struct ListQuery {
     page: Option<usize>,
 }
 
-async fn list(
-    Shared(hub): Shared<Hub>,
-    Path((owner, repo)): Path<(String, String)>,
-    Query(query): Query<ListQuery>,
-    headers: HeaderMap,
-) -> Reply {
-    let repository = admitted(&hub, &headers, &owner, &repo)?;
+async fn list(Shared(hub): Shared<Hub>, of: Of, Query(query): Query<ListQuery>) -> Reply {
+    let repository = of.scope;
     let state = hub.lock();
     let all: Vec<Value> = state
         .kept
@@ -109,28 +142,20 @@ async fn list(
     Ok(Json(json!({ "total_count": total, "runners": page })).into_response())
 }
 
-async fn one(
-    Shared(hub): Shared<Hub>,
-    Path((owner, repo, id)): Path<(String, String, u64)>,
-    headers: HeaderMap,
-) -> Reply {
-    let repository = admitted(&hub, &headers, &owner, &repo)?;
+async fn one(Shared(hub): Shared<Hub>, of: Of) -> Reply {
+    let (repository, id) = (&of.scope, of.id()?);
     let state = hub.lock();
-    let runner = state.runner(&repository, id).ok_or_else(|| refusal(404, "Not Found"))?;
+    let runner = state.runner(repository, id).ok_or_else(|| refusal(404, "Not Found"))?;
     Ok(Json(state.listed(runner)).into_response())
 }
 
-async fn remove(
-    Shared(hub): Shared<Hub>,
-    Path((owner, repo, id)): Path<(String, String, u64)>,
-    headers: HeaderMap,
-) -> Reply {
-    let repository = admitted(&hub, &headers, &owner, &repo)?;
+async fn remove(Shared(hub): Shared<Hub>, of: Of) -> Reply {
+    let (repository, id) = (&of.scope, of.id()?);
     let mut state = hub.lock();
-    if state.runner(&repository, id).is_none() {
+    if state.runner(repository, id).is_none() {
         return Err(refusal(404, "Not Found"));
     }
-    if state.listed(state.runner(&repository, id).ok_or_else(|| refusal(404, "Not Found"))?)["busy"] == true {
+    if state.listed(state.runner(repository, id).ok_or_else(|| refusal(404, "Not Found"))?)["busy"] == true {
         return Err(refusal(422, "Bad request - Runner is still running a job"));
     }
     state.remove(id);
@@ -146,13 +171,8 @@ struct JitRequest {
     work_folder: Option<String>,
 }
 
-async fn jit_config(
-    Shared(hub): Shared<Hub>,
-    Path((owner, repo)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Reply {
-    let repository = admitted(&hub, &headers, &owner, &repo)?;
+async fn jit_config(Shared(hub): Shared<Hub>, of: Of, body: Bytes) -> Reply {
+    let repository = of.scope;
     let asked: JitRequest =
         serde_json::from_slice(&body).map_err(|why| refusal(422, &format!("Invalid request. {why}")))?;
     if asked.labels.is_empty() || asked.labels.len() > 100 || asked.runner_group_id == 0 {
@@ -162,7 +182,7 @@ async fn jit_config(
     if state.named(&repository, &asked.name).is_some() {
         return Err(refusal(409, "Already exists - A runner with the name already exists."));
     }
-    let runner = state.add(&repository, &asked.name, &asked.labels, true);
+    let runner = state.add(&repository, &asked.name, &asked.labels, true, None);
     let work = asked.work_folder.unwrap_or_else(|| "_work".to_owned());
     let files = super::protocol::files(&state.url, &runner, &work);
     let encoded: serde_json::Map<String, Value> =

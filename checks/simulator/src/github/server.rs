@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use axum::{Router, middleware::from_fn_with_state};
 
 use super::{
-    Hosted, Job, Outcome, RunnerInfo, protocol, repository,
+    App, Group, Hosted, Job, Outcome, RunnerInfo, app, organization, protocol, repository,
     rest::{self, refusal},
     state::State,
 };
@@ -39,6 +39,14 @@ impl Hub {
     pub fn credential(&self, token: &str) -> Option<bool> {
         locked(&self.credentials).get(token).copied()
     }
+
+    /// A token for an App, good from now on.
+    pub fn access_token(&self, administers: bool) -> String {
+        let mut credentials = locked(&self.credentials);
+        let token = format!("ghs_accesstokenoftheapp{:013}", credentials.len());
+        credentials.insert(token.clone(), administers);
+        token
+    }
 }
 
 /// A simulated GitHub on the loopback; it ends when dropped.
@@ -59,7 +67,11 @@ impl Server {
         let kept = kept.map(|text| serde_json::from_slice(&text)).transpose()?.unwrap_or_default();
         let hub = Hub { state: Arc::new(Mutex::new(State::new(kept, file))), credentials: Arc::default() };
         let faults = Faults::new(refusal);
-        let api = rest::routes().merge(repository::routes()).merge(protocol::routes());
+        let api = rest::routes()
+            .merge(repository::routes())
+            .merge(organization::routes())
+            .merge(app::routes())
+            .merge(protocol::routes());
         let loopback = Loopback::serve(port, |url| {
             url.clone_into(&mut hub.lock().url);
             Ok(Router::new()
@@ -87,9 +99,19 @@ impl Server {
         change(self.hub.lock().repositories.entry(repository.to_owned()).or_default());
     }
 
+    /// Let an organisation have these groups of runners, the first of them by default.
+    pub fn groups(&self, organization: &str, groups: Vec<Group>) {
+        self.hub.lock().groups.insert(organization.to_owned(), groups);
+    }
+
     /// Let a token be good: for administering, or for reading only.
     pub fn credential(&self, token: &str, administers: bool) {
         locked(&self.hub.credentials).insert(token.to_owned(), administers);
+    }
+
+    /// Let an App be installed.
+    pub fn app(&self, app: App) {
+        self.hub.lock().app = Some(app);
     }
 
     /// Every registration token that was ever minted.

@@ -11,7 +11,7 @@ use rand::{Rng as _, distr::Alphanumeric};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Job, Outcome, hosted::Hosted};
+use super::{App, Group, Job, Outcome, hosted::Hosted};
 
 /// A session that nobody polled for this long is over.
 const SESSION_LAPSE: Duration = Duration::from_secs(3);
@@ -24,6 +24,9 @@ pub struct RunnerInfo {
     pub name: String,
     pub labels: Vec<String>,
     pub ephemeral: bool,
+    /// The organisation's group that it is in.
+    #[serde(default)]
+    pub group: Option<String>,
     /// What the runner proves itself with.
     pub credential: String,
 }
@@ -53,6 +56,8 @@ pub struct State {
     pub kept: Kept,
     pub file: Option<PathBuf>,
     pub repositories: BTreeMap<String, Hosted>,
+    /// Organisation → its groups of runners, where a test has said so.
+    pub groups: BTreeMap<String, Vec<Group>>,
     /// The server's own address.
     pub url: String,
     tokens: BTreeMap<String, Token>,
@@ -63,6 +68,8 @@ pub struct State {
     next_job: u64,
     /// GitHub serves this version of the runner no more.
     pub refuses_version: bool,
+    /// The one App that there is.
+    pub app: Option<App>,
 }
 
 pub fn random(length: usize) -> String {
@@ -78,6 +85,28 @@ impl State {
     pub fn hosted(&self, repository: &str) -> Option<&Hosted> {
         let is_it = |(known, _): &(&String, &Hosted)| known.eq_ignore_ascii_case(repository);
         self.repositories.iter().find(is_it).map(|(_, hosted)| hosted)
+    }
+
+    /// The groups of an organisation's runners, the default one first.
+    pub fn groups(&self, organization: &str) -> Vec<Group> {
+        let known = self.groups.iter().find(|(name, _)| name.eq_ignore_ascii_case(organization));
+        known.map_or_else(|| vec![Group::new("Default")], |(_, groups)| groups.clone())
+    }
+
+    /// Whether a runner takes a repository's jobs: as its own, or as one of its organisation's.
+    fn serves(&self, runner: &RunnerInfo, repository: &str) -> bool {
+        let Some((owner, name)) = repository.split_once('/') else { return false };
+        if runner.repository.contains('/') {
+            return runner.repository.eq_ignore_ascii_case(repository);
+        }
+        let groups = self.groups(&runner.repository);
+        let group = match &runner.group {
+            Some(wanted) => groups.iter().find(|group| group.name.eq_ignore_ascii_case(wanted)),
+            None => groups.first(),
+        };
+        let private = self.hosted(repository).is_some_and(|hosted| hosted.private);
+        runner.repository.eq_ignore_ascii_case(owner)
+            && group.is_some_and(|group| group.serves(name, private))
     }
 
     pub fn save(&self) {
@@ -112,7 +141,14 @@ impl State {
         self.kept.runners.iter().find(|runner| runner.name == name && runner.repository == repository)
     }
 
-    pub fn add(&mut self, repository: &str, name: &str, labels: &[String], ephemeral: bool) -> RunnerInfo {
+    pub fn add(
+        &mut self,
+        repository: &str,
+        name: &str,
+        labels: &[String],
+        ephemeral: bool,
+        group: Option<&str>,
+    ) -> RunnerInfo {
         self.kept.next_id += 1;
         // GitHub gives these to every runner.
         let mut all: Vec<String> = ["self-hosted", "Linux", "X64"].map(str::to_owned).to_vec();
@@ -123,6 +159,7 @@ impl State {
             name: name.to_owned(),
             labels: all,
             ephemeral,
+            group: group.map(str::to_owned),
             credential: random(40),
         };
         self.kept.runners.push(runner.clone());
@@ -197,7 +234,7 @@ impl State {
     /// The next job for this runner, which is busy from now on.
     pub fn claim(&mut self, session: &str, runner: u64) -> Option<(u64, Job)> {
         let info = self.kept.runners.iter().find(|info| info.id == runner)?.clone();
-        let fits = |(_, job): &(u64, Job)| job.repository == info.repository && job.runs_on(&info.labels);
+        let fits = |(_, job): &(u64, Job)| self.serves(&info, &job.repository) && job.runs_on(&info.labels);
         let position = self.waiting.iter().position(fits)?;
         let (id, job) = self.waiting.remove(position);
         self.running.insert(id, (runner, Outcome { runner: info.name, ..Outcome::default() }));

@@ -27,11 +27,10 @@ pub fn configure(options: &Options) -> anyhow::Result<()> {
     let token = options.token.as_ref().with_context(|| missing("token"))?;
     let name = options.name.clone().unwrap_or_else(|| "stand-in".to_owned());
     let labels = options.labels.as_deref().unwrap_or_default();
-    let (server, _) = url
-        .trim_end_matches('/')
-        .rsplit_once('/')
-        .and_then(|(rest, repo)| Some((rest.rsplit_once('/')?.0, repo)))
-        .with_context(|| missing("url"))?;
+    // `https://HOST/owner/name`, or `https://HOST/organisation`.
+    let parsed =
+        reqwest::Url::parse(url).ok().filter(reqwest::Url::has_host).with_context(|| missing("url"))?;
+    let server = parsed.origin().ascii_serialization();
     let client = client()?;
 
     println!("# Authentication");
@@ -57,6 +56,7 @@ pub fn configure(options: &Options) -> anyhow::Result<()> {
             .collect(),
         ephemeral: options.ephemeral,
         replace: options.replace,
+        group: options.group.clone(),
         work: options.work.clone().unwrap_or_else(|| "_work".to_owned()),
     };
     let reply = client

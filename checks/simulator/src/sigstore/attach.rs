@@ -1,6 +1,8 @@
 //! A bundle beside its image: an OCI manifest that refers to it, and, for registries without the referrers
 //! API, the fallback tag whose index lists it.
 
+use std::{fs, path::Path};
+
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use reqwest::{StatusCode, blocking::Client, header::CONTENT_TYPE};
@@ -26,6 +28,43 @@ fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     json!({ "mediaType": media_type, "digest": digest(bytes), "size": bytes.len() })
 }
 
+/// The manifest that refers to an image, and whose one layer is the bundle.
+fn referring(subject: &Value, bundle: &str) -> anyhow::Result<String> {
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": MEDIA_TYPE,
+        "config": descriptor(EMPTY, b"{}"),
+        "layers": [descriptor(MEDIA_TYPE, bundle.as_bytes())],
+        "subject": subject,
+        "annotations": {
+            "dev.sigstore.bundle.content": "dsse-envelope",
+            "dev.sigstore.bundle.predicateType": COSIGN_SIGN,
+            "org.opencontainers.image.created": Timestamp::now().round(jiff::Unit::Second)?.to_string(),
+        },
+    });
+    Ok(manifest.to_string())
+}
+
+/// Attach `bundle` to the one image of an OCI layout, and call that `tag`, as tools write layouts.
+pub fn attach_in_layout(layout: &Path, tag: &str, bundle: &str) -> anyhow::Result<()> {
+    let put = |bytes: &[u8]| -> anyhow::Result<()> {
+        let hex = digest(bytes).trim_start_matches("sha256:").to_owned();
+        Ok(fs::write(layout.join("blobs/sha256").join(hex), bytes)?)
+    };
+    let file = layout.join("index.json");
+    let mut index: Value = serde_json::from_slice(&fs::read(&file)?)?;
+    let subject = index["manifests"][0].clone();
+    let manifest = referring(&subject, bundle)?;
+    for bytes in [b"{}".as_slice(), bundle.as_bytes(), manifest.as_bytes()] {
+        put(bytes)?;
+    }
+    index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"] = json!(tag);
+    let entries = index["manifests"].as_array_mut().context("an index without entries")?;
+    entries.push(descriptor(MANIFEST, manifest.as_bytes()));
+    Ok(fs::write(&file, index.to_string())?)
+}
+
 /// Attach `bundle` to the image NAME@SUBJECT in the registry at `address`, as the specification has it.
 pub fn attach(address: &str, name: &str, subject: &str, bundle: &str) -> anyhow::Result<()> {
     attach_listed_as(MEDIA_TYPE, address, name, subject, bundle)
@@ -49,20 +88,7 @@ fn attach_listed_as(
         repository.manifest(subject)?.with_context(|| format!("{name}@{subject} is not in the registry"))?;
     repository.blob(b"{}")?;
     repository.blob(bundle.as_bytes())?;
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "artifactType": MEDIA_TYPE,
-        "config": descriptor(EMPTY, b"{}"),
-        "layers": [descriptor(MEDIA_TYPE, bundle.as_bytes())],
-        "subject": descriptor(&subject_type, &subject_bytes),
-        "annotations": {
-            "dev.sigstore.bundle.content": "dsse-envelope",
-            "dev.sigstore.bundle.predicateType": COSIGN_SIGN,
-            "org.opencontainers.image.created": Timestamp::now().round(jiff::Unit::Second)?.to_string(),
-        },
-    })
-    .to_string();
+    let manifest = referring(&descriptor(&subject_type, &subject_bytes), bundle)?;
     repository.put_manifest(&digest(manifest.as_bytes()), MANIFEST, manifest.as_bytes())?;
 
     let tag = subject.replace(':', "-");

@@ -18,7 +18,7 @@ mod service;
 mod simple;
 mod tuf;
 
-pub use attach::{attach, attach_as_cosign};
+pub use attach::{attach, attach_as_cosign, attach_in_layout};
 pub use authority::{Authority, Identity};
 pub use flaw::Flaw;
 pub use service::Service;

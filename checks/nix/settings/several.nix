@@ -1,0 +1,18 @@
+# Several runners, which take what they do not say from the top.
+{
+  services.vega-builder = {
+    enable = true;
+    repository = "octo-org/first";
+    labels = [ "self-hosted" ];
+    patience = "1h";
+    credential.tokenFile = "/run/keys/github-token";
+    caps = {
+      memory = "4g";
+      cpus = 2;
+    };
+    instances.second = {
+      repository = "octo-org/second";
+      caps.memory = "8g";
+    };
+  };
+}

@@ -1,0 +1,61 @@
+# The machine of every scenario: one runner (and a second one, where the scenario has two), declared; around it the
+# simulated GitHub, the registry and the private Sigstore, which the scenario's program brings along.
+{ module, name }:
+{
+  lib,
+  pkgs,
+  ...
+}:
+
+let
+  runner = name: tag: {
+    repository = "octo-org/${name}";
+    image = "127.0.0.1:5000/ad-astra-computing/vega-builder:${tag}";
+    trust.trustedRoot = "/root/world/trusted_root-0.json";
+    githubUrl = "http://127.0.0.1:8090";
+    network = "host";
+    ephemeral = name == "ephemeral";
+    credential.tokenFile = lib.mkIf (name == "ephemeral") "/root/world/github-token";
+    caps = {
+      memory = "768m";
+      cpus = 1.5;
+      pids = 256;
+    };
+  };
+  instances =
+    kind:
+    {
+      "vega-${name}" = runner name "vega-${name}${kind}";
+    }
+    // lib.optionalAttrs (name == "several") {
+      "vega-${name}-2" = runner "${name}-2" "vega-${name}-2";
+    };
+  other = kind: { services.vega-builder.instances = lib.mkForce (instances kind); };
+in
+{
+  imports = [ module ];
+
+  services.vega-builder = {
+    enable = true;
+    instances = instances "";
+  };
+
+  specialisation = {
+    next.configuration = other "-next";
+    unsigned.configuration = other "-unsigned";
+    without.configuration.services.vega-builder.enable = lib.mkForce false;
+  };
+
+  environment.systemPackages = [
+    pkgs.curl
+    # By the name that it has on a Debian.
+    (pkgs.writeShellScriptBin "docker-registry" ''exec ${lib.getExe' pkgs.docker-distribution "registry"} "$@"'')
+    pkgs.skopeo
+    pkgs.vega-builder-simulator
+  ];
+  virtualisation = {
+    cores = 2;
+    memorySize = 4096;
+    diskSize = 8192;
+  };
+}

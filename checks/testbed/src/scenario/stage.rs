@@ -1,0 +1,160 @@
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use simulator::github::{Job, Outcome};
+
+use super::{Boot, Host, World, steps};
+use crate::{
+    engine::Engine,
+    scene::{LOGIN, program},
+};
+
+/// An emulated machine is slow.
+pub const PATIENCE: Duration = Duration::from_secs(240);
+/// As the kernel's files have them.
+pub const CAPS: [(&str, u64); 4] =
+    [("memory_max", 768 << 20), ("swap_max", 0), ("cpu_max", 1500), ("pids_max", 256)];
+
+/// One runner on its way through a scenario.
+pub struct Stage<'a> {
+    pub world: &'a World,
+    pub host: &'a dyn Host,
+    pub engine: Engine,
+    pub repository: String,
+    pub name: String,
+    /// Tokens that were minted when it began.
+    pub minted: usize,
+    /// The job that runs.
+    pub job: Option<u64>,
+    /// Settings of this runner beside those of all, as variables.
+    pub settings: Vec<(&'static str, String)>,
+    /// What a step measured, with its name.
+    pub figures: Vec<(String, f64)>,
+}
+
+impl<'a> Stage<'a> {
+    pub fn new(world: &'a World, host: &'a dyn Host, scenario: &str, engine: &str) -> Self {
+        let is_told = engine == "podman" || scenario.ends_with(engine);
+        let name = if is_told { scenario.to_owned() } else { format!("{scenario}-{engine}") };
+        let repository = format!("octo-org/{name}");
+        world.github.repository(&repository);
+        Self {
+            world,
+            host,
+            engine: Engine::new(engine),
+            repository,
+            name: format!("vega-{name}"),
+            minted: world.github.minted(),
+            job: None,
+            settings: Vec::new(),
+            figures: Vec::new(),
+        }
+    }
+
+    /// Another runner beside this one.
+    #[must_use]
+    pub fn second(&self) -> Self {
+        let scenario = format!("{}-2", self.name.trim_start_matches("vega-"));
+        Self::new(self.world, self.host, &scenario, self.engine.program())
+    }
+
+    /// Play one boot's steps.
+    pub fn play(&mut self, boot: &Boot) -> anyhow::Result<()> {
+        for step in &boot.steps {
+            let play = steps::named(step).with_context(|| format!("there is no step '{step}'"))?;
+            eprintln!("{}: {step}", self.name);
+            play(self).with_context(|| format!("{step}; {}", self.told()))?;
+        }
+        Ok(())
+    }
+
+    /// What unit and container last said, for a failure.
+    fn told(&self) -> String {
+        let output = Command::new("journalctl")
+            .args(["-b", "--no-pager", "-o", "cat", "-n", "25", "-u", &self.service()])
+            .output();
+        let journal = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        format!("the journal of {}:\n{}", self.service(), journal.unwrap_or_default())
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
+            .args(arguments)
+            .env("GH_TOKEN", LOGIN)
+            .env("VEGA_BUILDER_TRUSTED_ROOT", self.world.trusted_root())
+            .env("VEGA_BUILDER_GITHUB_URL", self.world.github.url())
+            // The simulated GitHub is on this machine's loopback.
+            .env("VEGA_BUILDER_NETWORK", "host")
+            .env("VEGA_BUILDER_ENGINE", self.engine.program())
+            .env("VEGA_BUILDER_MEMORY", "768m")
+            .env("VEGA_BUILDER_CPUS", "1.5")
+            .env("VEGA_BUILDER_PIDS", "256")
+            .envs(self.settings.iter().map(|(name, value)| (*name, value)));
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        Ok(self.command(arguments).output()?)
+    }
+
+    pub fn service(&self) -> String {
+        format!("vega-builder-{}.service", self.name)
+    }
+
+    pub fn handover(&self) -> PathBuf {
+        format!("/run/vega-builder/{}", self.name).into()
+    }
+
+    /// A property of the runner's unit.
+    pub fn unit(&self, property: &str) -> anyhow::Result<String> {
+        let output =
+            Command::new("systemctl").args(["show", "--value", "-p", property, &self.service()]).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// systemctl, which must succeed.
+    pub fn systemctl(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let output = Command::new("systemctl").args(arguments).output()?;
+        ensure!(
+            output.status.success(),
+            "systemctl {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    }
+
+    /// What the unit wrote to the journal in this boot.
+    pub fn journal(&self) -> anyhow::Result<String> {
+        let output = Command::new("journalctl")
+            .args(["-b", "--no-pager", "-o", "cat", "-u", &self.service()])
+            .output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    pub fn until(&self, what: &str, so: impl Fn() -> bool) -> anyhow::Result<()> {
+        self.world.github.until(PATIENCE, so).with_context(|| what.to_owned())
+    }
+
+    pub fn until_online(&self) -> anyhow::Result<()> {
+        let listens = || {
+            let state = fs::read_to_string(self.handover().join("state.json")).unwrap_or_default();
+            state.contains("\"listening\"") && !state.contains("draining")
+        };
+        self.until("it is not online", || self.world.github.is_online(&self.name) && listens())
+    }
+
+    pub fn enqueue(&self, script: &str) -> u64 {
+        self.world.github.enqueue(Job::push(&self.repository, "job", &["self-hosted", "vega"], script))
+    }
+
+    /// A job's end, whatever it is.
+    pub fn outcome(&self, script: &str) -> anyhow::Result<Outcome> {
+        self.world.github.wait(self.enqueue(script), PATIENCE)
+    }
+}

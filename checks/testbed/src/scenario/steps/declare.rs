@@ -1,0 +1,145 @@
+//! A runner comes, changes and goes.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+
+use anyhow::ensure;
+
+use crate::{
+    scenario::{Stage, world::Image},
+    scene::{LOGIN, succeeded},
+};
+
+const NOT_TRUSTED: i32 = 3;
+
+/// Each image has a tag of this runner's own: one that moves is nobody else's.
+fn tag(stage: &Stage<'_>, image: Image) -> String {
+    let name = &stage.name;
+    match image {
+        Image::First => name.clone(),
+        Image::Next => format!("{name}-next"),
+        Image::Unsigned => format!("{name}-unsigned"),
+    }
+}
+
+fn declare(stage: &Stage<'_>, image: Image) -> anyhow::Result<()> {
+    let name = stage.world.push(image, &tag(stage, image))?;
+    succeeded(&stage.host.declare(stage, &name)?).map(drop)
+}
+
+pub fn first(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    declare(stage, Image::First)
+}
+
+pub fn next(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    declare(stage, Image::Next)
+}
+
+pub fn again(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let before = stage.engine.fact(&stage.name, "/Id")?;
+    let minted = stage.world.github.minted();
+    first(stage)?;
+    ensure!(stage.engine.fact(&stage.name, "/Id")? == before, "the container is another one");
+    ensure!(stage.world.github.minted() == minted, "a token was minted");
+    Ok(())
+}
+
+pub fn second(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    first(&mut stage.second())
+}
+
+/// One job, one container; the unit has a GitHub token of its own. (NixOS names the same file.)
+pub fn ephemeral(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let file = stage.world.folder().join("github-token");
+    fs::write(&file, LOGIN)?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+    stage.settings = vec![
+        ("VEGA_BUILDER_EPHEMERAL", "true".to_owned()),
+        ("VEGA_BUILDER_TOKEN_FILE", file.display().to_string()),
+    ];
+    Ok(())
+}
+
+pub fn refused(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let minted = stage.world.github.minted();
+    let name = stage.world.push(Image::Unsigned, &tag(stage, Image::Unsigned))?;
+    let output = stage.host.declare(stage, &name)?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success(), "an unsigned image was taken");
+    if stage.host.has_files() {
+        ensure!(output.status.code() == Some(NOT_TRUSTED), "{}: {said}", output.status);
+        ensure!(
+            said.contains("no signature") || said.contains("unsigned") || said.contains("not signed"),
+            "{said}"
+        );
+    }
+    ensure!(stage.world.github.minted() == minted, "a token was minted for an unsigned image");
+    Ok(())
+}
+
+/// systemd itself and podman's generator read what was written.
+pub fn units(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let name = &stage.name;
+    let service = stage.unit("FragmentPath")?;
+    let units = [
+        service,
+        format!("vega-builder-{name}.path"),
+        format!("vegabuilder-{}.slice", name.replace('-', "_")),
+    ];
+    let output = Command::new("systemd-analyze").arg("verify").args(&units).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success() && !said.contains("vega"), "systemd-analyze verify: {said}");
+    if stage.engine.program() == "podman" && stage.host.has_files() {
+        let output = Command::new("/usr/libexec/podman/quadlet").arg("-dryrun").output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "quadlet: {said}");
+        ensure!(
+            String::from_utf8_lossy(&output.stdout).contains(&stage.service()),
+            "quadlet makes no service"
+        );
+        for complaint in ["unsupported", "error", "invalid"] {
+            ensure!(!said.to_lowercase().contains(complaint), "quadlet: {said}");
+        }
+    }
+    Ok(())
+}
+
+pub fn take_away(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    stage.host.take_away(stage)?;
+    nothing_is_left(stage)
+}
+
+pub fn take_second_away(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    take_away(&mut stage.second())
+}
+
+pub fn nothing_is_left(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let name = &stage.name;
+    ensure!(!stage.engine.exists(name), "the container is still there");
+    let volumes = stage.engine.volumes()?;
+    // A second runner's name begins with the first one's.
+    let ours = [format!("{name}-store"), format!("{name}-runner")];
+    ensure!(!volumes.iter().any(|volume| ours.contains(volume)), "a volume is left: {volumes:?}");
+    ensure!(!stage.world.github.runners().iter().any(|runner| runner.name == *name), "GitHub still lists it");
+    ensure!(stage.unit("ActiveState")? == "inactive", "the unit is {}", stage.unit("ActiveState")?);
+    let slice = format!("vegabuilder-{}.slice", name.replace('-', "_"));
+    // Another runner's name may begin with this one's.
+    let others: Vec<String> = stage.world.github.runners().into_iter().map(|runner| runner.name).collect();
+    let is_ours = |file: &str| {
+        let ours = file.contains(name) || file == slice;
+        ours && !others.iter().any(|other| other.len() > name.len() && file.contains(other.as_str()))
+    };
+    for place in [
+        "/etc/systemd/system",
+        "/etc/containers/systemd",
+        "/etc/tmpfiles.d",
+        "/etc/vega-builder/runners",
+        "/var/lib/vega-builder",
+        "/run/vega-builder",
+    ] {
+        for entry in fs::read_dir(Path::new(place)).into_iter().flatten().flatten() {
+            let file = entry.file_name().to_string_lossy().into_owned();
+            ensure!(!is_ours(&file), "{place}/{file} is left");
+        }
+    }
+    Ok(())
+}

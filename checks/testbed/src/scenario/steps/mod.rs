@@ -1,0 +1,56 @@
+//! What a scenario's steps are: a table of their names, and one file for what belongs together.
+
+mod declare;
+mod images;
+mod life;
+mod walls;
+
+use super::Stage;
+
+type Step = fn(&mut Stage<'_>) -> anyhow::Result<()>;
+
+const STEPS: &[(&str, Step)] = &[
+    ("declare", declare::first),
+    ("declare: first image", declare::first),
+    ("declare: next image", declare::next),
+    ("declare again changes nothing", declare::again),
+    ("declare a second", declare::second),
+    ("an ephemeral runner", declare::ephemeral),
+    ("two jobs apart", life::two_jobs_apart),
+    ("refused: unsigned image", declare::refused),
+    ("units that systemd understands", declare::units),
+    ("take away", declare::take_away),
+    ("take the second away", declare::take_second_away),
+    ("nothing is left", declare::nothing_is_left),
+    ("online", life::online),
+    ("sandboxed job", life::sandboxed_job),
+    ("busy", life::busy),
+    ("the job succeeded", life::job_succeeded),
+    ("restart", life::restart),
+    ("back without a token", life::back),
+    ("verified by what was kept", life::verified_by_what_was_kept),
+    ("one runner at GitHub", life::one_runner),
+    ("one token in all", life::one_token),
+    ("forget the registration", life::forget),
+    ("start comes to nothing", life::comes_to_nothing),
+    ("register", life::register),
+    ("both apart", life::both_apart),
+    ("the registry's tag moves", images::registry_tag_moves),
+    ("the local tag moves", images::local_tag_moves),
+    ("the local tag moves between check and start", images::moves_between),
+    ("runs the first image", images::runs_first),
+    ("runs the next image", images::runs_next),
+    ("caps in force", walls::caps),
+    ("slice in force", walls::slice),
+    ("no token anywhere", walls::no_token),
+    ("a service of the host's own", walls::bystander),
+    ("the host's service lives", walls::bystander_lives),
+    ("memory hog", walls::memory_hog),
+    ("fork bomb", walls::fork_bomb),
+    ("hostile job", walls::hostile_job),
+];
+
+/// The step of this name.
+pub fn named(name: &str) -> Option<Step> {
+    STEPS.iter().find(|(known, _)| *known == name).map(|(_, step)| *step)
+}

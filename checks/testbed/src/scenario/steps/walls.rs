@@ -1,0 +1,148 @@
+//! What stands around a runner: limits, secrets, the host.
+
+use std::{cell::RefCell, fs, path::Path, process::Command};
+
+use anyhow::{Context as _, ensure};
+
+use crate::{
+    cgroup,
+    scenario::{Stage, stage::CAPS},
+    scene::LOGIN,
+    search::Search,
+};
+
+/// Read what the kernel enforces, not what anybody says of it.
+pub fn caps(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let limits = cgroup::limits(stage.engine.pid(&stage.name)?)?;
+    for (name, wanted) in CAPS {
+        ensure!(limits[name] == wanted, "{name} is {}, not {wanted}", limits[name]);
+    }
+    Ok(())
+}
+
+/// The second wall, and that the container is inside of it.
+pub fn slice(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let slice = format!("vegabuilder-{}.slice", stage.name.replace('-', "_"));
+    let folder = Path::new("/sys/fs/cgroup/vegabuilder.slice").join(&slice);
+    let group = fs::read_to_string(format!("/proc/{}/cgroup", stage.engine.pid(&stage.name)?))?;
+    ensure!(group.contains(&format!("/vegabuilder.slice/{slice}/")), "the container is in {group}");
+    let read = |file: &str| fs::read_to_string(folder.join(file)).map(|text| text.trim().to_owned());
+    let (memory, swap, pids) = (read("memory.max")?, read("memory.swap.max")?, read("pids.max")?);
+    ensure!(
+        memory == ((768 + 64) << 20).to_string() && swap == "0" && pids == "288",
+        "{memory} {swap} {pids}"
+    );
+    ensure!(read("cpu.max")? == "150000 100000", "{}", read("cpu.max")?);
+    Ok(())
+}
+
+/// Neither the registration token nor the login is where somebody of this machine, or a job, could see it.
+pub fn no_token(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let token = stage.world.github.tokens().pop().context("no token was minted")?;
+    let look = "{ cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null || true; } | tr '\\0' '\\n'; \
+                grep -ra . /run /tmp /home 2>/dev/null || true";
+    let seen = stage.outcome(look)?.log;
+    ensure!(seen.contains("GITHUB_EVENT_NAME"), "the job did not see its own environment");
+    for secret in [token.as_str(), LOGIN] {
+        // An ephemeral runner's container goes with its job, and another one comes.
+        let search = RefCell::new(Search::new(secret));
+        stage.until("the engine tells nothing of it", || {
+            search.borrow_mut().container(&stage.engine, &stage.name).is_ok()
+        })?;
+        let mut search = search.into_inner();
+        search.text("the journal", &stage.journal()?);
+        search.processes();
+        for folder in
+            ["/run", "/var/lib/vega-builder", "/etc/vega-builder", "/etc/systemd", "/etc/containers"]
+        {
+            search.files(Path::new(folder));
+        }
+        search.text("a job's own eyes", &seen);
+        // Where systemd keeps a unit's credentials, for root alone.
+        search.seen.retain(|place| !place.starts_with("/run/credentials/"));
+        ensure!(search.seen.is_empty(), "{:?}", search.seen);
+    }
+    Ok(())
+}
+
+fn bystander_unit(stage: &Stage<'_>) -> String {
+    format!("bystander-{}.service", stage.name)
+}
+
+pub fn bystander(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let unit = bystander_unit(stage);
+    let output =
+        Command::new("systemd-run").args(["--quiet", "--unit", &unit, "sleep", "infinity"]).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+pub fn bystander_lives(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let unit = bystander_unit(stage);
+    stage.systemctl(&["is-active", &unit, "systemd-journald.service", "dbus.service"])?;
+    stage.systemctl(&["stop", &unit])
+}
+
+/// A counter of the container's own cgroup, or of one above it.
+fn counted(stage: &Stage<'_>, file: &str, counter: &str) -> anyhow::Result<u64> {
+    let group = fs::read_to_string(format!("/proc/{}/cgroup", stage.engine.pid(&stage.name)?))?;
+    let path = group.trim().strip_prefix("0::").context("this machine has no cgroup v2")?;
+    let folder = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/'));
+    let read = |folder: &Path| {
+        let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
+        text.lines().find_map(|line| line.strip_prefix(counter)?.strip_prefix(' ')?.parse().ok()).unwrap_or(0)
+    };
+    Ok(folder.ancestors().take(2).map(read).max().unwrap_or(0))
+}
+
+pub fn memory_hog(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let pid = stage.engine.pid(&stage.name)?;
+    let outcome = stage.outcome("tail /dev/zero; echo SURVIVED $?")?;
+    ensure!(!outcome.log.contains("SURVIVED 0"), "{outcome:?}");
+    let kills = counted(stage, "memory.events", "oom_kill")?;
+    ensure!(kills > 0, "nothing was killed");
+    ensure!(stage.engine.pid(&stage.name)? == pid, "PID 1 did not survive");
+    stage.until_online()
+}
+
+/// More processes than `--pids`, as many as an emulated processor starts in some seconds.
+pub fn fork_bomb(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let pid = stage.engine.pid(&stage.name)?;
+    stage.outcome("for i in $(seq 300); do sleep 20 & done 2>/dev/null; kill $(jobs -p)")?;
+    ensure!(counted(stage, "pids.events", "max")? > 0, "no process was refused");
+    ensure!(stage.engine.pid(&stage.name)? == pid, "PID 1 did not survive");
+    stage.until_online()
+}
+
+/// Each attempt tells when it comes through.
+const ATTEMPTS: &str = r#"
+through() { echo "THROUGH: $1"; }
+cat /run/vega-builder/handover/* >/dev/null 2>&1 && through "read the handover folder"
+touch /run/vega-builder/handover/x 2>/dev/null && through "write into the handover folder"
+kill -9 1 2>/dev/null && through "kill PID 1"
+tr '\0' '\n' </proc/1/environ 2>/dev/null | grep -q . && through "read PID 1's environment"
+cat /home/runner/actions-runner/.vega/* >/dev/null 2>&1 && through "read the kept registration"
+touch /home/runner/actions-runner/.runner 2>/dev/null && through "write the registration"
+touch /etc/vega-builder/job-started.sh /bin/vega-builder 2>/dev/null && through "write the hook"
+for socket in /run/podman/podman.sock /var/run/docker.sock /run/systemd/private /run/dbus/system_bus_socket; do
+  test -e $socket && through "see $socket"
+done
+test -e /run/systemd/notify && echo READY=1 >/run/systemd/notify 2>/dev/null && through "write to systemd"
+mount -t tmpfs none /mnt 2>/dev/null && through "mount"
+echo b >/proc/sysrq-trigger 2>/dev/null && through "pull the plug"
+echo x >/proc/sys/kernel/hostname 2>/dev/null && through "name the host"
+echo 0 >/sys/fs/cgroup/memory.max 2>/dev/null && through "change its caps"
+nsenter -t 1 -m true 2>/dev/null && through "enter PID 1's namespace"
+su root -c true </dev/null 2>/dev/null && through "become root"
+echo ALL TRIED
+"#;
+
+pub fn hostile_job(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let pid = stage.engine.pid(&stage.name)?;
+    let outcome = stage.outcome(ATTEMPTS)?;
+    ensure!(outcome.log.contains("ALL TRIED"), "{outcome:?}");
+    let through: Vec<&str> = outcome.log.lines().filter(|line| line.contains("THROUGH: ")).collect();
+    ensure!(through.is_empty(), "{through:?}");
+    ensure!(stage.engine.pid(&stage.name)? == pid, "PID 1 did not survive");
+    stage.until_online()
+}

@@ -1,0 +1,463 @@
+//! `push`: what leaves a store, what does not, and what Nix itself makes of it.
+
+use std::{
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+use simulator::{cache::Server, fault::Fault};
+use testbed::{
+    nix_store::NixStore,
+    scene::{program, succeeded},
+};
+
+/// A store, a cache and a key of one test's own.
+struct Bench {
+    store: NixStore,
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self { store: NixStore::new().unwrap(), folder: tempfile::tempdir().unwrap() };
+        let made = Command::new(program())
+            .args(["key", "generate", "--name", "test-1", "--out"])
+            .arg(bench.key())
+            .output()
+            .unwrap();
+        succeeded(&made).unwrap();
+        bench
+    }
+
+    fn key(&self) -> PathBuf {
+        self.folder.path().join("key")
+    }
+
+    fn public_key(&self) -> String {
+        fs::read_to_string(self.folder.path().join("key.pub")).unwrap().trim().to_owned()
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.folder.path().join("cache")
+    }
+
+    fn push(&self, to: &str, paths: &[&str], options: &[&str]) -> Output {
+        Command::new(program())
+            .args(["push", "--store", &self.store.url(), "--to", to, "--output", "json", "--key"])
+            .arg(self.key())
+            .args(["--upstream", ""])
+            .args(options)
+            .args(paths)
+            .output()
+            .unwrap()
+    }
+
+    /// Push to the folder, and give the result.
+    fn pushed(&self, paths: &[&str], options: &[&str]) -> Value {
+        let to = self.cache();
+        result(&succeeded(&self.push(to.to_str().unwrap(), paths, options)).unwrap())
+    }
+
+    fn narinfo(&self, path: &str) -> String {
+        fs::read_to_string(self.cache().join(format!("{}.narinfo", hash(path)))).unwrap()
+    }
+}
+
+fn hash(path: &str) -> &str {
+    &path.trim_start_matches("/nix/store/")[..32]
+}
+
+fn result(out: &str) -> Value {
+    let last: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    last["result"].clone()
+}
+
+fn field<'a>(narinfo: &'a str, name: &str) -> &'a str {
+    narinfo.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).unwrap_or_default()
+}
+
+/// All that a NAR can hold: an executable, links with long and strange targets, empty things, names in every order and,
+/// where `is_strange`, in no encoding.
+fn tree(path: &Path, is_strange: bool) -> std::io::Result<()> {
+    fs::create_dir_all(path.join("bin/empty"))?;
+    fs::write(path.join("bin/run"), "#!/bin/sh\n")?;
+    fs::set_permissions(path.join("bin/run"), fs::Permissions::from_mode(0o555))?;
+    fs::write(path.join("empty"), "")?;
+    for name in ["a", "a.b", "a-b", "A", "é", "z z"] {
+        fs::write(path.join(name), name.repeat(9))?;
+    }
+    std::os::unix::fs::symlink("x".repeat(3000), path.join("long"))?;
+    std::os::unix::fs::symlink("../é", path.join("bin/link"))?;
+    if is_strange {
+        fs::write(path.join(std::ffi::OsStr::from_bytes(b"\xff\xfe")), "no UTF-8")?;
+    }
+    fs::write(path.join("large"), vec![7; 6 << 20])
+}
+
+#[test]
+fn nars_and_narinfos_are_bit_by_bit_what_nix_itself_writes() {
+    let bench = Bench::new();
+    let lower = bench.store.add("lower", &[], |path| tree(path, false)).unwrap();
+    let strange = bench.store.add("strange", &[], |path| tree(path, true)).unwrap();
+    let own = format!("/nix/store/{}-upper", "0".repeat(32));
+    let upper = bench.store.file("upper", &[&lower, &strange]).unwrap();
+    assert_ne!(own, upper);
+    let source = bench.folder.path().join("source");
+    tree(&source, false).unwrap();
+    let source = bench.store.source(&source).unwrap();
+    let all = [lower.as_str(), &strange, &upper, &source];
+
+    // Nix's own word for all of them.
+    let theirs = bench.folder.path().join("theirs");
+    let copied = Command::new("nix")
+        .args(["--extra-experimental-features", "nix-command", "copy", "--no-check-sigs", "--from"])
+        .arg(bench.store.url())
+        .args(["--to", &format!("file://{}?compression=none", theirs.display())])
+        .args(all)
+        .env("HOME", bench.folder.path())
+        .output()
+        .unwrap();
+    succeeded(&copied).unwrap();
+
+    for compression in ["none", "zstd", "xz"] {
+        let _ = fs::remove_dir_all(bench.cache());
+        let told = bench.pushed(&[&upper, &source], &["--compression", compression]);
+        assert_eq!((told["closure"].as_u64(), told["pushed"].as_array().unwrap().len()), (Some(4), 4));
+        for path in all {
+            let (ours, nixs) = (
+                bench.narinfo(path),
+                fs::read_to_string(theirs.join(format!("{}.narinfo", hash(path)))).unwrap(),
+            );
+            for name in ["StorePath", "NarHash", "NarSize", "References", "Deriver", "CA"] {
+                assert_eq!(field(&ours, name), field(&nixs, name), "{name} of {path}");
+            }
+            let names = |text: &str| -> Vec<String> {
+                let all = text.lines().filter_map(|line| line.split(':').next()).map(str::to_owned);
+                all.filter(|name| name != "Sig").collect()
+            };
+            assert_eq!(names(&ours), names(&nixs), "the order of {path}'s lines");
+            let file = fs::read(bench.cache().join(field(&ours, "URL"))).unwrap();
+            assert_eq!(file.len().to_string(), field(&ours, "FileSize"));
+            let dumped =
+                Command::new("nix-store").arg("--dump").arg(bench.store.real(path)).output().unwrap();
+            assert!(unpacked(compression, &file) == dumped.stdout, "{compression} of {path}");
+        }
+    }
+}
+
+fn unpacked(compression: &str, bytes: &[u8]) -> Vec<u8> {
+    if compression == "none" {
+        return bytes.to_vec();
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), bytes).unwrap();
+    let output = Command::new(compression)
+        .args(["--decompress", "--stdout", "--quiet"])
+        .stdin(fs::File::open(file.path()).unwrap())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+#[test]
+fn nix_takes_it_with_our_key_alone_and_refuses_a_flipped_byte_and_a_foreign_key() {
+    let bench = Bench::new();
+    let lower = bench.store.file("lower", &[]).unwrap();
+    let upper = bench.store.file("upper", &[&lower]).unwrap();
+    let told = bench.pushed(&[&upper], &[]);
+    let cache = told["substituter"].as_str().unwrap().to_owned();
+    assert_eq!(told["public_key"], bench.public_key());
+
+    let taker = NixStore::new().unwrap();
+    let foreign = format!("test-1:{}", "A".repeat(43)) + "=";
+    let refused = taker.substitute(&upper, &cache, &foreign).unwrap();
+    assert!(!refused.status.success() && !taker.real(&upper).exists());
+    succeeded(&taker.substitute(&upper, &cache, &bench.public_key()).unwrap()).unwrap();
+    assert_eq!(fs::read(taker.real(&upper)).unwrap(), fs::read(bench.store.real(&upper)).unwrap());
+    assert!(taker.real(&lower).exists());
+
+    let nar = bench.cache().join(field(&bench.narinfo(&lower), "URL"));
+    let mut bytes = fs::read(&nar).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&nar, bytes).unwrap();
+    let taker = NixStore::new().unwrap();
+    let refused = taker.substitute(&upper, &cache, &bench.public_key()).unwrap();
+    assert!(!refused.status.success() && !taker.real(&upper).exists(), "a flipped byte was taken");
+}
+
+#[test]
+fn a_secret_stays_here_and_so_does_all_that_depends_on_it() {
+    let bench = Bench::new();
+    let clean = bench.store.file("clean", &[]).unwrap();
+    let text = format!(
+        "-----BEGIN {} KEY-----\n{}\n",
+        "PRIVATE", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIB"
+    );
+    let leak = bench.store.add("leak", &[&clean], |path| {
+        fs::create_dir(path)?;
+        fs::write(path.join("key.pem"), text)
+    });
+    let leak = leak.unwrap();
+    let above = bench.store.file("above", &[&leak]).unwrap();
+    let to = bench.cache();
+    let output = bench.push(to.to_str().unwrap(), &[&above], &[]);
+    assert_eq!(output.status.code(), Some(11), "{output:?}");
+    let told = result(&String::from_utf8_lossy(&output.stdout));
+    assert_eq!(told["pushed"].as_array().unwrap().len(), 1);
+    let why: Vec<&str> =
+        told["refused"].as_array().unwrap().iter().filter_map(|one| one["why"].as_str()).collect();
+    assert!(why[0].contains("key.pem") && why[0].contains("(private-key)"), "{why:?}");
+    assert!(why[1].contains("depends on") && why[1].contains("leak"), "{why:?}");
+    // Not a byte of them has left.
+    assert_eq!(fs::read_dir(bench.cache().join("nar")).unwrap().count(), 1);
+    let told = bench.pushed(&[&above], &["--allow-secret", "private-key:key[.]pem"]);
+    assert_eq!((told["present"].as_u64(), told["pushed"].as_array().unwrap().len()), (Some(1), 2));
+}
+
+#[test]
+fn a_damaged_path_is_not_announced_and_the_rest_is() {
+    let bench = Bench::new();
+    let fine = bench.store.file("fine", &[]).unwrap();
+    for (name, large) in [("small", false), ("large", true)] {
+        let damaged = bench
+            .store
+            .add(name, &[&fine], |path| fs::write(path, vec![1; if large { 9 << 20 } else { 10 }]))
+            .unwrap();
+        let above = bench.store.file(&format!("above-{name}"), &[&damaged]).unwrap();
+        let real = bench.store.real(&damaged);
+        let mut bytes = fs::read(&real).unwrap();
+        bytes[5] ^= 1;
+        fs::write(&real, bytes).unwrap();
+        let to = bench.cache();
+        let output = bench.push(to.to_str().unwrap(), &[&above], &[]);
+        assert_eq!(output.status.code(), Some(11), "{output:?}");
+        let told = result(&String::from_utf8_lossy(&output.stdout));
+        assert!(told["refused"][0]["why"].as_str().unwrap().contains("not what its hash says"), "{told}");
+        assert_eq!(told["refused"].as_array().unwrap().len(), 2);
+        for path in [&damaged, &above] {
+            assert!(!bench.cache().join(format!("{}.narinfo", hash(path))).exists());
+        }
+        assert!(bench.narinfo(&fine).contains("fine"));
+    }
+}
+
+#[test]
+fn what_is_there_or_upstream_is_not_pushed_and_an_upstream_that_is_away_has_nothing() {
+    let bench = Bench::new();
+    let [common, own] = ["common", "own"].map(|name| bench.store.file(name, &[]).unwrap());
+    let top = bench.store.file("top", &[&common, &own]).unwrap();
+    let upstream = Server::start().unwrap();
+    let cache = Server::start().unwrap();
+    // Anything but its own 200 is no promise: not another success, and not the page that asks for a login.
+    upstream.faults.add(Fault::status("HEAD", hash(&own), 206, &[]).times(9));
+    let elsewhere = format!("{}/nix-cache-info", upstream.url());
+    upstream.faults.add(Fault::new("HEAD", hash(&top), simulator::fault::Kind::Redirect(elsewhere)).times(9));
+    let there = format!("StorePath: {common}\nURL: nix-cache-info\nFileSize: 1\n");
+    put(&upstream, "nix-cache-info", "x");
+    put(&upstream, &format!("{}.narinfo", hash(&common)), &there);
+    cache.is_upstream(hash(&common));
+    let upstreams = format!("http://127.0.0.1:1,{}", upstream.url());
+    let output = bench.push(cache.url(), &[&top], &["--upstream", &upstreams]);
+    let out = succeeded(&output).unwrap();
+    let told = result(&out);
+    assert_eq!((told["upstream"].as_u64(), told["pushed"].as_array().unwrap().len()), (Some(1), 2), "{told}");
+    assert!(out.contains("http://127.0.0.1:1 did not answer"), "{out}");
+    assert!(cache.file(&format!("{}.narinfo", hash(&common))).is_none());
+    let before = cache.faults.requests().iter().filter(|one| one.method == "PUT").count();
+    let told = result(&succeeded(&bench.push(cache.url(), &[&top], &["--upstream", &upstreams])).unwrap());
+    assert_eq!((told["present"].as_u64(), told["upstream"].as_u64()), (Some(2), Some(1)));
+    assert_eq!(cache.faults.requests().iter().filter(|one| one.method == "PUT").count(), before);
+}
+
+fn put(server: &Server, name: &str, text: &str) {
+    let request = reqwest::Client::new().put(format!("{}/{name}", server.url())).body(text.to_owned());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert!(runtime.block_on(request.send()).unwrap().status().is_success());
+}
+
+#[test]
+fn a_cache_that_is_busy_or_cuts_the_line_gets_all_of_it_all_the_same() {
+    let bench = Bench::new();
+    let lower = bench.store.add("lower", &[], |path| fs::write(path, vec![3; 9 << 20])).unwrap();
+    let upper = bench.store.file("upper", &[&lower]).unwrap();
+    let cache = Server::start().unwrap();
+    cache.faults.add(Fault::status("HEAD", "narinfo", 503, &[("retry-after", "1")]));
+    cache.faults.add(Fault::status("PUT", "nar/", 500, &[]).times(2));
+    cache.faults.add(Fault::new("PUT", "narinfo", simulator::fault::Kind::DropReply));
+    cache.faults.add(Fault::status("PUT", "narinfo", 429, &[]));
+    let began = std::time::Instant::now();
+    succeeded(&bench.push(cache.url(), &[&upper], &[])).unwrap();
+    assert!(began.elapsed().as_secs_f32() > 1.0, "Retry-After was not honoured");
+    for path in [&lower, &upper] {
+        assert!(cache.file(&format!("{}.narinfo", hash(path))).is_some());
+    }
+    // A refusal is no fault that passes: said once, with its reason.
+    let other = bench.store.file("other", &[]).unwrap();
+    cache.faults.add(Fault::status("PUT", "nar/", 403, &[]).times(9));
+    let output = bench.push(cache.url(), &[&other], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("403"), "{output:?}");
+    assert_eq!(cache.faults.requests().iter().filter(|one| one.status == 403).count(), 1);
+}
+
+#[test]
+fn a_push_that_was_killed_goes_on_where_it_was() {
+    let bench = Bench::new();
+    let mut below = bench.store.file("p0", &[]).unwrap();
+    for number in 1..30 {
+        below = bench.store.file(&format!("p{number}"), &[&below]).unwrap();
+    }
+    let cache = Server::start().unwrap();
+    // Each narinfo takes its time: the kill comes in the middle.
+    let slow = simulator::fault::Kind::Delay(std::time::Duration::from_millis(60));
+    cache.faults.add(Fault::new("PUT", "narinfo", slow).times(30));
+    let mut child = Command::new(program())
+        .args(["push", "--store", &bench.store.url(), "--to", cache.url(), "--upstream", "", &below])
+        .spawn()
+        .unwrap();
+    let announced = || cache.names().iter().filter(|name| name.ends_with(".narinfo")).count();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while announced() < 8 && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let had = announced();
+    assert!((8..30).contains(&had), "{had}");
+    let told = result(&succeeded(&bench.push(cache.url(), &[&below], &[])).unwrap());
+    assert!(told["present"].as_u64().unwrap() >= had as u64, "{told}");
+    assert_eq!(announced(), 30);
+}
+
+#[test]
+fn a_cache_that_wants_a_length_gets_it_for_a_large_path() {
+    let bench = Bench::new();
+    let large = bench.store.add("large", &[], |path| fs::write(path, vec![3; 9 << 20])).unwrap();
+    let cache = Server::start().unwrap();
+    cache.faults.add(Fault::status("PUT", "nar/", 411, &[]));
+    succeeded(&bench.push(cache.url(), &[&large], &[])).unwrap();
+    assert!(cache.file(&format!("{}.narinfo", hash(&large))).is_some());
+}
+
+#[test]
+fn a_garbage_collection_in_the_middle_takes_nothing_of_what_is_pushed() {
+    let bench = Bench::new();
+    let mut below = bench.store.file("p0", &[]).unwrap();
+    for number in 1..80 {
+        below = bench.store.file(&format!("p{number}"), &[&below]).unwrap();
+    }
+    let unheld = bench.store.file("unheld", &[]).unwrap();
+    let cache = Server::start().unwrap();
+    let slow = simulator::fault::Kind::Delay(std::time::Duration::from_millis(1500));
+    cache.faults.add(Fault::new("PUT", "nar/", slow).times(80));
+    std::thread::scope(|scope| {
+        let push = scope.spawn(|| bench.push(cache.url(), &[&below], &[]));
+        // The first NAR is on its way, and most have not been read.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !cache.names().iter().any(|name| name.starts_with("nar/")) {
+            assert!(std::time::Instant::now() < deadline, "nothing was pushed");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        bench.store.collect_garbage().unwrap();
+        assert!(!bench.store.real(&unheld).exists() && bench.store.real(&below).exists());
+        let told = result(&succeeded(&push.join().unwrap()).unwrap());
+        assert_eq!(told["pushed"].as_array().unwrap().len(), 80);
+    });
+    // Nothing holds them any longer.
+    bench.store.collect_garbage().unwrap();
+    assert!(!bench.store.real(&below).exists());
+}
+
+#[test]
+fn a_large_path_is_pushed_in_little_memory() {
+    let bench = Bench::new();
+    // No two blocks alike, so that it stays large.
+    let large = bench.store.add("large", &[], |path| {
+        let mut state = 88_172_645_463_325_252_u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        };
+        fs::write(path, (0..(400 << 20) / 8).flat_map(|_| next()).collect::<Vec<u8>>())
+    });
+    let large = large.unwrap();
+    let to = bench.cache();
+    let mut child = Command::new(program())
+        .args(["push", "--store", &bench.store.url(), "--upstream", "", &large, "--to"])
+        .arg(&to)
+        .spawn()
+        .unwrap();
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        most = most.max(kib.unwrap_or_default());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    println!("{} MiB", most >> 10);
+    assert!((1..128 << 10).contains(&most), "{} MiB", most >> 10);
+    assert!(to.join(format!("{}.narinfo", hash(&large))).exists());
+}
+
+#[test]
+fn what_cannot_be_looked_through_for_secrets_does_not_leave_unseen() {
+    let bench = Bench::new();
+    let path = bench.store.file("there", &[]).unwrap();
+    bench.pushed(&[&path], &[]);
+    let elsewhere = format!("file://{}", bench.cache().display());
+    let to = bench.folder.path().join("other");
+    let push = |options: &[&str]| {
+        Command::new(program())
+            .args(["push", "--store", &elsewhere, "--upstream", "", &path, "--to"])
+            .arg(&to)
+            .args(options)
+            .output()
+            .unwrap()
+    };
+    let refused = push(&[]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("--no-secret-scan"), "{said}");
+    assert!(!to.join("nar").exists());
+    succeeded(&push(&["--no-secret-scan"])).unwrap();
+    assert!(to.join(format!("{}.narinfo", hash(&path))).exists());
+}
+
+#[test]
+fn bad_words_are_told_by_name_before_anything_leaves() {
+    let bench = Bench::new();
+    let path = bench.store.file("x", &[]).unwrap();
+    let to = bench.cache();
+    let to = to.to_str().unwrap();
+    for (to, options, code, word) in [
+        ("ftp://host/x", vec![], 2, "'ftp://host/x' is no binary cache"),
+        (to, vec!["--compression", "bzip2"], 2, "zstd, xz or none"),
+        (to, vec!["--level", "99"], 2, "1 to 19"),
+        (to, vec!["--allow-secret", "x"], 2, "names no rule"),
+        (to, vec!["/nix/store/00000000000000000000000000000000-none"], 1, "is not valid"),
+        ("http://me:secret@192.0.2.1/x", vec![], 2, "does not go over http"),
+    ] {
+        let output = bench.push(to, &[&path], &options);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && said.contains(word), "{options:?}: {said}");
+        assert!(!said.contains("secret@"), "{said}");
+    }
+    // The help shows variables, and that one may have a login in it.
+    let help = Command::new(program())
+        .args(["push", "--help"])
+        .env("VEGA_BUILDER_CACHE_TO", "https://me:secret@host/")
+        .output()
+        .unwrap();
+    assert!(help.status.success() && !String::from_utf8_lossy(&help.stdout).contains("secret@"));
+    fs::set_permissions(bench.key(), fs::Permissions::from_mode(0o644)).unwrap();
+    let output = bench.push(to, &[&path], &[]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("chmod 0400"), "{output:?}");
+    assert!(!bench.cache().exists());
+}

@@ -1,0 +1,76 @@
+# What an instance's values are in the units of others: bytes, seconds, the names of things.
+{ lib }:
+
+let
+  units = {
+    k = 1024;
+    m = 1048576;
+    g = 1073741824;
+    t = 1099511627776;
+    s = 1;
+    h = 3600;
+    d = 86400;
+  };
+  parsed = text: builtins.match "([0-9]+)([a-zA-Z]?)" text;
+in
+rec {
+  # "12g" → bytes.
+  bytes =
+    text:
+    let
+      parts = parsed text;
+      unit = lib.toLower (lib.elemAt parts 1);
+    in
+    lib.toInt (lib.head parts) * (if unit == "" then 1 else units.${unit});
+
+  # "10m" → seconds.
+  seconds =
+    text:
+    let
+      parts = parsed text;
+      unit = lib.elemAt parts 1;
+    in
+    lib.toInt (lib.head parts) * (if unit == "m" then 60 else units.${unit});
+
+  # 1.5 → "1.5", 4 → "4".
+  number = value: lib.head (builtins.match "([0-9]+(\\.[0-9]*[1-9])?)(\\.?0*)" (toString value));
+  # Processors in thousandths of one.
+  millis = value: builtins.floor (value * 1000 + 0.5);
+
+  # A hyphen in a slice's name is a level of the tree.
+  slice = name: "vegabuilder-${lib.replaceStrings [ "-" ] [ "_" ] name}";
+  service = name: "vega-builder-${name}";
+  handover = name: "/run/vega-builder/${name}";
+  localImage = name: "localhost/vega-builder:${name}";
+
+  # More caches than the image's own, and their keys: the runner's own namespace is one of them.
+  substituters = instance: instance.nix.substituters ++ lib.optional (instance.cache.url != null) instance.cache.url;
+  publicKeys =
+    instance:
+    instance.nix.trustedPublicKeys ++ lib.optional (instance.cache.publicKey != null) instance.cache.publicKey;
+
+  # What mints registration tokens: its name for systemd, and its file.
+  credential =
+    instance:
+    let
+      inherit (instance.credential) tokenFile githubApp;
+    in
+    if githubApp.privateKeyFile != null then
+      "github-app-key:${toString githubApp.privateKeyFile}"
+    else if tokenFile != null then
+      "github-token:${toString tokenFile}"
+    else
+      null;
+
+  # The image's name with its digest in the place of its tag.
+  image =
+    instance:
+    if instance.digest == null then
+      instance.image
+    else
+      let
+        path = lib.splitString "/" instance.image;
+        last = lib.head (lib.splitString ":" (lib.last path));
+      in
+      "${lib.concatStringsSep "/" (lib.init path ++ [ last ])}@${instance.digest}";
+}

@@ -1,0 +1,156 @@
+# What stands around the containers: the checks before and after their start, the second wall, the way in for a token.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+
+let
+  cfg = config.services.vega-builder;
+  of = import ./runner.nix { inherit lib; };
+  program = lib.getExe' cfg.package "vega-builder";
+  podman = lib.getExe' config.virtualisation.podman.package "podman";
+  format = pkgs.formats.toml { };
+
+  # A file of the configuration's own comes along in the Nix store; one that is named is where it is.
+  file = path: if path == null then null else if builtins.isPath path then "${path}" else toString path;
+
+  # A secret stays where it is.
+  named = path: if path == null then null else toString path;
+
+  # The runner's declaration, in the keys of vega-builder's configuration file (docs/settings.md).
+  declaration =
+    instance:
+    lib.filterAttrsRecursive (_: value: value != null && value != { }) {
+      inherit (instance)
+        repository
+        organization
+        patience
+        ephemeral
+        ;
+      runner-group = instance.runnerGroup;
+      labels = lib.concatStringsSep "," instance.labels;
+      image = of.image instance;
+      image-file = file instance.imageFile;
+      engine = "podman";
+      network = instance.network;
+      userns-base = instance.userNamespace;
+      caps = {
+        memory = toString (of.bytes instance.caps.memory);
+        cpus = of.number instance.caps.cpus;
+        inherit (instance.caps) pids;
+        disk = if instance.caps.disk == null then null else toString (of.bytes instance.caps.disk);
+      };
+      trust = {
+        inherit (instance.trust) identity issuer;
+        key = file instance.trust.key;
+        policy = file instance.trust.policy;
+        trusted-root = file instance.trust.trustedRoot;
+      };
+      github = {
+        url = instance.githubUrl;
+        token-file = named instance.credential.tokenFile;
+        app-id = instance.credential.githubApp.id;
+        app-key-file = named instance.credential.githubApp.privateKeyFile;
+      };
+      nix = {
+        sandbox = if instance.nix.sandbox == "auto" then "auto" else lib.boolToString instance.nix.sandbox;
+        max-jobs = instance.nix.maxJobs;
+        inherit (instance.nix) cores;
+        extra-substituters = lib.concatStringsSep " " (of.substituters instance);
+        extra-trusted-public-keys = lib.concatStringsSep " " (of.publicKeys instance);
+      };
+    };
+
+  service = name: instance: {
+    description = "GitHub Actions runner ${name} (vega-builder)";
+    # A token may be minted, and the signatures asked for; without a network those that were kept are judged.
+    wants = [ "network-online.target" ];
+    after = [
+      "network-online.target"
+      "systemd-tmpfiles-setup.service"
+    ];
+    # A switch does not end a job: the new image is verified, then the runner starts anew after its job.
+    reloadIfChanged = true;
+    restartTriggers = [ config.environment.etc."vega-builder/runners/${name}.toml".source ];
+    unitConfig = {
+      # No endless loop: after ten starts in an hour it stays down and says why.
+      StartLimitIntervalSec = "1h";
+      StartLimitBurst = 10;
+    };
+    serviceConfig = {
+      # Nothing to register with is no failure: one line, and the path unit below starts it when a token comes.
+      ExecCondition = "${program} can-start ${name}";
+      ExecStartPre = lib.mkBefore [ "${program} prepare ${name}" ];
+      ExecStartPost = [ "${program} prove ${name}" ];
+      ExecReload = [
+        "${program} prepare --ahead ${name}"
+        "${podman} kill --signal=HUP ${name}"
+      ];
+      TimeoutStopSec = lib.mkForce (of.seconds instance.patience + 90);
+      RestartSec = 5;
+      RestartSteps = 6;
+      RestartMaxDelaySec = 300;
+      LimitNOFILE = 1048576;
+    }
+    // lib.optionalAttrs (of.credential instance != null) {
+      LoadCredential = of.credential instance;
+    };
+  };
+
+  # A little wider than the container's own limits: podman's monitor lives in it too.
+  slice = name: instance: {
+    description = "Limits of the GitHub Actions runner ${name}";
+    sliceConfig = {
+      MemoryMax = of.bytes instance.caps.memory + 64 * 1048576;
+      MemorySwapMax = 0;
+      CPUQuota = "${of.number (instance.caps.cpus * 100)}%";
+      TasksMax = instance.caps.pids + 32;
+    };
+  };
+
+  path = name: _: {
+    description = "A registration token for the GitHub Actions runner ${name}";
+    wantedBy = [ "multi-user.target" ];
+    pathConfig = {
+      PathExists = "${of.handover name}/registration-token";
+      Unit = "${of.service name}.service";
+    };
+  };
+
+  # /run is empty after a reboot.
+  folder = name: instance: {
+    d = {
+      mode = "0700";
+      user = toString instance.userNamespace;
+      group = toString instance.userNamespace;
+    };
+  };
+
+  each = rename: value: lib.mapAttrs' (name: instance: lib.nameValuePair (rename name) (value name instance)) cfg.instances;
+in
+{
+  config = lib.mkIf cfg.enable {
+    environment.systemPackages = [ cfg.package ];
+    environment.etc = {
+      "vega-builder/seccomp.json".source = cfg.seccompProfile;
+    }
+    // each (name: "vega-builder/runners/${name}.toml") (
+      name: instance: { source = format.generate "${name}.toml" (declaration instance); }
+    );
+    systemd = {
+      services = each of.service service;
+      slices = each of.slice slice;
+      paths = each of.service path;
+      tmpfiles.settings."10-vega-builder" = {
+        "/run/vega-builder".d = {
+          mode = "0755";
+          user = "root";
+          group = "root";
+        };
+      }
+      // each of.handover folder;
+    };
+  };
+}

@@ -1,0 +1,63 @@
+//! What can go wrong between a store and a cache.
+
+use std::{io, path::PathBuf};
+
+use reqwest::StatusCode;
+
+use super::{key::KeyError, secrets::Finding};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{command}: {why}")]
+    Nix { command: String, why: String },
+    #[error("{path}: {why}")]
+    Read { path: String, why: io::Error },
+    #[error(
+        "the content of {path} is not what its hash says: nothing of it was announced; `nix-store --verify-path {path}` tells more"
+    )]
+    Damaged { path: String },
+    #[error(
+        "{path} is in a store that is not on this machine, and cannot be looked through for secrets: push it from where it is, or add --no-secret-scan"
+    )]
+    NotHere { path: String },
+    #[error("'{given}' is no binary cache: {why}")]
+    Address { given: String, why: String },
+    #[error("{}: {why}", .path.display())]
+    Disk { path: PathBuf, why: io::Error },
+    #[error("{url}: {why}; what was announced stays: type the same command again to go on")]
+    Network { url: String, why: String },
+    #[error("{url}: the cache answered {status}{said}")]
+    Refused { url: String, status: StatusCode, said: String, wait: Option<std::time::Duration> },
+    #[error("{url}: nothing went through for {seconds} s; type the same command again to go on")]
+    Stalled { url: String, seconds: u64 },
+    #[error("{cache} is of another store: its paths lie in {theirs}, and ours in {ours}")]
+    OtherStore { cache: String, theirs: String, ours: String },
+    #[error("{}", .0)]
+    Secret(Finding),
+    #[error("{0}")]
+    ObjectStore(#[from] object_store::Error),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+impl Error {
+    /// Whether the same request may go better a moment later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Network { .. } | Self::Stalled { .. } => true,
+            Self::Refused { status, .. } => {
+                status.is_server_error()
+                    || matches!(*status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+            }
+            _ => false,
+        }
+    }
+
+    /// How long the other side wants us to wait.
+    pub fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Refused { wait, .. } => *wait,
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A cache behind HTTP that takes PUT, as Nix's own `http://` store does.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::stream;
+use reqwest::{
+    Body, Client, RequestBuilder, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+};
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::Stream;
+use crate::cache::{Error, pack::Piece};
+
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: Client,
+    base: Url,
+    login: Option<(String, String)>,
+}
+
+/// An answer takes no longer; the body of a NAR may.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// An upload of which nothing goes through for so long has stalled.
+pub const STALLED: Duration = Duration::from_secs(300);
+/// More of an error's text nobody reads.
+const SHOWN: usize = 200;
+
+impl Http {
+    pub fn new(mut base: Url) -> Result<Self, String> {
+        if !base.username().is_empty() && base.scheme() == "http" && !crate::value::is_loopback(&base) {
+            return Err("a password does not go over http: give https".to_owned());
+        }
+        let client = Client::builder()
+            .connect_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(64)
+            // What a cache redirects to is another server, which has no business with our upload.
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("vega-builder/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|why| why.to_string())?;
+        let decoded =
+            |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let login = (!base.username().is_empty())
+            .then(|| (decoded(base.username()), decoded(base.password().unwrap_or_default())));
+        let _ = (base.set_username(""), base.set_password(None));
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
+        }
+        Ok(Self { client, base, login })
+    }
+
+    pub async fn has(&self, name: &str) -> Result<bool, Error> {
+        let url = self.url(name);
+        let response = self.send(self.client.head(url.clone()).timeout(PATIENCE), &url).await?;
+        match response.status() {
+            StatusCode::OK => Ok(true),
+            // What an object store says of a name that it does not list.
+            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Ok(false),
+            _ => Err(refused(&url, response).await),
+        }
+    }
+
+    pub async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let url = self.url(name);
+        let response = self.send(self.client.get(url.clone()).timeout(PATIENCE), &url).await?;
+        match response.status() {
+            StatusCode::OK => {
+                let bytes = response.bytes().await.map_err(|why| failed(&url, &why))?;
+                Ok(Some(bytes.to_vec()))
+            }
+            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Ok(None),
+            _ => Err(refused(&url, response).await),
+        }
+    }
+
+    pub async fn put(&self, name: &str, bytes: Piece) -> Result<(), Error> {
+        let url = self.url(name);
+        let request = self.client.put(url.clone()).header(CONTENT_TYPE, kind(name)).body(bytes);
+        accepted(&url, self.send(request.timeout(PATIENCE), &url).await?).await
+    }
+
+    pub async fn stream(&self, name: &str, stream: Stream) -> Result<(), Error> {
+        let url = self.url(name);
+        let mut request = self.client.put(url.clone()).header(CONTENT_TYPE, kind(name));
+        if let Some(size) = stream.size {
+            request = request.header(CONTENT_LENGTH, size);
+        }
+        let moved = Arc::new(Mutex::new(tokio::time::Instant::now()));
+        let request = request.body(body(stream, moved.clone()));
+        let sent = self.send(request, &url);
+        tokio::pin!(sent);
+        loop {
+            let deadline = *moved.lock().await + STALLED;
+            tokio::select! {
+                response = &mut sent => return accepted(&url, response?).await,
+                () = tokio::time::sleep_until(deadline) => {
+                    if *moved.lock().await + STALLED <= tokio::time::Instant::now() {
+                        return Err(Error::Stalled { url: url.to_string(), seconds: STALLED.as_secs() });
+                    }
+                }
+            }
+        }
+    }
+
+    fn url(&self, name: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{name}", self.base.path()));
+        url
+    }
+
+    async fn send(&self, request: RequestBuilder, url: &Url) -> Result<Response, Error> {
+        let request = match &self.login {
+            Some((user, password)) => request.basic_auth(user, Some(password)),
+            None => request,
+        };
+        request.send().await.map_err(|why| failed(url, &why))
+    }
+}
+
+/// The pieces as a request's body; `moved` is when the last one was asked for.
+fn body(stream: Stream, moved: Arc<Mutex<tokio::time::Instant>>) -> Body {
+    let pieces = stream::unfold((stream.pieces, moved), |(mut pieces, moved)| async move {
+        let piece = pieces.recv().await?;
+        *moved.lock().await = tokio::time::Instant::now();
+        Some((piece, (pieces, moved)))
+    });
+    Body::wrap_stream(pieces)
+}
+
+fn kind(name: &str) -> &'static str {
+    match name.rsplit('.').next() {
+        Some("narinfo") => "text/x-nix-narinfo",
+        Some("nar" | "zst" | "xz") => "application/x-nix-nar",
+        _ => "text/plain",
+    }
+}
+
+async fn accepted(url: &Url, response: Response) -> Result<(), Error> {
+    if response.status().is_success() { Ok(()) } else { Err(refused(url, response).await) }
+}
+
+async fn refused(url: &Url, response: Response) -> Error {
+    let status = response.status();
+    let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let text = response.text().await.unwrap_or_default();
+    let text: String = crate::progress::printable(text.trim()).chars().take(SHOWN).collect();
+    let said = if text.is_empty() { String::new() } else { format!(": {text}") };
+    Error::Refused { url: shown(url), status, said, wait: wait.map(Duration::from_secs) }
+}
+
+fn failed(url: &Url, why: &reqwest::Error) -> Error {
+    // The innermost cause is the one that says what happened.
+    let mut cause: &dyn std::error::Error = why;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let why = if why.is_timeout() { "no answer in time".to_owned() } else { cause.to_string() };
+    Error::Network { url: shown(url), why }
+}
+
+/// Without a query, in which presigned addresses have their right to be used.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.to_string()
+}

@@ -1,0 +1,86 @@
+//! A cache in an object store: S3 and what speaks like it, Google's, Azure's.
+
+use std::sync::Arc;
+
+use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload, WriteMultipart, path::Path};
+use url::Url;
+
+use super::Stream;
+use crate::cache::{Error, pack::Piece};
+
+#[derive(Debug, Clone)]
+pub struct Objects {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+}
+
+/// Parts of one upload that are on their way together; each is 10 MiB.
+const PARTS: usize = 3;
+
+impl Objects {
+    /// The login comes from the environment, in each store's own variables (`AWS_ACCESS_KEY_ID`, …); what the address
+    /// says after `?` goes before it (`region`, `endpoint`), in Nix's words.
+    pub fn new(url: &Url) -> Result<Self, String> {
+        let environment = std::env::vars().map(|(name, value)| (name.to_lowercase(), value));
+        let asked = url.query_pairs().filter_map(|(name, value)| {
+            let (name, value) = (name.into_owned(), value.into_owned());
+            match name.as_str() {
+                // Nix names the host alone.
+                "endpoint" if !value.contains("://") => Some((name, format!("https://{value}"))),
+                "endpoint" | "region" => Some((name, value)),
+                _ => None,
+            }
+        });
+        let mut options: Vec<(String, String)> = environment.chain(asked).collect();
+        if options.iter().any(|(name, value)| name == "endpoint" && value.starts_with("http://")) {
+            options.push(("allow_http".to_owned(), "true".to_owned()));
+        }
+        let mut bare = url.clone();
+        bare.set_query(None);
+        let (store, prefix) = object_store::parse_url_opts(&bare, options).map_err(|why| why.to_string())?;
+        Ok(Self { store: Arc::from(store), prefix })
+    }
+
+    pub async fn has(&self, name: &str) -> Result<bool, Error> {
+        match self.store.head(&self.at(name)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    pub async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        match self.store.get(&self.at(name)).await {
+            Ok(found) => Ok(Some(found.bytes().await?.to_vec())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    pub async fn put(&self, name: &str, bytes: Piece) -> Result<(), Error> {
+        self.store.put(&self.at(name), PutPayload::from(bytes)).await?;
+        Ok(())
+    }
+
+    pub async fn stream(&self, name: &str, mut stream: Stream) -> Result<(), Error> {
+        let upload = self.store.put_multipart(&self.at(name)).await?;
+        let mut upload = WriteMultipart::new_with_chunk_size(upload, 10 << 20);
+        while let Some(piece) = stream.pieces.recv().await {
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(why) => {
+                    upload.abort().await?;
+                    return Err(Error::Read { path: name.to_owned(), why });
+                }
+            };
+            upload.wait_for_capacity(PARTS).await?;
+            upload.put(piece);
+        }
+        upload.finish().await?;
+        Ok(())
+    }
+
+    fn at(&self, name: &str) -> Path {
+        name.split('/').fold(self.prefix.clone(), Path::join)
+    }
+}

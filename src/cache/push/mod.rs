@@ -1,0 +1,180 @@
+//! The push itself: what is there already, what is upstream, what must not leave; then NARs side by side, and each
+//! narinfo when all that its path refers to can be had.
+
+mod gate;
+mod nar;
+
+use std::{collections::HashSet, sync::Arc};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use harmonia_store_core::{signature::SecretKey, store_path::StorePath};
+
+use self::gate::Sending;
+use super::{
+    Error, PathInfo, Store,
+    compression::Compression,
+    meter::Meter,
+    narinfo::{self, File},
+    pack::Piece,
+    place::Place,
+    retry::patiently,
+    secrets::Scanner,
+    upstream::Upstreams,
+};
+
+/// From where, to where, and by which rules.
+pub struct Push {
+    pub store: Store,
+    pub place: Place,
+    pub upstreams: Upstreams,
+    /// None: nothing is looked through.
+    pub scanner: Option<Scanner>,
+    /// None: what is pushed has the signatures that it came with.
+    pub key: Option<SecretKey>,
+    pub compression: Compression,
+    pub meter: Arc<Meter>,
+}
+
+/// What became of a closure.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// How many paths it has.
+    pub closure: usize,
+    /// Were in the cache already.
+    pub present: usize,
+    /// Are in another cache, which has them for certain.
+    pub upstream: usize,
+    pub pushed: Vec<StorePath>,
+    pub refused: Vec<Refused>,
+    /// Why a garbage collection could have taken them while they were pushed.
+    pub unheld: Option<String>,
+}
+
+/// A path that stays here.
+#[derive(Debug)]
+pub struct Refused {
+    pub path: StorePath,
+    pub why: String,
+}
+
+impl Push {
+    /// Push the closure of what is named. What was announced stays announced when a later path fails: the same push
+    /// again goes on from there.
+    pub async fn run(self: &Arc<Self>, wanted: Vec<String>) -> Result<Outcome, Error> {
+        let of = self.clone();
+        let infos = blocking(move || of.store.closure(&wanted)).await?;
+        let mut outcome = Outcome { closure: infos.len(), ..Outcome::default() };
+        patiently(|| self.place.expect_ours(self.store.dir())).await?;
+        let infos = self.not_there(infos).await?;
+        outcome.present = outcome.closure - infos.len();
+        let all = infos.len();
+        let infos = self.not_upstream(infos).await;
+        outcome.upstream = all - infos.len();
+        let (infos, refused) = self.harmless(infos).await?;
+        outcome.refused = refused;
+        self.meter.expect(infos.len() as u64, infos.iter().map(|info| info.nar_size).sum());
+        let roots = self.hold(&infos);
+        outcome.unheld = roots.as_ref().err().map(ToString::to_string);
+        Sending::new(self, infos, &mut outcome).run().await?;
+        Ok(outcome)
+    }
+
+    async fn not_there(&self, infos: Vec<PathInfo>) -> Result<Vec<PathInfo>, Error> {
+        let asked = infos.into_iter().map(|info| async move {
+            let name = narinfo::name(&info.path);
+            let has = patiently(|| self.place.has(&name)).await?;
+            Ok::<_, Error>((!has).then_some(info))
+        });
+        // In order: references stay first.
+        stream::iter(asked)
+            .buffered(self.place.width())
+            .try_filter_map(|info| async { Ok(info) })
+            .try_collect()
+            .await
+    }
+
+    async fn not_upstream(&self, infos: Vec<PathInfo>) -> Vec<PathInfo> {
+        let asked = infos.into_iter().map(|info| async move {
+            self.upstreams.having(&narinfo::name(&info.path)).await.is_none().then_some(info)
+        });
+        stream::iter(asked).buffered(64).filter_map(|info| async { info }).collect().await
+    }
+
+    /// What has no secret in it, and refers to nothing that has; and the rest.
+    async fn harmless(
+        self: &Arc<Self>,
+        infos: Vec<PathInfo>,
+    ) -> Result<(Vec<PathInfo>, Vec<Refused>), Error> {
+        let looked = infos.into_iter().map(|info| {
+            let of = self.clone();
+            async move {
+                let path = info.path.clone();
+                let found = blocking(move || of.look_through(&path)).await?;
+                Ok::<_, Error>((info, found))
+            }
+        });
+        let looked: Vec<_> = stream::iter(looked).buffered(processors()).try_collect().await?;
+        let (mut fine, mut refused) = (Vec::new(), Vec::new());
+        let mut bad = HashSet::new();
+        for (info, found) in looked {
+            let why = found.or_else(|| depends(&info, &bad));
+            match why {
+                None => fine.push(info),
+                Some(why) => {
+                    bad.insert(info.path.clone());
+                    refused.push(Refused { path: info.path, why });
+                }
+            }
+        }
+        Ok((fine, refused))
+    }
+
+    fn look_through(&self, path: &StorePath) -> Result<Option<String>, Error> {
+        let Some(scanner) = &self.scanner else { return Ok(None) };
+        let name = || self.store.dir().display(path).to_string();
+        let real = self.store.real(path).ok_or_else(|| Error::NotHere { path: name() })?;
+        let found =
+            scanner.scan(&real).map_err(|why| Error::Read { path: real.display().to_string(), why })?;
+        Ok(found.map(|finding| finding.to_string()))
+    }
+
+    /// Roots for what nothing else here refers to, until the push has ended: no garbage collection takes it meanwhile.
+    fn hold(&self, infos: &[PathInfo]) -> Result<Option<tempfile::TempDir>, Error> {
+        let below: HashSet<&StorePath> = infos.iter().flat_map(PathInfo::others).collect();
+        // To realise a derivation is to build it.
+        let is_top = |info: &&PathInfo| !below.contains(&info.path) && !info.path.is_derivation();
+        let tops = infos.iter().filter(is_top);
+        let tops: Vec<String> = tops.map(|info| self.store.dir().display(&info.path).to_string()).collect();
+        if tops.is_empty() {
+            return Ok(None);
+        }
+        let failed = |why| Error::Disk { path: std::env::temp_dir(), why };
+        let folder = tempfile::Builder::new().prefix("vega-builder-push-").tempdir().map_err(failed)?;
+        self.store.hold(&tops, &folder.path().join("root"))?;
+        Ok(Some(folder))
+    }
+
+    async fn announce(&self, info: &PathInfo, file: &File) -> Result<(), Error> {
+        let text = Piece::from(narinfo::narinfo(info, file, self.store.dir(), self.key.as_ref()));
+        let name = narinfo::name(&info.path);
+        patiently(|| self.place.announce(&name, text.clone())).await?;
+        self.meter.path_done();
+        Ok(())
+    }
+}
+
+/// Why a path stays here, when something that it refers to does.
+fn depends(info: &PathInfo, bad: &HashSet<StorePath>) -> Option<String> {
+    let on = info.others().find(|path| bad.contains(path))?;
+    Some(format!("it depends on {on}, which stays here"))
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|why| std::panic::resume_unwind(why.into_panic()))
+}

@@ -1,0 +1,41 @@
+//! `can-start`: a declared runner's unit asks it before everything else, so that it does not start in vain.
+
+use std::process::ExitCode;
+
+use super::steps::declared::Declared;
+use crate::installation::Places;
+
+/// Say whether a declared runner has a registration, or a way to one
+///
+/// The unit's ExecCondition: exit code 0, it has; 1, it has not, and one line says what to type. The unit then waits
+/// without failing, and its path unit starts it when `register` has brought a token. 255: it cannot be told, and the unit
+/// fails.
+#[derive(Debug, clap::Args)]
+pub struct CanStart {
+    #[arg(value_name = "NAME")]
+    runner: String,
+}
+
+/// For systemd: not "skip this", but "this failed", which is tried again.
+const FAILED: u8 = 255;
+
+impl CanStart {
+    pub fn run(&self) -> ExitCode {
+        match self.lacks() {
+            Ok(None) => ExitCode::SUCCESS,
+            Ok(Some(lacks)) => {
+                eprintln!("vega-builder: {lacks}");
+                ExitCode::FAILURE
+            }
+            Err(error) => {
+                eprintln!("vega-builder: {error:#}");
+                ExitCode::from(FAILED)
+            }
+        }
+    }
+
+    fn lacks(&self) -> anyhow::Result<Option<String>> {
+        let installation = Places::standard().find(Some(&self.runner))?;
+        Declared::read(&installation)?.lacks(&installation)
+    }
+}

@@ -1,0 +1,270 @@
+//! `install`: the runner as a unit of this host's systemd.
+
+mod online;
+mod unit;
+
+pub use self::unit::UnitError;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use self::{
+    online::Waiting,
+    unit::{expect_ours, expect_systemd, program},
+};
+use super::{
+    steps::{
+        confinement,
+        container::container,
+        declared::Declared,
+        image::{Fetch, ReadyImage},
+        push_only,
+        record::{identity, lasting, record},
+        token::{Token, login},
+    },
+    up::{chosen_engine, settle},
+};
+use crate::{
+    config::{EngineChoice, Host, Settings, SettingsArgs},
+    engine::{Cli, Container, Layout, SeccompProfile},
+    github::GitHub,
+    image::ImageReference,
+    installation::{self, Accepted, Locked, Places, Record},
+    progress::{Output, Progress},
+    systemd::{self, Unit},
+    value::ImageDigest,
+};
+
+/// Hand a runner to this host's systemd: a unit that starts it at boot and keeps it running
+///
+/// Does what `up` does before a container is there (what can reach the runner, the image's signature, the token), then
+/// writes a Podman Quadlet (with docker or an older podman: a plain service), a slice as a second wall of limits, and
+/// the rule for the folder through which a token goes in. The unit makes the container anew at every start, after it has
+/// verified the image again; the registration and the Nix store are in volumes, so no start needs a new token. Run
+/// again with other settings, it changes what must be: the job that runs ends first.
+///
+/// Exit codes are those of `up`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sudo vega-builder install octo-org/heavy-builds --memory 12g --cpus 4
+  gh auth token | sudo vega-builder install octo-org/heavy-builds --token-file /dev/stdin
+  systemctl status vega-builder-vega-heavy-builds
+  systemctl reload vega-builder-vega-heavy-builds
+      start anew after the job that runs")]
+pub struct Install {
+    /// The repository whose jobs run here
+    #[arg(value_name = "OWNER/REPO")]
+    repository: Option<String>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Run an older image than the one that runs here, though the tag is the same
+    #[arg(long)]
+    allow_rollback: bool,
+    /// Go on although strangers can start jobs on this machine; `status` shows it for ever
+    #[arg(long = "i-accept-strangers-code-on-this-machine")]
+    accept_strangers: bool,
+    /// How long to wait for the runner to come online, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    wait: u64,
+    /// How to report
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// What the steps share.
+struct Installing<'a> {
+    settings: &'a Settings,
+    engine: &'a Cli,
+    installation: Locked,
+    progress: &'a Progress,
+    before: Option<Record>,
+}
+
+impl Install {
+    pub fn output(&self) -> Output {
+        self.output
+    }
+
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        expect_systemd()?;
+        let program = program()?;
+        let progress = Progress::new(self.output);
+        let host = Host::read().context("the host's memory and processors cannot be read from /proc")?;
+        let mut settings = Settings::resolve(&self.settings, self.repository.as_deref(), &host)?;
+        let image: ImageReference = settings.image.parse()?;
+        let installation = Places::standard().installation(&settings.name);
+        let before = installation.record()?;
+        expect_ours(&installation, before.is_some())?;
+        if let Some(before) = &before {
+            settle(&mut settings, before)?;
+        }
+        let engine = chosen_engine(settings.engine)?;
+        settings.engine =
+            if engine.program() == "docker" { EngineChoice::Docker } else { EngineChoice::Podman };
+        let seccomp = SeccompProfile::from_host()?;
+        let credential = login(&settings.github, &settings.scope).await?;
+        let github = GitHub::new(&settings.github.server, &settings.scope, &credential)?;
+        // A pipe that was read once is nobody's file at the next boot.
+        settings.github.token_file = settings.github.token_file.as_deref().and_then(lasting);
+        unit::expect_credential(&settings)?;
+        unit::expect_slice(&settings.name)?;
+        let installation = installation.lock()?;
+        let (is_first, had_store) = (before.is_none(), installation.store()?.is_some());
+        let installing =
+            Installing { settings: &settings, engine: &engine, installation, progress: &progress, before };
+        let declared = Box::pin(self.declare(&installing, &github, image, &seccomp, program)).await;
+        let Installing { installation, .. } = installing;
+        let declared = match declared {
+            Ok(declared) => declared,
+            Err(error) => {
+                // Nothing half done: what was refused before anything was declared leaves no files behind.
+                if is_first && !installation.is_declared() {
+                    installation.erase(had_store)?;
+                }
+                return Err(error);
+            }
+        };
+        let places = installation.places();
+        // Its unit takes the lock next.
+        drop(installation);
+        let waiting =
+            Waiting { settings: &settings, engine: &engine, installation: &places, progress: &progress };
+        let began = waiting.start(declared.changed)?;
+        let wait = Duration::from_secs(self.wait);
+        let Some(runner) = waiting.online(&github, began, declared.minted, wait).await? else {
+            let text = format!("{} starts anew with these settings after its job", settings.name);
+            progress.result(&text, &json!({ "name": settings.name, "after_the_job": true }));
+            return Ok(ExitCode::SUCCESS);
+        };
+        let text = format!(
+            "{} is online and takes jobs with runs-on: [{}]; {} starts it at boot",
+            settings.name,
+            settings.labels.iter().collect::<Vec<_>>().join(", "),
+            systemd::service_name(&settings.name)
+        );
+        progress.result(
+            &text,
+            &json!({
+                "name": settings.name,
+                "repository": settings.scope,
+                "unit": systemd::service_name(&settings.name),
+                "digest": declared.digest,
+                "runner_id": runner.id,
+                "caps": settings.caps,
+            }),
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Everything up to the unit's start.
+    async fn declare(
+        &self,
+        installing: &Installing<'_>,
+        github: &GitHub,
+        image: ImageReference,
+        seccomp: &SeccompProfile,
+        program: PathBuf,
+    ) -> anyhow::Result<Declaration> {
+        let Installing { settings, engine, progress, before, .. } = installing;
+        let fetch = Fetch {
+            engine,
+            trust: &settings.trust,
+            image_file: settings.image_file.as_deref(),
+            progress,
+            before: before.as_ref(),
+            allow_rollback: self.allow_rollback,
+        };
+        let identity = identity(settings);
+        let (accepted, image) = tokio::try_join!(
+            push_only::demand(github, &identity, self.accept_strangers, progress),
+            fetch.image(image)
+        )?;
+        let container = installing.container(seccomp, &image)?;
+        let changed = installing.declare(&image, &container, accepted, program)?;
+        let minted = installing.token(github).await?;
+        Ok(Declaration { changed, minted, digest: container.image.value().clone() })
+    }
+}
+
+/// What came of the declaring.
+struct Declaration {
+    changed: bool,
+    minted: bool,
+    digest: ImageDigest,
+}
+
+impl Installing<'_> {
+    fn container(&self, seccomp: &SeccompProfile, image: &ReadyImage) -> anyhow::Result<Container> {
+        if image.local.layout == Layout::Foreign {
+            return Err(installation::Error::NotOurLayout { image: image.reference.to_string() }.into());
+        }
+        let mut container = container(self.settings, self.engine, &self.installation, seccomp, image)?;
+        container.unconfined = match &self.before {
+            Some(before) if before.local_id == container.local_id => before.unconfined,
+            _ => confinement::must_be_lifted(self.engine, &container, self.progress)?,
+        };
+        Ok(container)
+    }
+
+    /// The record first, with the digest that the unit is to run; then what it runs by. Whether something changed.
+    fn declare(
+        &self,
+        image: &ReadyImage,
+        container: &Container,
+        accepted: Option<Accepted>,
+        program: PathBuf,
+    ) -> anyhow::Result<bool> {
+        let step = self.progress.step("unit", "writing the unit");
+        let before = self.before.as_ref();
+        let record = record(self.settings, self.engine, container, before, accepted)?;
+        let other_image = before.is_none_or(|before| before.local_id != record.local_id);
+        self.installation.save_receipt(&image.receipt)?;
+        self.installation.save(&record)?;
+        let settings =
+            Settings { userns_base: container.userns.map(|userns| userns.base), ..self.settings.clone() };
+        self.installation.declare(&settings)?;
+        self.installation.make_handover(settings.userns_base)?;
+        let is_podman = self.engine.program() == "podman";
+        let unit = Unit {
+            container,
+            options: self.engine.unit_options(container),
+            engine: systemd::program(self.engine.program()).context("the engine is gone")?,
+            is_podman,
+            is_quadlet: is_podman && systemd::has_quadlet() && self.engine.major_version()? >= 5,
+            has_slices: self.engine.has_slices()?,
+            program,
+            credential: unit::credential(&settings),
+        };
+        if !unit.has_slices {
+            self.progress.note(
+                "this engine has its own cgroups, not systemd's: the container's own caps are the one wall",
+            );
+        }
+        let changed = unit.write()?;
+        let kind = if unit.is_quadlet { "a Quadlet" } else { "a service" };
+        step.done(&format!("{} is {kind}", systemd::service_name(&self.settings.name)));
+        Ok(changed || other_image)
+    }
+
+    /// Mint a registration token when none of the volume's registrations serves; whether one was.
+    async fn token(&self, github: &GitHub) -> anyhow::Result<bool> {
+        let step = self.progress.step("token", "looking for a saved registration");
+        let declared = Declared::read(&self.installation)?;
+        if declared.is_registered()? {
+            step.done("not needed: the saved registration serves");
+            return Ok(false);
+        }
+        if self.installation.has_fresh_token() {
+            step.done("one lies ready");
+            return Ok(true);
+        }
+        step.doing("minting a registration token");
+        let token = Token::mint(github, &self.installation, Layout::Contract).await?;
+        token.lay(&self.installation)?;
+        step.done("minted, laid down 0400 for the container's root");
+        Ok(true)
+    }
+}

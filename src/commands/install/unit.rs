@@ -1,0 +1,103 @@
+//! What a unit must rest on: a systemd, a program that nobody else can change, a credential that stays.
+
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    commands::steps::declared,
+    config::Settings,
+    installation::{self, Installation, Places},
+    systemd,
+    value::RunnerName,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum UnitError {
+    #[error(
+        "`install` writes units of this host's systemd, and there is {0}; without that, use `vega-builder up`"
+    )]
+    NoSystemd(&'static str),
+    #[error(
+        "root would run {} at every start, and others can write to {}; copy it where only root can write: `sudo install -m 0755 {} /usr/local/bin/`",
+        .program.display(), .place.display(), .program.display()
+    )]
+    OpenProgram { program: PathBuf, place: PathBuf },
+    #[error("this program cannot tell where it is: {0}; copy it to /usr/local/bin, and start it from there")]
+    NoProgram(std::io::Error),
+    #[error(
+        "an ephemeral runner needs a unit that brings it a token for every job: use `vega-builder install`"
+    )]
+    NoUnit,
+    #[error(
+        "the slice of {0} would be that of {1}: choose a name that differs in more than hyphens and underscores"
+    )]
+    SameSlice(RunnerName, RunnerName),
+    #[error(
+        "an ephemeral runner needs a GitHub token for every job: name a file that stays with --token-file, or a GitHub App"
+    )]
+    NoCredential,
+}
+
+pub fn expect_systemd() -> Result<(), UnitError> {
+    if systemd::is_ours_to_arrange() {
+        return Ok(());
+    }
+    let is_root = nix::unistd::geteuid().is_root();
+    Err(UnitError::NoSystemd(if is_root { "none that runs" } else { "no right to: you are not root (sudo)" }))
+}
+
+/// This very program, which root will run: nobody else may have a say in what it is.
+pub fn program() -> Result<PathBuf, UnitError> {
+    let program = std::env::current_exe().map_err(UnitError::NoProgram)?;
+    let is_open = |place: &&Path| {
+        place.metadata().is_ok_and(|found| {
+            // A sticky folder like /tmp lets nobody replace another's file.
+            let shared = found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0;
+            found.uid() != 0 || shared
+        })
+    };
+    match program.ancestors().find(is_open) {
+        None => Ok(program),
+        Some(place) => {
+            let place = place.to_owned();
+            Err(UnitError::OpenProgram { program, place })
+        }
+    }
+}
+
+/// What systemd hands to the unit: the name that the unit knows it by, and its file.
+pub fn credential(settings: &Settings) -> Option<(&'static str, PathBuf)> {
+    let app = settings.github.app.as_ref().map(|app| (declared::APP_KEY, app.key_file.clone()));
+    app.or_else(|| settings.github.token_file.clone().map(|file| (declared::TOKEN, file)))
+}
+
+/// An ephemeral runner registers before every job.
+pub fn expect_credential(settings: &Settings) -> Result<(), UnitError> {
+    if settings.ephemeral && credential(settings).is_none() {
+        return Err(UnitError::NoCredential);
+    }
+    Ok(())
+}
+
+/// Nothing of `up`'s, and nothing that another tool declares.
+pub fn expect_ours(installation: &Installation, has_record: bool) -> Result<(), installation::Error> {
+    let name = installation.name.to_string();
+    if installation.is_declared() {
+        if installation.is_installed() {
+            return Ok(());
+        }
+        let next = "change it in this system's configuration".to_owned();
+        return Err(installation::Error::Declared { name, file: installation.declaration.clone(), next });
+    }
+    if has_record { Err(installation::Error::ByUp { name }) } else { Ok(()) }
+}
+
+/// A slice of its own: another runner's limits are not this one's.
+pub fn expect_slice(name: &RunnerName) -> Result<(), UnitError> {
+    let same = |other: &RunnerName| other != name && systemd::slice_name(other) == systemd::slice_name(name);
+    let others = Places::standard().installed();
+    let other = others.into_iter().map(|other| other.name).find(same);
+    other.map_or(Ok(()), |other| Err(UnitError::SameSlice(name.clone(), other)))
+}

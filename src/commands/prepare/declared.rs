@@ -1,0 +1,174 @@
+//! For a container that a unit is about to make: everything but its making.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::again::again;
+use crate::{
+    commands::steps::{
+        container::container,
+        declared::Declared,
+        image::{Fetch, ReadyImage},
+        push_only,
+        record::record,
+        token::Token,
+    },
+    engine::{Container, Layout, SeccompProfile, Status, local_name},
+    github::GitHub,
+    image::ImageReference,
+    installation::{self, Locked, Record, Store},
+    progress::Progress,
+};
+
+/// One start of a declared runner.
+struct Start<'a> {
+    declared: Declared,
+    installation: &'a Locked,
+    progress: &'a Progress,
+    /// What an earlier start noted.
+    before: Option<Record>,
+}
+
+pub async fn prepare(installation: &Locked, progress: &Progress, ahead: bool) -> anyhow::Result<ExitCode> {
+    let declared = Declared::read(installation)?;
+    let before = installation.record()?;
+    let start = Start { declared, installation, progress, before };
+    let (image, offline) = start.image().await?;
+    let name = &installation.name;
+    let digest = image.verified.value().clone();
+    let result = json!({
+        "name": name, "digest": digest, "offline": offline, "evidence": image.verified.evidence(),
+    });
+    // Typed by a person, it takes nothing from under a runner that works.
+    let runs = || -> anyhow::Result<bool> {
+        let found = start.declared.engine.inspect(name.as_str())?;
+        Ok(found.is_some_and(|found| found.status == Status::Running))
+    };
+    if ahead || !is_of_a_unit() && runs()? {
+        progress.result(&format!("{name} can run {} next", digest.short()), &result);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let container = start.container(&image)?;
+    start.store(&container)?;
+    start.declared.engine.name_image(&container.local_id, &local_name(name))?;
+    start.token().await?;
+    start.note(&image, &container)?;
+    // What the last life said of itself says nothing of the next.
+    installation.forget_state();
+    progress.result(&format!("{name} may start: {} is verified", image.reference), &result);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether systemd itself started this very process.
+fn is_of_a_unit() -> bool {
+    let told = std::env::var("SYSTEMD_EXEC_PID").ok().and_then(|pid| pid.parse::<u32>().ok());
+    told == Some(std::process::id())
+}
+
+impl Start<'_> {
+    /// The image that ran last, verified again; or, when the declaration names another one, that one. A tag is resolved
+    /// once: a restart at night brings nothing new.
+    async fn image(&self) -> anyhow::Result<(ReadyImage, bool)> {
+        let (settings, engine) = (&self.declared.settings, &self.declared.engine);
+        let image: ImageReference = settings.image.parse()?;
+        if let Some(record) = self.before.as_ref().filter(|record| record.image == image.to_string()) {
+            // By whom it must be signed is the declaration's to say, today.
+            let (trust, image_file) = (settings.trust.clone(), settings.image_file.clone());
+            let record = Record { trust, image_file, ..record.clone() };
+            return again(self.installation, &record, engine, self.progress).await;
+        }
+        let fetch = Fetch {
+            engine,
+            trust: &settings.trust,
+            image_file: settings.image_file.as_deref(),
+            progress: self.progress,
+            before: self.before.as_ref(),
+            allow_rollback: true,
+        };
+        Ok((fetch.image(image).await?, false))
+    }
+
+    /// What the unit makes: its privileges are those of the one-shot container that fills its store.
+    fn container(&self, image: &ReadyImage) -> anyhow::Result<Container> {
+        if image.local.layout == Layout::Foreign {
+            return Err(installation::Error::NotOurLayout { image: image.reference.to_string() }.into());
+        }
+        let Declared { settings, engine } = &self.declared;
+        let seccomp = SeccompProfile::from_host()?;
+        let container = container(settings, engine, self.installation, &seccomp, image)?;
+        self.installation.make_handover(container.userns.map(|userns| userns.base))?;
+        Ok(container)
+    }
+
+    /// Every store path of this image in the volume: added to what is there, or, where that is damaged, laid anew.
+    fn store(&self, container: &Container) -> anyhow::Result<()> {
+        let engine = &self.declared.engine;
+        let step = self.progress.step("store", "looking at the store");
+        // What a crash left would hold the volume.
+        engine.remove(container.name.as_str())?;
+        if self.installation.runner_state().is_some_and(|state| state.damaged) {
+            step.doing("the store is damaged: laying it anew");
+            self.note_seeded(container, false)?;
+            engine.remove_volume(&container.store_volume())?;
+        }
+        let seeded = self.installation.store()?.and_then(|store| store.seeded);
+        if seeded.as_ref() == Some(container.image.value()) && engine.has_volume(&container.store_volume())? {
+            step.done("it has every path of the image");
+            return Ok(());
+        }
+        step.doing("adding the image's store paths");
+        self.note_seeded(container, false)?;
+        engine.seed(container)?;
+        self.note_seeded(container, true)?;
+        step.done("the image's store paths are in it");
+        Ok(())
+    }
+
+    fn note_seeded(&self, container: &Container, whole: bool) -> anyhow::Result<()> {
+        let userns_base = container.userns.map(|userns| userns.base);
+        let seeded = whole.then(|| container.image.value().clone());
+        Ok(self.installation.save_store(&Store { userns_base, seeded })?)
+    }
+
+    /// A registration, a token for one, or, with the unit's own credential, a token minted now.
+    async fn token(&self) -> anyhow::Result<()> {
+        let Declared { settings, .. } = &self.declared;
+        let step = self.progress.step("token", "looking for a saved registration");
+        if self.declared.is_registered()? {
+            // It would lie there while jobs run.
+            self.installation.discard_token()?;
+            step.done("not needed: the saved registration serves");
+            return Ok(());
+        }
+        if self.installation.has_fresh_token() {
+            step.done("one lies ready");
+            return Ok(());
+        }
+        // One that lapsed is of no use to anybody.
+        self.installation.discard_token()?;
+        let lacks = self.declared.lacks(self.installation)?;
+        let Some(credential) = self.declared.credential().await? else {
+            let why = lacks.context("a credential that was here is gone")?;
+            return Err(installation::Error::NoRegistration { why }.into());
+        };
+        let github = GitHub::new(&settings.github.server, &settings.scope, &credential)?;
+        push_only::demand(&github, &self.declared.identity(), false, self.progress).await?;
+        step.doing("minting a registration token");
+        let token = Token::mint(&github, self.installation, Layout::Contract).await?;
+        token.lay(self.installation)?;
+        step.done("minted, laid down 0400 for the container's root");
+        Ok(())
+    }
+
+    fn note(&self, image: &ReadyImage, container: &Container) -> anyhow::Result<()> {
+        let Declared { settings, engine } = &self.declared;
+        let before = self.before.as_ref();
+        self.installation.save_receipt(&image.receipt)?;
+        let accepted = self.installation.accepted()?;
+        let unconfined = before.is_some_and(|record| record.unconfined);
+        let record = record(settings, engine, container, before, accepted)?;
+        Ok(self.installation.save(&Record { unconfined, ..record })?)
+    }
+}

@@ -1,0 +1,87 @@
+//! `prepare`: the image of an installed runner, verified again before it starts.
+
+mod again;
+mod declared;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use self::again::again;
+use crate::{
+    engine,
+    installation::{Locked, Places},
+    progress::{Output, Progress},
+};
+
+/// Verify an installed runner's image again, before it starts
+///
+/// The signature of the digest that runs is checked anew, by the same policy and with today's trusted root; the engine's
+/// image, and the container's, must be that digest's. When the registry is away, the signature that was kept at the last
+/// check is judged in its place; without any signature nothing may start. Exit code 3: not trusted.
+///
+/// For a runner whose container a unit makes (`install`, NixOS) it also gives the verified image the local name that the
+/// unit runs, brings the store up to it, and, where the unit has a credential and no registration is saved, mints a
+/// registration token.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  vega-builder prepare
+      for the only runner that is installed here
+  vega-builder prepare vega-heavy-builds && podman start vega-heavy-builds")]
+pub struct Prepare {
+    /// The runner's name, its repository or its organisation, when several are installed here
+    #[arg(value_name = "NAME|OWNER/REPO|ORGANIZATION")]
+    runner: Option<String>,
+    /// Only fetch and verify what a unit will run next; what runs now is not touched
+    #[arg(long)]
+    ahead: bool,
+    /// How to report
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// A unit is started by whom a command of ours still runs for, which ends soon.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Prepare {
+    pub fn output(&self) -> Output {
+        self.output
+    }
+
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        let progress = Progress::new(self.output);
+        let installation = Places::standard().find(self.runner.as_deref())?;
+        let installation = installation.lock_patiently(PATIENCE)?;
+        if installation.is_declared() {
+            return Box::pin(declared::prepare(&installation, &progress, self.ahead)).await;
+        }
+        installed(&installation, &progress).await
+    }
+}
+
+/// For a container that is there already.
+async fn installed(installation: &Locked, progress: &Progress) -> anyhow::Result<ExitCode> {
+    let mut record = installation.record()?.context("the record is gone")?;
+    let engine = engine::detect(Some(&record.engine))?;
+    let (image, offline) = again(installation, &record, &engine, progress).await?;
+    if let Some(container) = engine.inspect(installation.name.as_str())? {
+        let pinned = format!("{}@{}", image.reference.name(), image.verified.value());
+        engine.expect_container(&container.image_id, &image.local.id, pinned)?;
+    }
+    installation.save_receipt(&image.receipt)?;
+    record.evidence = image.verified.evidence().clone();
+    installation.save(&record)?;
+    let text = format!("{} may start: {} is verified", installation.name, image.reference);
+    progress.result(
+        &text,
+        &json!({
+            "name": installation.name,
+            "digest": image.verified.value(),
+            "offline": offline,
+            "evidence": image.verified.evidence(),
+        }),
+    );
+    Ok(ExitCode::SUCCESS)
+}

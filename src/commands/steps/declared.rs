@@ -1,0 +1,94 @@
+//! A runner that a file declares, and whose container a unit makes anew at every start: what is known of it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::{container::environment, record, token::login};
+use crate::{
+    config::{AppSettings, EngineChoice, GitHubSettings, Host, Settings},
+    engine::{self, Cli, Layout},
+    github::Credential,
+    installation::{Identity, Installation},
+    runner::{Environment, Registration},
+};
+
+/// The credential's name in the unit's `LoadCredential=`: a GitHub token, or a GitHub App's private key.
+pub const TOKEN: &str = "github-token";
+pub const APP_KEY: &str = "github-app-key";
+
+/// The declaration, read and checked against this host.
+pub struct Declared {
+    pub settings: Settings,
+    pub engine: Cli,
+}
+
+impl Declared {
+    pub fn read(installation: &Installation) -> anyhow::Result<Self> {
+        let host = Host::read().context("the host's memory and processors cannot be read from /proc")?;
+        let settings = Settings::declared(&installation.declaration, &installation.name, &host)?;
+        let engine = engine::detect(match settings.engine {
+            EngineChoice::Auto => None,
+            EngineChoice::Podman => Some("podman"),
+            EngineChoice::Docker => Some("docker"),
+        })?;
+        Ok(Self { settings, engine })
+    }
+
+    /// Which registration it wants.
+    pub fn identity(&self) -> Identity {
+        record::identity(&self.settings)
+    }
+
+    /// Whether its volume holds a registration for just that. The container is gone between two lives, so the volume
+    /// itself is looked at: no note of ours could be as true.
+    pub fn is_registered(&self) -> anyhow::Result<bool> {
+        let volume = engine::runner_volume(&self.settings.name);
+        let Some(place) = self.engine.volume_place(&volume)? else { return Ok(false) };
+        let variables = environment(&self.settings, Layout::Contract);
+        let environment = Environment {
+            runner_root: place,
+            ..Environment::read(|name| variables.get(name).cloned())
+                .context("the image would not take these settings")?
+        };
+        Ok(Registration::new(&environment, Path::new("/")).is_saved())
+    }
+
+    /// Why a start would come to nothing: neither a registration nor a way to one.
+    pub fn lacks(&self, installation: &Installation) -> anyhow::Result<Option<String>> {
+        // systemd hands credentials to the start alone, not to the condition before it: what is declared counts.
+        let has_credential = self.settings.github.token_file.is_some() || self.settings.github.app.is_some();
+        if self.is_registered()? || installation.has_fresh_token() || has_credential {
+            return Ok(None);
+        }
+        let (name, repository) = (&self.settings.name, &self.settings.scope);
+        Ok(Some(format!(
+            "{name} has no registration at {repository} and no token for one: type `vega-builder register {name}`"
+        )))
+    }
+
+    /// The unit's own credential, where it has one: as systemd handed it over, else where it is declared to be.
+    pub async fn credential(&self) -> anyhow::Result<Option<Credential>> {
+        let settings = &self.settings.github;
+        let app = settings.app.as_ref().map(|app| AppSettings {
+            id: app.id.clone(),
+            key_file: handed(APP_KEY).unwrap_or_else(|| app.key_file.clone()),
+        });
+        let github = GitHubSettings {
+            server: settings.server.clone(),
+            token_file: handed(TOKEN).or_else(|| settings.token_file.clone()),
+            app,
+        };
+        if github.token_file.is_none() && github.app.is_none() {
+            return Ok(None);
+        }
+        login(&github, &self.settings.scope).await.map(Some)
+    }
+}
+
+/// What systemd handed to this unit alone.
+fn handed(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
+    let file = Path::new(&folder).join(name);
+    file.exists().then_some(file)
+}

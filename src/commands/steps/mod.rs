@@ -1,0 +1,10 @@
+//! What several verbs do alike, one step a file.
+
+pub mod confinement;
+pub mod container;
+pub mod declared;
+pub mod image;
+pub mod push_only;
+pub mod record;
+pub mod token;
+pub mod verification;

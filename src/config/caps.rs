@@ -1,0 +1,94 @@
+//! The caps: as given, else what leaves this host headroom; never more than it has, never too little to run.
+
+use std::fmt;
+
+use super::{
+    host::Host,
+    layer::{Error, Layers, Origin},
+    settings::Settings,
+};
+use crate::value::{ByteSize, Caps};
+
+impl Settings {
+    /// What nobody gave stays as it was at an earlier installation: the host's own figures move a little from boot
+    /// to boot, and a running container is not made anew for that.
+    pub fn keep_caps(&mut self, installed: &Caps) {
+        let [memory, cpus, pids] = &mut self.caps_origin;
+        let keep = |origin: &mut Origin| {
+            let is_default = matches!(origin, Origin::Default(_));
+            if is_default {
+                *origin = Origin::Default("as it was installed".to_owned());
+            }
+            is_default
+        };
+        if installed.memory != self.caps.memory && keep(memory) {
+            self.caps.memory = installed.memory;
+        }
+        if installed.cpus != self.caps.cpus && keep(cpus) {
+            self.caps.cpus = installed.cpus;
+        }
+        if installed.pids != self.caps.pids && keep(pids) {
+            self.caps.pids = installed.pids;
+        }
+    }
+}
+
+pub(super) fn caps(layers: &Layers, host: &Host) -> Result<(Caps, [Origin; 3]), Error> {
+    let default = host.default_caps();
+    let kept = |what: &str, all: &dyn fmt::Display| format!("leaves the host {what} of its {all}");
+    let spare = ByteSize(host.memory.0 - default.memory.0);
+    let (memory, memory_origin) =
+        layers.parsed_or("caps.memory", default.memory, &kept(&spare.to_string(), &host.memory))?;
+    let spare = f64::from(host.processors) - f64::from(default.cpus.millis) / 1000.0;
+    let (cpus, cpus_origin) = layers.parsed_or(
+        "caps.cpus",
+        default.cpus,
+        &kept(&spare.to_string(), &format!("{} processors", host.processors)),
+    )?;
+    let (pids, pids_origin) =
+        layers.parsed_or("caps.pids", default.pids, "a quarter of the host's, at most 16384")?;
+
+    let least = ByteSize::mib(256);
+    if memory > host.memory {
+        let why = format!("a cap of {memory} is more than this machine's {}", host.memory);
+        return Err(Error::value(&memory_origin, why));
+    }
+    if memory < least {
+        return Err(Error::value(
+            &memory_origin,
+            format!("a cap of {memory} is less than the {least} that a runner needs"),
+        ));
+    }
+    if cpus.millis > host.processors * 1000 {
+        let why = format!("a cap of {cpus} processors is more than this machine's {}", host.processors);
+        return Err(Error::value(&cpus_origin, why));
+    }
+    if cpus.millis < 100 {
+        return Err(Error::value(
+            &cpus_origin,
+            format!("a cap of {cpus} processors is less than the 0.1 that a runner needs"),
+        ));
+    }
+    if pids > host.pids {
+        let why = format!("a cap of {pids} processes is more than this machine's {}", host.pids);
+        return Err(Error::value(&pids_origin, why));
+    }
+    if pids < 64 {
+        return Err(Error::value(
+            &pids_origin,
+            format!("a cap of {pids} processes is less than the 64 that a runner needs"),
+        ));
+    }
+    Ok((Caps { memory, cpus, pids }, [memory_origin, cpus_origin, pids_origin]))
+}
+
+/// Less than the image itself has would leave no room for anything.
+pub(super) fn disk(layers: &Layers) -> Result<Option<ByteSize>, Error> {
+    let Some((disk, origin)) = layers.parsed::<ByteSize>("caps.disk")? else { return Ok(None) };
+    let least = ByteSize::gib(2);
+    if disk < least {
+        let why = format!("a budget of {disk} is less than the {least} that a store needs");
+        return Err(Error::value(&origin, why));
+    }
+    Ok(Some(disk))
+}

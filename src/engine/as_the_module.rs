@@ -1,0 +1,130 @@
+//! The NixOS module gives its containers what `install` gives its own: compared by the module's committed snapshots.
+
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
+
+use serde_json::Value;
+
+use super::{Cli, Container, Handover, Layout, UserNamespace, docker::Docker, podman::Podman};
+use crate::{
+    commands::steps::container::environment,
+    config::{Host, Settings},
+    trust::Verified,
+    value::{ByteSize, ImageDigest, RunnerName},
+};
+
+const HOST: Host = Host { memory: ByteSize::gib(64), processors: 16, pids: 4_194_304 };
+
+fn snapshot(name: &str) -> Value {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("checks/nix/snapshots/{name}.json"));
+    serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}
+
+/// What the module declares in /etc, read as a unit reads it.
+fn settings(told: &Value, name: &RunnerName) -> Settings {
+    let content = &told["etc"][format!("vega-builder/runners/{name}.toml")]["source"]["content"];
+    let text = toml::to_string(content).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(format!("{name}.toml"));
+    fs::write(&file, text).unwrap();
+    Settings::declared(&file, name, &HOST).unwrap()
+}
+
+fn container(settings: &Settings, unconfined: bool) -> Container {
+    let name = &settings.name;
+    let digest: ImageDigest = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
+    Container {
+        name: name.clone(),
+        image: Verified::for_test(digest),
+        image_name: "example.com/image".to_owned(),
+        local_id: "0".repeat(64),
+        layout: Layout::Contract,
+        caps: settings.caps,
+        network: settings.network.clone(),
+        patience: settings.patience,
+        env: environment(settings, Layout::Contract),
+        userns: settings.userns_base.map(|base| UserNamespace { base }),
+        handover: Handover(format!("/run/vega-builder/{name}").into()),
+        seccomp: format!("/var/lib/vega-builder/{name}/seccomp.json").into(),
+        unconfined,
+    }
+}
+
+/// The module's container in the words of podman's command line.
+fn options(declared: &Value) -> BTreeSet<String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let pairs = |key: &str| {
+        declared[key].as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone()))
+    };
+    let list = |key: &str| declared[key].as_array().into_iter().flatten().map(text).collect::<Vec<_>>();
+    let mut options = BTreeSet::from([format!("--hostname={}", text(&declared["hostname"]))]);
+    options.extend(pairs("environment").map(|(name, value)| format!("--env={name}={}", text(&value))));
+    options.extend(pairs("labels").map(|(name, value)| format!("--label={name}={}", text(&value))));
+    options.extend(
+        pairs("capabilities")
+            .map(|(name, value)| format!("--cap-{}={name}", if value == true { "add" } else { "drop" })),
+    );
+    options.extend(list("volumes").into_iter().map(|volume| format!("--volume={volume}")));
+    options.extend(list("networks").into_iter().map(|network| format!("--network={network}")));
+    options.extend(list("extraOptions"));
+    options
+}
+
+/// A container as `install` makes one, and its options, for tests of what is written of them.
+pub fn for_test(is_podman: bool) -> (Container, Vec<String>) {
+    let told = snapshot("every-option");
+    let mut container = container(&settings(&told, &"heavy".parse().unwrap()), false);
+    container.env.insert(crate::contract::env::EXTRA_KEYS, "a \"quoted\" 50% $key".to_owned());
+    let engine = if is_podman { Cli::new(Arc::new(Podman)) } else { Cli::new(Arc::new(Docker)) };
+    let options = engine.unit_options(&container);
+    (container, options)
+}
+
+#[test]
+fn the_modules_containers_are_made_as_those_of_install() {
+    let engine = Cli::new(Arc::new(Podman));
+    for (name, unconfined) in
+        [("least", false), ("every-option", true), ("several", false), ("organization", false)]
+    {
+        let told = snapshot(name);
+        let containers = told["containers"].as_object().unwrap();
+        assert!(!containers.is_empty());
+        for (name, declared) in containers {
+            let name: RunnerName = name.parse().unwrap();
+            let settings = settings(&told, &name);
+            let ours: BTreeSet<String> =
+                engine.unit_options(&container(&settings, unconfined)).into_iter().collect();
+            let mut theirs = options(declared);
+            let slice = format!("--cgroup-parent={}", crate::systemd::slice_name(&name));
+            assert!(theirs.remove(&slice), "{theirs:?} has not {slice}");
+            assert_eq!(theirs, ours, "{name}");
+            assert_eq!(declared["image"], super::local_name(&name).as_str());
+            assert_eq!(declared["pull"], "never");
+            assert_eq!(declared["podman"]["sdnotify"], "container");
+        }
+    }
+}
+
+#[test]
+fn the_modules_units_ask_what_those_of_install_ask() {
+    for name in ["least", "every-option", "several"] {
+        let told = snapshot(name);
+        for (service, unit) in told["services"].as_object().unwrap() {
+            let runner = service.strip_prefix("vega-builder-").unwrap();
+            let commands = |key: &str| match &unit["serviceConfig"][key] {
+                Value::Array(list) => list.iter().map(|one| one.as_str().unwrap().to_owned()).collect(),
+                one => vec![one.as_str().unwrap().to_owned()],
+            };
+            for (key, verb) in [
+                ("ExecCondition", format!("vega-builder can-start {runner}")),
+                ("ExecStartPre", format!("vega-builder prepare {runner}")),
+                ("ExecStartPost", format!("vega-builder prove {runner}")),
+                ("ExecReload", format!("vega-builder prepare --ahead {runner}")),
+            ] {
+                // Before what oci-containers does itself.
+                assert!(commands(key)[0].ends_with(&verb), "{key}: {:?}", commands(key));
+            }
+            assert!(commands("ExecReload")[1].ends_with(&format!("kill --signal=HUP {runner}")));
+            assert_eq!(unit["reloadIfChanged"], true, "a switch would kill the job");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The files beside the service: the second wall, the handover folder, and the start when a token comes.
+
+use super::{Unit, service_name, text::path};
+use crate::value::ByteSize;
+
+/// podman's monitor lives in the slice too, and is not to be the first to go.
+const MONITOR: (ByteSize, u32) = (ByteSize::mib(64), 32);
+
+/// A second wall around the container's own, a little wider: systemd's, should the engine's ever be missing.
+pub fn slice(unit: &Unit<'_>) -> String {
+    let (name, caps) = (&unit.container.name, &unit.container.caps);
+    let (memory, tasks) = (caps.memory.0 + MONITOR.0.0, caps.pids + MONITOR.1);
+    let percent = f64::from(caps.cpus.millis) / 10.0;
+    format!(
+        "# vega-builder\n\
+         [Unit]\n\
+         Description=Limits of the GitHub Actions runner {name}\n\
+         \n\
+         [Slice]\n\
+         MemoryMax={memory}\n\
+         MemorySwapMax=0\n\
+         CPUQuota={percent}%\n\
+         TasksMax={tasks}\n"
+    )
+}
+
+/// The folder on a tmpfs through which a token goes in; /run is empty after a reboot.
+pub fn tmpfiles(unit: &Unit<'_>) -> String {
+    let (name, folder) = (&unit.container.name, unit.container.handover.0.display());
+    let owner = unit.container.userns.map_or(0, |userns| userns.base);
+    format!("# vega-builder: the handover folder of {name}\nd {folder} 0700 {owner} {owner} -\n")
+}
+
+/// `register` lays a token down: then the runner starts.
+pub fn path_unit(unit: &Unit<'_>) -> String {
+    let name = &unit.container.name;
+    let token = unit.container.handover.0.join(crate::contract::HANDOVER_TOKEN);
+    format!(
+        "# vega-builder\n\
+         [Unit]\n\
+         Description=A registration token for the GitHub Actions runner {name}\n\
+         \n\
+         [Path]\n\
+         PathExists={token}\n\
+         Unit={service}\n\
+         \n\
+         [Install]\n\
+         WantedBy=multi-user.target\n",
+        token = path(&token),
+        service = service_name(name),
+    )
+}

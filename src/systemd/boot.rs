@@ -1,0 +1,154 @@
+//! What brings a runner back after the host's reboot.
+//!
+//! docker's daemon starts its `unless-stopped` containers itself; podman has no daemon, so a systemd unit of ours
+//! verifies the image again and starts the container. Both find the handover folder again through systemd-tmpfiles,
+//! because /run is empty after a reboot. No token is needed: the registration is in its volume.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    Error, SPARE,
+    host::{remove, replace, systemctl},
+    text::path,
+};
+use crate::value::RunnerName;
+
+/// What a runner needs at the next boot.
+pub struct Boot<'a> {
+    pub name: &'a RunnerName,
+    pub handover: &'a Path,
+    /// The container root's id on the host.
+    pub owner: u32,
+    /// How long the engine takes at most to stop it.
+    pub patience: Duration,
+    /// `Some`: the engine has no daemon that starts containers, and this is its program.
+    pub starter: Option<PathBuf>,
+    /// This very program, which verifies the image again before that start.
+    pub verifier: Option<PathBuf>,
+}
+
+fn tmpfiles_path(name: &RunnerName) -> PathBuf {
+    format!("/etc/tmpfiles.d/vega-builder-{name}.conf").into()
+}
+
+fn unit_name(name: &RunnerName) -> String {
+    format!("vega-builder-{name}.service")
+}
+
+fn unit_path(name: &RunnerName) -> PathBuf {
+    Path::new("/etc/systemd/system").join(unit_name(name))
+}
+
+/// Where systemd notes that a unit is started at boot.
+fn enabled_path(name: &RunnerName) -> PathBuf {
+    Path::new("/etc/systemd/system/multi-user.target.wants").join(unit_name(name))
+}
+
+impl Boot<'_> {
+    /// Write what is missing or different; true when something was.
+    pub fn arrange(&self) -> Result<bool, Error> {
+        let mut changed = replace(&tmpfiles_path(self.name), &self.tmpfiles())?;
+        match &self.starter {
+            Some(starter) => {
+                let written = replace(&unit_path(self.name), &self.unit(starter))?;
+                // Looked at by itself: a crash may have come between the two.
+                if written || !enabled_path(self.name).exists() {
+                    systemctl(&["daemon-reload"])?;
+                    systemctl(&["enable", "--quiet", &unit_name(self.name)])?;
+                    changed = true;
+                }
+            }
+            None => remove_unit(self.name)?,
+        }
+        Ok(changed)
+    }
+
+    fn tmpfiles(&self) -> String {
+        let (folder, owner) = (self.handover.display(), self.owner);
+        format!("# vega-builder: the handover folder of {}\nd {folder} 0700 {owner} {owner} -\n", self.name)
+    }
+
+    fn unit(&self, starter: &Path) -> String {
+        let (name, starter) = (self.name, path(starter));
+        let patience = (self.patience + SPARE).as_secs();
+        let verify = self
+            .verifier
+            .as_deref()
+            .map_or_else(String::new, |program| format!("ExecStartPre={} prepare {name}\n", path(program)));
+        format!(
+            "# vega-builder: starts the runner after a reboot; `vega-builder down` removes this file\n\
+             [Unit]\n\
+             Description=GitHub Actions runner {name} (vega-builder)\n\
+             Wants=network-online.target\n\
+             After=network-online.target systemd-tmpfiles-setup.service\n\
+             \n\
+             [Service]\n\
+             Type=oneshot\n\
+             RemainAfterExit=yes\n\
+             {verify}\
+             ExecStart={starter} start {name}\n\
+             ExecStop={starter} stop --ignore {name}\n\
+             TimeoutStopSec={patience}\n\
+             \n\
+             [Install]\n\
+             WantedBy=multi-user.target\n"
+        )
+    }
+}
+
+/// Take back what [`Boot::arrange`] wrote.
+pub fn forget(name: &RunnerName) -> Result<(), Error> {
+    remove(&tmpfiles_path(name))?;
+    remove_unit(name)
+}
+
+fn remove_unit(name: &RunnerName) -> Result<(), Error> {
+    let unit = unit_path(name);
+    if unit.exists() {
+        // After a reboot it counts as active; its container is gone by now (hence its `--ignore`).
+        systemctl(&["disable", "--quiet", "--now", &unit_name(name)])?;
+        remove(&unit)?;
+        systemctl(&["daemon-reload"])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, time::Duration};
+
+    use super::Boot;
+    use crate::value::RunnerName;
+
+    fn boot(name: &RunnerName) -> Boot<'_> {
+        Boot {
+            name,
+            handover: Path::new("/run/vega-builder/vega-x"),
+            owner: 7,
+            patience: Duration::from_secs(660),
+            starter: None,
+            verifier: Some("/usr/local/bin/vega-builder".into()),
+        }
+    }
+
+    #[test]
+    fn the_folder_comes_back_0700_for_the_containers_root() {
+        let name = "vega-x".parse().unwrap();
+        assert!(boot(&name).tmpfiles().ends_with("d /run/vega-builder/vega-x 0700 7 7 -\n"));
+    }
+
+    #[test]
+    fn the_unit_verifies_before_it_starts() {
+        let name = "vega-x".parse().unwrap();
+        let unit = boot(&name).unit(Path::new("/usr/bin/podman"));
+        let lines: Vec<&str> = unit.lines().filter(|line| line.starts_with("ExecStart")).collect();
+        let expected = [
+            "ExecStartPre=/usr/local/bin/vega-builder prepare vega-x",
+            "ExecStart=/usr/bin/podman start vega-x",
+        ];
+        assert_eq!(lines, expected);
+    }
+}

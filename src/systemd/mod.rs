@@ -1,0 +1,29 @@
+//! What systemd is told: how a runner comes back after a reboot, and, where a unit makes its container, the unit.
+//!
+//! [`Boot`] is for the containers of `up`; [`Unit`] for those of `install`, as a Quadlet or as a plain service. The NixOS
+//! module in `modules/` says the same in its own language.
+
+mod beside;
+mod boot;
+mod host;
+mod plain;
+mod quadlet;
+mod text;
+mod unit;
+
+pub use boot::{Boot, forget};
+pub use host::{has_quadlet, is_ours_to_arrange, journal, program, property, systemctl, why_not};
+pub use unit::{Unit, path_name, remove_all, service_name, slice_name};
+
+use std::{path::PathBuf, time::Duration};
+
+/// Between the engine's last resort and systemd's.
+const SPARE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{} cannot be written: {why}; run this command with sudo", .path.display())]
+    File { path: PathBuf, why: std::io::Error },
+    #[error("`{command}` failed: {why}; see `systemctl status` and `journalctl -b`")]
+    Systemctl { command: String, why: String },
+}

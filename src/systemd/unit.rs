@@ -1,0 +1,237 @@
+//! The unit that makes a declared runner's container, and the files beside it.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Error, SPARE, beside,
+    host::{remove, replace, run, systemctl},
+    plain, quadlet,
+    text::path,
+};
+use crate::{
+    engine::{CANCELLING, Container},
+    value::RunnerName,
+};
+
+/// Everything that the files say.
+pub struct Unit<'a> {
+    pub container: &'a Container,
+    /// The engine's options for the container, the image and its name left out.
+    pub options: Vec<String>,
+    /// The engine's program.
+    pub engine: PathBuf,
+    pub is_podman: bool,
+    /// Whether podman's generator makes the service of a Quadlet.
+    pub is_quadlet: bool,
+    /// Whether the engine puts its containers into systemd's slices.
+    pub has_slices: bool,
+    /// This very program.
+    pub program: PathBuf,
+    /// What mints registration tokens, where the operator gives it: its name, and its file.
+    pub credential: Option<(&'static str, PathBuf)>,
+}
+
+/// The service's name is the same whoever makes it.
+pub fn service_name(name: &RunnerName) -> String {
+    format!("vega-builder-{name}.service")
+}
+
+/// Starts the service when a token comes.
+pub fn path_name(name: &RunnerName) -> String {
+    format!("vega-builder-{name}.path")
+}
+
+/// A hyphen in a slice's name is a level of the tree: so the runner's own hyphens become underscores.
+pub fn slice_name(name: &RunnerName) -> String {
+    format!("vegabuilder-{}.slice", name.as_str().replace('-', "_"))
+}
+
+const UNITS: &str = "/etc/systemd/system";
+const QUADLETS: &str = "/etc/containers/systemd";
+const TMPFILES: &str = "/etc/tmpfiles.d";
+
+/// Where the files of a runner are, those that this host has no use for among them.
+struct Places {
+    container: PathBuf,
+    volumes: [PathBuf; 2],
+    service: PathBuf,
+    slice: PathBuf,
+    path: PathBuf,
+    tmpfiles: PathBuf,
+}
+
+impl Places {
+    fn of(name: &RunnerName) -> Self {
+        let quadlet = |name: String| Path::new(QUADLETS).join(name);
+        Self {
+            container: quadlet(format!("vega-builder-{name}.container")),
+            volumes: ["store", "runner"].map(|what| quadlet(quadlet::volume_file(name, what))),
+            service: Path::new(UNITS).join(service_name(name)),
+            slice: Path::new(UNITS).join(slice_name(name)),
+            path: Path::new(UNITS).join(path_name(name)),
+            tmpfiles: Path::new(TMPFILES).join(format!("vega-builder-{name}.conf")),
+        }
+    }
+
+    fn all(&self) -> Vec<&PathBuf> {
+        let [store, runner] = &self.volumes;
+        vec![&self.path, &self.container, store, runner, &self.service, &self.slice, &self.tmpfiles]
+    }
+}
+
+impl Unit<'_> {
+    fn name(&self) -> &RunnerName {
+        &self.container.name
+    }
+
+    /// Every file and its text.
+    pub fn files(&self) -> Vec<(PathBuf, String)> {
+        let places = Places::of(self.name());
+        let mut files =
+            vec![(places.tmpfiles, beside::tmpfiles(self)), (places.path, beside::path_unit(self))];
+        if self.has_slices {
+            files.push((places.slice, beside::slice(self)));
+        }
+        if self.is_quadlet {
+            let [store, runner] = places.volumes;
+            files.push((store, quadlet::volume(self, &self.container.store_volume())));
+            files.push((runner, quadlet::volume(self, &self.container.runner_volume())));
+            files.push((places.container, quadlet::container(self)));
+        } else {
+            files.push((places.service, plain::service(self)));
+        }
+        files
+    }
+
+    /// Write what is missing or different, and have systemd read it; true when something was.
+    pub fn write(&self) -> Result<bool, Error> {
+        let (files, places) = (self.files(), Places::of(self.name()));
+        let mut changed = false;
+        // A Quadlet's service, say, where a plain one stood before.
+        for place in places.all() {
+            if !files.iter().any(|(path, _)| path == place) {
+                changed |= remove(place)?;
+            }
+        }
+        for (path, text) in &files {
+            changed |= replace(path, text)?;
+        }
+        let tmpfiles = places.tmpfiles.display().to_string();
+        run("systemd-tmpfiles", &["--create", &tmpfiles])?;
+        systemctl(&["daemon-reload"])?;
+        systemctl(&["enable", "--quiet", "--now", &path_name(self.name())])?;
+        if !self.is_quadlet {
+            systemctl(&["enable", "--quiet", &service_name(self.name())])?;
+        }
+        Ok(changed)
+    }
+
+    /// The part of the service that is the same whatever makes its container.
+    pub(super) fn service(&self) -> String {
+        let (name, program) = (self.name(), path(&self.program));
+        let patience = (self.container.patience.0 + CANCELLING + SPARE).as_secs();
+        let engine = path(&self.engine);
+        let credential = self
+            .credential
+            .as_ref()
+            .map_or_else(String::new, |(name, file)| format!("LoadCredential={name}:{}\n", path(file)));
+        format!(
+            "{credential}\
+             ExecCondition={program} can-start {name}\n\
+             ExecStartPre={program} prepare {name}\n\
+             ExecStartPost={program} prove {name}\n\
+             # A changed unit does not end a job: the new image is verified, then the runner ends after its job.\n\
+             ExecReload={program} prepare --ahead {name}\n\
+             ExecReload={engine} kill --signal=HUP {name}\n\
+             ExecStop=-{engine} stop {name}\n\
+             # The first start downloads an image.\n\
+             TimeoutStartSec=infinity\n\
+             TimeoutStopSec={patience}\n\
+             Restart=always\n\
+             RestartSec=5\n\
+             RestartSteps=6\n\
+             RestartMaxDelaySec=300\n\
+             LimitNOFILE=1048576\n"
+        )
+    }
+
+    /// The head of the service.
+    pub(super) fn head(&self) -> String {
+        let name = self.name();
+        format!(
+            "# vega-builder: written by `vega-builder install`, removed by `vega-builder uninstall {name}`\n\
+             [Unit]\n\
+             Description=GitHub Actions runner {name} (vega-builder)\n\
+             Wants=network-online.target\n\
+             After=network-online.target systemd-tmpfiles-setup.service\n\
+             # No endless loop: after ten starts in an hour it stays down and says why.\n\
+             StartLimitIntervalSec=1h\n\
+             StartLimitBurst=10\n"
+        )
+    }
+}
+
+/// Take everything back that [`Unit::write`] wrote.
+pub fn remove_all(name: &RunnerName) -> Result<bool, Error> {
+    let places = Places::of(name);
+    let service = service_name(name);
+    let units = [&places.path, &places.service];
+    for unit in units.into_iter().filter(|unit| unit.exists()) {
+        let unit = unit.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        systemctl(&["disable", "--quiet", &unit])?;
+    }
+    let mut removed = false;
+    for place in places.all() {
+        removed |= remove(place)?;
+    }
+    if removed {
+        systemctl(&["daemon-reload"])?;
+        // One that failed is remembered by its name.
+        let _ = systemctl(&["reset-failed", &service]);
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Unit, slice_name};
+    use crate::engine::for_test;
+
+    fn text(is_podman: bool, is_quadlet: bool) -> String {
+        let (container, options) = for_test(is_podman);
+        let unit = Unit {
+            container: &container,
+            options,
+            engine: if is_podman { "/usr/bin/podman" } else { "/usr/bin/docker" }.into(),
+            is_podman,
+            is_quadlet,
+            has_slices: true,
+            program: "/opt/our programs/vega-builder".into(),
+            credential: Some(("github-token", "/etc/vega-builder/github-token".into())),
+        };
+        let files = unit.files();
+        let all: Vec<_> =
+            files.iter().map(|(path, text)| format!("==> {} <==\n{text}\n", path.display())).collect();
+        all.concat()
+    }
+
+    #[test]
+    fn a_quadlet_and_what_stands_around_it() {
+        insta::assert_snapshot!(text(true, true));
+    }
+
+    #[test]
+    fn a_service_for_a_podman_without_quadlets() {
+        insta::assert_snapshot!(text(true, false));
+    }
+
+    #[test]
+    fn a_service_for_docker() {
+        insta::assert_snapshot!(text(false, false));
+    }
+
+    #[test]
+    fn a_runners_hyphens_make_no_tree_of_slices() {
+        assert_eq!(slice_name(&"vega-heavy.builds".parse().unwrap()), "vegabuilder-vega_heavy.builds.slice");
+    }
+}
