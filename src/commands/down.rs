@@ -88,6 +88,7 @@ impl Down {
             Some(record) => engine::detect(Some(&record.engine))?,
             None => super::up::chosen_engine(EngineChoice::Auto)?,
         };
+        let engine = engine.holding(installation.right()?);
         // Asked before anything is stopped: a missing login should not cost a running job.
         let github = match &record {
             Some(record) if !self.offline => Some((self.github(record).await?, record)),

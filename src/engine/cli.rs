@@ -1,6 +1,7 @@
 //! An engine's command line: run it, read its answer, tell its reason when it fails.
 
 use std::{
+    os::fd::OwnedFd,
     path::Path,
     process::{Command, Output, Stdio},
     sync::Arc,
@@ -33,7 +34,11 @@ pub trait Engine: Send + Sync {
 #[derive(Clone)]
 pub struct Cli {
     pub(super) engine: Arc<dyn Engine>,
+    right: Option<Arc<OwnedFd>>,
 }
+
+/// The commands that change what is there and leave no process behind when they end.
+const CHANGING: [&str; 5] = ["create", "cp", "rename", "rm", "volume"];
 
 /// What an engine says of a thing that it was asked about.
 pub(super) enum Answer {
@@ -44,7 +49,13 @@ pub(super) enum Answer {
 
 impl Cli {
     pub fn new(engine: Arc<dyn Engine>) -> Self {
-        Self { engine }
+        Self { engine, right: None }
+    }
+
+    /// The same, whose changing commands hold a lock as long as they last. When we are killed they go on, and
+    /// whoever comes next finds what they leave, instead of changing the same things beside them.
+    pub fn holding(&self, right: OwnedFd) -> Self {
+        Self { engine: Arc::clone(&self.engine), right: Some(Arc::new(right)) }
     }
 
     pub fn program(&self) -> &'static str {
@@ -115,6 +126,12 @@ impl Cli {
     fn command<S: AsRef<str>>(&self, arguments: &[S]) -> Command {
         let mut command = secrecy::command(self.program());
         command.args(arguments.iter().map(AsRef::as_ref)).stdin(Stdio::null());
+        let changes = arguments.first().is_some_and(|verb| CHANGING.contains(&verb.as_ref()));
+        if let Some(right) = self.right.as_ref().filter(|_| changes)
+            && let Ok(right) = right.try_clone()
+        {
+            command.stdin(right);
+        }
         command
     }
 

@@ -126,7 +126,7 @@ impl Installation {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt as _};
+    use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
     use crate::{installation::Places, value::RegistrationToken};
 
@@ -165,5 +165,24 @@ mod tests {
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(held);
         installation.lock().unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_command_left_running_is_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let places = places_in(root.path());
+        let installation = places.installation(&"vega-x".parse().unwrap());
+        drop(installation.lock().unwrap());
+        let lock = installation.state.join("lock");
+        let mut killed = Command::new("true").spawn().unwrap();
+        killed.wait().unwrap();
+        fs::write(&lock, format!("{}\n", killed.id())).unwrap();
+        let file = fs::File::open(&lock).unwrap();
+        file.lock().unwrap();
+        // Dies with its lock open, which closes it and unlocks nothing.
+        let mut left = Command::new("sleep").arg("0.5").stdin(file).spawn().unwrap();
+        let taken = installation.lock().unwrap();
+        assert!(left.try_wait().unwrap().is_some(), "the lock was taken while a command still had it");
+        drop(taken);
     }
 }

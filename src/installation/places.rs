@@ -2,6 +2,7 @@ use std::{
     env,
     fs::{self, File, OpenOptions},
     io::{Read as _, Write as _},
+    os::fd::{AsFd as _, OwnedFd},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -154,6 +155,9 @@ const FIRST_ID: u32 = 0xf000_0000;
 const RANGE: u32 = 65536;
 const RANGES: u32 = 4095;
 
+/// What an engine's command takes at most after whoever started it was killed.
+const LEFT_BEHIND: Duration = Duration::from_secs(60);
+
 const RECORD: &str = "installation.json";
 const STORE: &str = "store.json";
 const SECCOMP: &str = "seccomp.json";
@@ -238,7 +242,22 @@ impl Installation {
     }
 
     /// The folder, made when it is missing, and the right to change what is in it, until it is dropped.
+    ///
+    /// One that was killed may have left an engine's command behind, which goes on and keeps the right
+    /// ([`Locked::right`]): its end is waited for.
     pub fn lock(&self) -> Result<Locked, Error> {
+        let until = Instant::now() + LEFT_BEHIND;
+        loop {
+            match self.lock_at_once() {
+                Err(Error::Busy { pid, .. }) if is_gone(&pid) && Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn lock_at_once(&self) -> Result<Locked, Error> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o755)
@@ -263,17 +282,28 @@ impl Installation {
             writeln!(file, "{}", std::process::id())
         };
         note(&mut lock).map_err(|why| Error::file(&path, why))?;
-        Ok(Locked { installation: self.clone(), _lock: lock })
+        Ok(Locked { installation: self.clone(), lock })
     }
+}
+
+fn is_gone(pid: &str) -> bool {
+    use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
+    pid.parse().is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH))
 }
 
 /// An installation that this process alone may change; the kernel gives the right back when it dies.
 pub struct Locked {
     installation: Installation,
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 impl Locked {
+    /// The right itself, for a command of an engine that may outlive us: whoever holds it, holds it until all do
+    /// not.
+    pub fn right(&self) -> Result<OwnedFd, Error> {
+        self.lock.as_fd().try_clone_to_owned().map_err(|why| Error::file(&self.state, why))
+    }
+
     /// The same without the right to change it.
     pub fn places(&self) -> Installation {
         self.installation.clone()

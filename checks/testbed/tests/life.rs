@@ -79,6 +79,35 @@ fn podman_kill_9_after_each_step_then_up_again_gives_one_runner_and_leaves_no_to
     }
 }
 
+/// Whether an engine is making the runner's container right now.
+fn is_being_created(scene: &Scene) -> bool {
+    let name = format!("--name={}", scene.name);
+    std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        words.nth(1) == Some(b"create") && words.any(|word| word == name.as_bytes())
+    })
+}
+
+#[test]
+fn podman_an_up_that_was_killed_while_the_engine_made_its_container_is_typed_again_at_once() {
+    let scene = Scene::new("killed-creating").unwrap();
+    for _ in 0..3 {
+        let mut up = scene.command(&["up", &scene.repository, "--output", "json"]);
+        let mut child = up.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while !is_being_created(&scene) {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        scene.up(&[]).unwrap();
+        assert_eq!(scene.github.runners().len(), 1);
+        token_is_gone(&scene);
+        scene.down().unwrap();
+    }
+}
+
 #[test]
 fn podman_a_runner_that_was_removed_at_github_waits_for_register() {
     let scene = Scene::new("forgotten").unwrap();

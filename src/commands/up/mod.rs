@@ -133,12 +133,13 @@ impl UpCommand {
             settle(&mut settings, before)?;
         }
         let engine = chosen_engine(settings.engine)?;
-        let asked = Asked::about(&settings.name, &engine);
         // Before anything is downloaded for nothing.
         let seccomp = SeccompProfile::from_host()?;
         let credential = token::login(&settings.github, &settings.scope).await?;
         let github = GitHub::new(&settings.github.server, &settings.scope, &credential)?;
         let installation = places.lock()?;
+        let engine = engine.holding(installation.right()?);
+        let asked = Asked::about(&settings.name, &engine);
         let (is_first, had_store) = (before.is_none(), installation.store()?.is_some());
         let up = Up {
             settings: &settings,
