@@ -83,7 +83,8 @@ let
     mkdir -p $out/{bin,etc/vega-builder,etc/ssl/certs,etc/nix,usr/bin,usr/share/vega-builder}
     cp ${vega-builder-static}/bin/vega-builder $out/bin/vega-builder
     cp ${./demo/files/job-started.sh} $out/etc/vega-builder/job-started.sh
-    chmod 0755 $out/etc/vega-builder/job-started.sh
+    cp ${./demo/files/job-completed.sh} $out/etc/vega-builder/job-completed.sh
+    chmod 0755 $out/etc/vega-builder/*.sh
     cp ${registration} $out/usr/share/vega-builder/closure-registration
     ln -s ${programs}/bin/bash $out/bin/bash
     ln -s ${programs}/bin/bash $out/bin/sh

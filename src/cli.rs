@@ -6,10 +6,12 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        as_runner::AsRunner, can_sandbox::CanSandbox, can_start::CanStart, completions::Completions,
-        down::Down, end_jobs::EndJobs, entrypoint::Entrypoint, install::Install, job_started::JobStarted,
-        key::KeyCommand, lint::Lint, man::Man, mint::Mint, prepare::Prepare, prove::Prove, push::PushCommand,
-        register::Register, sandbox_witness::SandboxWitness, seed::Seed, status::StatusCommand,
+        as_runner::AsRunner, cache::CacheCommand, can_sandbox::CanSandbox, can_start::CanStart,
+        completions::Completions, describe_builds::DescribeBuilds, down::Down, end_jobs::EndJobs,
+        entrypoint::Entrypoint, install::Install, job_completed::JobCompleted, job_started::JobStarted,
+        key::KeyCommand, lint::Lint, login::LoginCommand, logout::LogoutCommand, man::Man, mint::Mint,
+        prepare::Prepare, prove::Prove, provenance::ProvenanceCommand, push::PushCommand, pusher::Pusher,
+        register::Register, sandbox_witness::SandboxWitness, seed::Seed, serve::Serve, status::StatusCommand,
         uninstall::Uninstall, up::UpCommand, verify::Verify, verify_bundle::VerifyBundle,
     },
     progress::Output,
@@ -49,6 +51,11 @@ pub enum Command {
     Uninstall(Uninstall),
     Push(Box<PushCommand>),
     Key(KeyCommand),
+    Cache(CacheCommand),
+    Serve(Serve),
+    Provenance(ProvenanceCommand),
+    Login(LoginCommand),
+    Logout(LogoutCommand),
     Completions(Completions),
     Man(Man),
     #[command(hide = true)]
@@ -59,6 +66,12 @@ pub enum Command {
     Seed(Seed),
     #[command(hide = true)]
     JobStarted(JobStarted),
+    #[command(hide = true)]
+    JobCompleted(JobCompleted),
+    #[command(hide = true)]
+    Pusher(Pusher),
+    #[command(hide = true)]
+    DescribeBuilds(DescribeBuilds),
     #[command(hide = true)]
     AsRunner(AsRunner),
     #[command(hide = true)]
@@ -88,6 +101,8 @@ impl Cli {
             Command::Prepare(command) => command.output(),
             Command::Down(command) => command.output(),
             Command::Push(command) => command.output(),
+            Command::Login(command) => command.output(),
+            Command::Provenance(command) => command.output(),
             _ => Output::Text,
         }
     }
@@ -106,12 +121,20 @@ impl Cli {
             Command::Down(command) => wait_for(command.run()),
             Command::Push(command) => wait_for(command.run()),
             Command::Key(command) => command.run(),
+            Command::Cache(command) => wait_for(command.run()),
+            Command::Serve(command) => wait_for(command.run()),
+            Command::Provenance(command) => wait_for(command.run()),
+            Command::Login(command) => wait_for(command.run()),
+            Command::Logout(command) => command.run(),
             Command::Completions(command) => Ok(command.run()),
             Command::Man(command) => command.run(),
             Command::VerifyBundle(command) => command.run(),
             Command::Entrypoint(command) => command.run(),
             Command::Seed(command) => command.run(),
             Command::JobStarted(command) => command.run(),
+            Command::JobCompleted(command) => Ok(command.run()),
+            Command::Pusher(command) => wait_for(command.run()),
+            Command::DescribeBuilds(command) => command.run(),
             Command::AsRunner(command) => command.run(),
             Command::CanSandbox(command) => Ok(command.run()),
             Command::CanStart(command) => Ok(command.run()),

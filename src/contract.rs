@@ -30,6 +30,19 @@ pub const HOME: &str = "/home/runner";
 pub const CLOSURE_REGISTRATION: &str = "/usr/share/vega-builder/closure-registration";
 /// The script that the runner calls before a job's first step; root's, out of a job's reach.
 pub const JOB_STARTED_HOOK: &str = "/etc/vega-builder/job-started.sh";
+/// The script that the runner calls after a job's last step; root's too.
+pub const JOB_COMPLETED_HOOK: &str = "/etc/vega-builder/job-completed.sh";
+/// A link to the program, which Nix's daemon calls by this name after every build.
+pub const POST_BUILD_HOOK: &str = "/run/vega-builder/post-build-hook";
+/// Builds on their way to a cache; a volume of root's, which the pusher has as well.
+pub const QUEUE_MOUNT: &str = "/var/lib/vega-builder/queue";
+/// Root's, for everybody in the container: how many builds wait for their upload.
+pub const UPLOADS: &str = "/run/vega-builder/uploads.json";
+/// Where a job is told of by its first hook, and where root writes that down.
+pub const JOB_SOCKET: &str = "/run/vega-builder/job.sock";
+pub const JOB: &str = "/run/vega-builder/job.json";
+/// In the pusher's container: what it pushes where, and the key that signs it.
+pub const PUSHER_MOUNT: &str = "/run/vega-builder/pusher";
 /// Root's, for the hook: whose jobs this runner takes, as `owner/name`, or an organisation's name.
 pub const CONFIGURED_SCOPE: &str = "/run/vega-builder/repository";
 /// The events that may start a job here: only people with the right to write can cause these.
@@ -74,6 +87,8 @@ pub mod env {
     pub const PATIENCE: &str = "VEGA_BUILDER_PATIENCE";
     /// How much the store may hold, in bytes; not set: half of its file system.
     pub const DISK: &str = "VEGA_BUILDER_DISK";
+    /// Builds are queued for a pusher beside this container; `job`: a job waits for its own.
+    pub const UPLOADS: &str = "VEGA_BUILDER_UPLOADS";
     /// Set by the image, never carried over from one image to the next.
     pub const BUILDER_ROOT: &str = "VEGA_BUILDER_ROOT";
     pub const REGINFO: &str = "VEGA_NIX_REGINFO";

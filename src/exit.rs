@@ -124,17 +124,26 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
     }
     if let Some(error) = error.downcast_ref::<UnitError>() {
         return Some(match error {
-            UnitError::NoCredential | UnitError::NoUnit | UnitError::SameSlice(..) => Kind::Settings,
+            UnitError::NoCredential | UnitError::NoUnit | UnitError::NoPusher | UnitError::SameSlice(..) => {
+                Kind::Settings
+            }
             _ => Kind::Host,
         });
     }
     if let Some(error) = error.downcast_ref::<cache::Error>() {
         return Some(match error {
-            cache::Error::Address { .. } | cache::Error::Key(_) | cache::Error::OtherStore { .. } => {
-                Kind::Settings
-            }
+            cache::Error::Address { .. }
+            | cache::Error::Key(_)
+            | cache::Error::Login(_)
+            | cache::Error::OtherStore { .. } => Kind::Settings,
             _ => Kind::Other,
         });
+    }
+    if error.is::<cache::provenance::ProvenanceError>() {
+        return Some(Kind::NotTrusted);
+    }
+    if error.is::<cache::vega::CredentialError>() {
+        return Some(Kind::Settings);
     }
     if error.is::<cache::key::KeyError>() || error.is::<cache::compression::CompressionError>() {
         return Some(Kind::Settings);

@@ -16,13 +16,16 @@ pub fn harden() {
 }
 
 /// Where people keep a GitHub token, or another login; whoever needs it has read it before another program starts.
-const SECRET_VARIABLES: [&str; 5] = [
+const SECRET_VARIABLES: [&str; 7] = [
     "GH_TOKEN",
     "GITHUB_TOKEN",
     "GH_ENTERPRISE_TOKEN",
     "GITHUB_ENTERPRISE_TOKEN",
     // The address of a cache may have a login in it.
     "VEGA_BUILDER_CACHE_TO",
+    // With these a job gets itself an identity.
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_URL",
 ];
 
 /// What systemd told this process alone: a one-shot container must not say in our unit's name that it is ready, nor

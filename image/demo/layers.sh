@@ -113,7 +113,7 @@ program_layer() {
   local tree=$work/program
   mkdir -p "$tree/usr/bin" "$tree/etc/vega-builder"
   install -m 0755 "$1" "$tree/usr/bin/vega-builder"
-  install -m 0755 "$here/files/job-started.sh" "$tree/etc/vega-builder/job-started.sh"
+  install -m 0755 "$here"/files/job-{started,completed}.sh "$tree/etc/vega-builder/"
   add_tree "$tree" "vega-builder"
   say "program layer" "$(du -h "$1" | cut -f1) vega-builder"
 }

@@ -4,7 +4,11 @@ use std::{io, path::PathBuf};
 
 use reqwest::StatusCode;
 
-use super::{key::KeyError, secrets::Finding};
+use super::{
+    key::KeyError,
+    secrets::Finding,
+    vega::{CredentialError, device::DeviceError},
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -30,6 +34,14 @@ pub enum Error {
     Refused { url: String, status: StatusCode, said: String, wait: Option<std::time::Duration> },
     #[error("{url}: nothing went through for {seconds} s; type the same command again to go on")]
     Stalled { url: String, seconds: u64 },
+    #[error("{url} answers with something else than Vega's control plane does: is it one?")]
+    NotUnderstood { url: String },
+    #[error("the right to write {url} lapsed twice before it was there: the line is too slow for its size")]
+    Lapsed { url: String },
+    #[error("Vega took {path} and did not publish it; `vega-builder push` of it tries again")]
+    Unpublished { path: String },
+    #[error("no request can be made: {0}")]
+    Client(String),
     #[error("{cache} is of another store: its paths lie in {theirs}, and ours in {ours}")]
     OtherStore { cache: String, theirs: String, ours: String },
     #[error("{}", .0)]
@@ -38,6 +50,10 @@ pub enum Error {
     ObjectStore(#[from] object_store::Error),
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(transparent)]
+    Login(#[from] CredentialError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
 }
 
 impl Error {

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, str::FromStr as _};
 use harmonia_store_core::store_path::{StoreDir, StorePath};
 use harmonia_utils_hash::{Hash, Sha256, fmt};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 /// A valid path of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,20 @@ impl PathInfo {
     /// What it refers to besides itself.
     pub fn others(&self) -> impl Iterator<Item = &StorePath> {
         self.references.iter().filter(|reference| **reference != self.path)
+    }
+
+    /// In the words in which it is read.
+    pub fn to_json(&self, store: &StoreDir) -> Value {
+        let name = |path: &StorePath| store.display(path).to_string();
+        json!({
+            "path": name(&self.path),
+            "narHash": super::narinfo::shown(&self.nar_hash),
+            "narSize": self.nar_size,
+            "references": self.references.iter().map(name).collect::<Vec<_>>(),
+            "deriver": self.deriver.as_ref().map(name),
+            "ca": self.ca,
+            "signatures": self.signatures,
+        })
     }
 
     /// The 32 letters by which binary caches know it.
@@ -120,6 +135,7 @@ mod tests {
         assert_eq!(old[0].others().map(ToString::to_string).collect::<Vec<_>>(), [B]);
         assert_eq!(old[0].nar_hash, harmonia_utils_hash::Sha256::digest(""));
         assert_eq!(old[0].key(), &A[..32]);
+        assert_eq!(old, parse(&format!("[{}]", old[0].to_json(&store)), &store).unwrap());
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub enum KeyError {
     Open { path: PathBuf },
     #[error("'{0}' is no name for a key: take letters, digits, '.', '_' and '-', e.g. octo-org-1")]
     Name(String),
+    #[error("Vega signs what is pushed there with the tenant's own key: leave out --key")]
+    NotOurs,
     #[error("no key could be made: the system gives no randomness")]
     NoRandomness,
 }

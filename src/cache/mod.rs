@@ -8,11 +8,15 @@ pub mod meter;
 pub mod narinfo;
 pub mod pack;
 pub mod place;
+pub mod provenance;
 pub mod push;
+pub mod queue;
 mod retry;
 pub mod secrets;
+pub mod serving;
 mod store;
 pub mod upstream;
+pub mod vega;
 
 pub use error::Error;
 pub use info::PathInfo;

@@ -29,3 +29,13 @@ pub async fn patiently<T, F: Future<Output = Result<T, Error>>>(
         })
         .await
 }
+
+/// The same for a file whose address has an end: once that has come in the middle, one more address is asked for.
+pub async fn delivered<T, F: Future<Output = Result<T, Error>>>(
+    mut request: impl FnMut() -> F,
+) -> Result<T, Error> {
+    match patiently(&mut request).await {
+        Err(Error::Lapsed { .. }) => patiently(request).await,
+        other => other,
+    }
+}

@@ -21,6 +21,8 @@ pub struct Store {
     dir: StoreDir,
     /// Where its paths lie here; None for a store whose content only Nix can fetch.
     real: Option<PathBuf>,
+    /// Whether Nix knows it: of one that is only looked at from outside, the files alone are at hand.
+    is_known: bool,
 }
 
 /// An argument list of the kernel's has room for more; Nix walks a closure once per call.
@@ -33,7 +35,12 @@ impl Store {
             None => Some(dir.to_path().to_owned()),
             Some(url) => real(url, &dir),
         };
-        Self { url: url.map(str::to_owned), dir, real }
+        Self { url: url.map(str::to_owned), dir, real, is_known: true }
+    }
+
+    /// The files of another one's store, seen at this place.
+    pub fn files(real: PathBuf) -> Self {
+        Self { url: None, dir: StoreDir::default(), real: Some(real), is_known: false }
     }
 
     pub fn dir(&self) -> &StoreDir {
@@ -67,8 +74,18 @@ impl Store {
 
     /// The NAR as Nix makes it: for a store that is elsewhere, and for names that are not UTF-8.
     pub fn dump(&self, path: &StorePath) -> Result<Dump, Error> {
-        let mut command = self.nix(&["store", "dump-path"]);
-        command.arg("--").arg(self.dir.display(path).to_string());
+        let mut command = match self.real(path).filter(|_| !self.is_known) {
+            Some(real) => {
+                let mut command = self.command("nix-store");
+                command.arg("--dump").arg(real);
+                command
+            }
+            None => {
+                let mut command = self.nix(&["store", "dump-path"]);
+                command.arg("--").arg(self.dir.display(path).to_string());
+                command
+            }
+        };
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -81,6 +98,10 @@ impl Store {
 
     /// Hold the paths against a garbage collection for as long as `link` (and `link-2`, …) is there.
     pub fn hold(&self, paths: &[String], link: &Path) -> Result<(), Error> {
+        if !self.is_known {
+            // Whose store it is holds them.
+            return Ok(());
+        }
         let mut command = self.command("nix-store");
         command.args(["--realise", "--quiet", "--add-root"]).arg(link).arg("--indirect").args(paths);
         said(&mut command, "nix-store --add-root").map(drop)
@@ -177,7 +198,7 @@ fn missing(why: &std::io::Error) -> Error {
 }
 
 /// Every path behind those that it refers to.
-fn references_first(infos: Vec<PathInfo>) -> Vec<PathInfo> {
+pub(super) fn references_first(infos: Vec<PathInfo>) -> Vec<PathInfo> {
     let at: HashMap<StorePath, usize> =
         infos.iter().enumerate().map(|(at, info)| (info.path.clone(), at)).collect();
     let mut state = vec![0_u8; infos.len()];

@@ -42,6 +42,11 @@ impl Upstreams {
         Ok(Self { client, all: all.collect() })
     }
 
+    /// Those that were away may be back.
+    pub fn ask_again(&self) {
+        self.all.iter().for_each(|upstream| upstream.away.store(false, Ordering::Relaxed));
+    }
+
     /// The upstream that has the path of this narinfo for certain: only its own 200 counts.
     pub async fn having(&self, name: &str) -> Option<&str> {
         for upstream in &self.all {

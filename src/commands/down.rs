@@ -1,10 +1,11 @@
 //! `down`: stop, deregister, remove; nothing of the runner is left on the host or at GitHub.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use serde_json::json;
 
 use crate::{
+    cache::queue::State,
     config::{CredentialArgs, EngineChoice},
     engine::{self, Cli, Status},
     github::GitHub,
@@ -16,7 +17,9 @@ use crate::{
 
 /// Stop the runner, take it off GitHub's list, and remove its container, volumes and files
 ///
-/// A job that runs is cancelled. It asks GitHub as `up` does, with the same login. With --keep-store the Nix store stays, and the next `up` uses it again.
+/// A job that runs is cancelled; builds that wait for their upload are pushed first, unless --now is given. It asks
+/// GitHub as `up` does, with the same login. With --keep-store the Nix store stays, with the builds that wait, and the
+/// next `up` uses it again.
 /// When GitHub cannot be reached the container is stopped, but everything stays for the next `down`;
 /// --offline removes what is here all the same.
 #[derive(Debug, clap::Args)]
@@ -34,6 +37,9 @@ pub struct Down {
     /// Keep the image, so that the next `up` need not download it
     #[arg(long)]
     keep_image: bool,
+    /// Do not wait for uploads that are under way
+    #[arg(long)]
+    now: bool,
     /// Do not ask GitHub; it lists the runner as offline until it is removed there
     #[arg(long)]
     offline: bool,
@@ -43,6 +49,9 @@ pub struct Down {
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
+
+/// Larger builds than that are pushed before somebody types `down`, or with --keep-store.
+const LAST_UPLOADS: Duration = Duration::from_secs(600);
 
 impl Down {
     pub fn output(&self) -> Output {
@@ -102,6 +111,7 @@ impl Down {
         let stopped = stop(&engine, &installation)?;
         step.done(stopped);
         installation.discard_token()?;
+        self.last_uploads(&engine, &installation, &progress)?;
 
         let step = progress.step("github", "taking the runner off GitHub's list");
         match &github {
@@ -137,6 +147,28 @@ impl Down {
         Ok(GitHub::new(&identity.server, &identity.scope, &credential)?)
     }
 
+    /// What the runner has built is pushed before its queue goes.
+    fn last_uploads(&self, engine: &Cli, installation: &Locked, progress: &Progress) -> anyhow::Result<()> {
+        let name = &installation.name;
+        if engine.inspect(&engine::pusher_name(name))?.is_none() {
+            return Ok(());
+        }
+        let step = progress.step("uploads", "waiting for the last uploads");
+        let patience = if self.now { Duration::from_secs(10) } else { LAST_UPLOADS };
+        engine.stop_pusher(name, patience)?;
+        let place = engine.volume_place(&engine::queue_volume(name))?;
+        let state = place.as_deref().and_then(State::read).unwrap_or_default();
+        match state.waiting {
+            0 => step.done("nothing waits"),
+            left if self.keep_store => step.done(&format!("{left} builds stay queued, with the store")),
+            left => {
+                let why = if state.error.is_empty() { "it took too long" } else { &state.error };
+                step.done(&format!("{left} builds were not pushed: {why}"));
+            }
+        }
+        Ok(())
+    }
+
     fn remove(
         &self,
         engine: &Cli,
@@ -151,9 +183,14 @@ impl Down {
             engine.remove(name.as_str())?;
             removed.push(format!("container {name}"));
         }
+        engine.remove(&engine::pusher_name(name))?;
         engine.remove(&engine::successor_name(name))?;
         engine.remove(&engine::seeder_name(name))?;
-        let volumes = [(engine::runner_volume(name), true), (engine::store_volume(name), !self.keep_store)];
+        let volumes = [
+            (engine::runner_volume(name), true),
+            (engine::store_volume(name), !self.keep_store),
+            (engine::queue_volume(name), !self.keep_store),
+        ];
         for (volume, goes) in volumes {
             if goes && engine.has_volume(&volume)? {
                 engine.remove_volume(&volume)?;

@@ -5,7 +5,8 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use crate::{
     contract::Phase,
     runner::{
-        Ending, Environment, EnvironmentError, Garbage, Mask, Mode, Registration, Report, Supervisor,
+        Describer, Ending, Environment, EnvironmentError, Garbage, Mask, Mode, Registration, Report,
+        Supervisor, Uploads,
         credentials::{self, Credentials},
         end_all, say, stop, tidy,
     },
@@ -71,6 +72,7 @@ fn supervise() -> anyhow::Result<u8> {
         mask: Arc::new(Mask::default()),
         token,
         garbage: Garbage::new(&environment),
+        describer: Describer::new(&environment),
         asked: None,
     };
     match supervisor.run() {
@@ -94,6 +96,7 @@ fn boot(environment: &Environment, credentials: Credentials, report: &mut Report
     // What jobs of this container's last life left must not have a say in the proof.
     end_all()?;
     tidy(registration.vault());
+    Describer::prepare(environment)?;
     let daemon = match store_and_daemon(&closure, environment, report) {
         Err(error) if error.is_full_disk() && closure.is_held() => {
             say(&error);
@@ -130,6 +133,7 @@ fn sandbox(environment: &Environment, report: &mut Report) -> Result<Daemon, sto
         cores: environment.cores,
         extra_substituters: environment.extra_substituters.clone(),
         extra_trusted_public_keys: environment.extra_trusted_public_keys.clone(),
+        queues: environment.uploads != Uploads::Off,
     };
     if environment.sandbox == Mode::Off {
         configuration("false", false).write()?;

@@ -1,4 +1,4 @@
-use std::{fs, io::Write as _, process::ExitCode, thread, time::Duration};
+use std::{fs, io::Write as _, path::Path, process::ExitCode, thread, time::Duration};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -6,6 +6,7 @@ use nix::{
 };
 
 use crate::{
+    cache::queue::Job,
     contract,
     runner::{
         event::{self, Refusal},
@@ -30,7 +31,11 @@ const END: Duration = Duration::from_secs(5);
 
 impl JobStarted {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let Err(refusal) = judge() else { return Ok(ExitCode::SUCCESS) };
+        let Err(refusal) = judge() else {
+            // Before the first step: whoever speaks later is not heard. Where nothing is pushed, nobody listens.
+            let _ = Job::of_environment().tell(Path::new(contract::JOB_SOCKET));
+            return Ok(ExitCode::SUCCESS);
+        };
         // The form that GitHub shows on the job's page. Nobody may be there to read it.
         let _ = writeln!(std::io::stdout(), "::error title=vega-builder refuses this job::{refusal}");
         let _ = writeln!(std::io::stderr(), "vega-builder: {refusal}");

@@ -1,24 +1,33 @@
 //! One file a verb; each reads like its own manual page.
 
 pub mod as_runner;
+pub mod built;
+pub mod cache;
 pub mod can_sandbox;
 pub mod can_start;
 pub mod completions;
+pub mod describe_builds;
 pub mod down;
 pub mod end_jobs;
 pub mod entrypoint;
 pub mod install;
+pub mod job_completed;
 pub mod job_started;
 pub mod key;
 pub mod lint;
+pub mod login;
+pub mod logout;
 pub mod man;
 pub mod mint;
 pub mod prepare;
 pub mod prove;
+pub mod provenance;
 pub mod push;
+pub mod pusher;
 pub mod register;
 pub mod sandbox_witness;
 pub mod seed;
+pub mod serve;
 pub mod status;
 pub mod steps;
 pub mod uninstall;

@@ -16,7 +16,7 @@ use crate::{
     cache::{
         Store,
         compression::Compression,
-        key,
+        key::{self, KeyError},
         meter::{Meter, rate, shown},
         place::Place,
         push::{Outcome, Push},
@@ -38,6 +38,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   vega-builder push ./result --to file:///srv/cache --key /etc/vega-builder/cache-key
+  vega-builder push .#default --to vega
   vega-builder push .#default --to https://cache.example.org
   nix path-info --recursive ./result | vega-builder push --stdin --to 's3://bucket?region=eu-central-1'
   vega-builder push --store 'local?root=/mnt' /nix/store/…-hello")]
@@ -48,7 +49,7 @@ pub struct PushCommand {
     /// Read more of them from standard input, one a line
     #[arg(long)]
     stdin: bool,
-    /// The cache: file:///folder, http(s)://host/path (PUT), s3://bucket/prefix?region=…&endpoint=…, gs://, az://
+    /// The cache: vega (your namespace there: `vega-builder login`), file:///folder, http(s)://host/path (PUT), s3://bucket/prefix?region=…&endpoint=…, gs://, az://
     #[arg(long, value_name = "URL", env = "VEGA_BUILDER_CACHE_TO", hide_env_values = true, default_value = DEFAULT_CACHE)]
     to: String,
     /// The secret key that signs what is pushed (`vega-builder key generate`)
@@ -78,7 +79,7 @@ pub struct PushCommand {
 }
 
 /// Where a host keeps its own.
-const DEFAULT_CACHE: &str = "file:///var/lib/vega-builder/cache";
+pub const DEFAULT_CACHE: &str = "file:///var/lib/vega-builder/cache";
 const TICK: Duration = Duration::from_millis(200);
 
 impl PushCommand {
@@ -108,15 +109,19 @@ impl PushCommand {
         for refused in &outcome.refused {
             progress.note(&format!("{} stays here: {}", refused.path, refused.why));
         }
-        tell(&progress, &push, &outcome);
+        tell(&progress, &push, &outcome).await;
         Ok(if outcome.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Kind::StaysHere as u8) })
     }
 
     fn push(&self) -> anyhow::Result<Push> {
+        let place = Place::at(&self.to)?;
+        if place.signs() && self.key.is_some() {
+            return Err(KeyError::NotOurs.into());
+        }
         let upstream: Vec<String> = self.upstream.iter().filter(|url| !url.is_empty()).cloned().collect();
         Ok(Push {
             store: Store::open(self.store.as_deref()),
-            place: Place::at(&self.to)?,
+            place,
             upstreams: Upstreams::new(&upstream)?,
             scanner: (!self.no_secret_scan).then(|| Scanner::new(self.allow_secret.clone())),
             key: self.key.as_deref().map(key::read).transpose()?,
@@ -127,9 +132,12 @@ impl PushCommand {
 }
 
 /// The last word: what to write into nix.conf.
-fn tell(progress: &Progress, push: &Push, outcome: &Outcome) {
+async fn tell(progress: &Progress, push: &Push, outcome: &Outcome) {
     let url = push.place.substituter();
-    let public = push.key.as_ref().map(|key| key.to_public_key().to_string());
+    let public = match &push.key {
+        Some(key) => Some(key.to_public_key().to_string()),
+        None => push.place.public_key().await,
+    };
     let trusted = public.as_ref().map(|public| format!("\nextra-trusted-public-keys = {public}"));
     let text = format!("extra-substituters = {url}{}", trusted.unwrap_or_default());
     let names = |paths: &[StorePath]| paths.iter().map(ToString::to_string).collect::<Vec<_>>();

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::steps::declared::Declared;
 use crate::{
+    cache::queue,
     config::CredentialArgs,
     contract::{Phase, State},
     engine::{self, Cli, InForce, Inspected, Status as ContainerStatus},
@@ -50,6 +51,8 @@ struct Report {
     state: Option<State>,
     github: Result<Option<Runner>, String>,
     store: Option<ByteSize>,
+    /// What the pusher says, where there is one.
+    uploads: Option<Uploads>,
 }
 
 impl StatusCommand {
@@ -125,7 +128,17 @@ impl Report {
         let github = ask_github(&record, credential).await.map_err(|why| format!("{why:#}"));
         let store = store_size(&engine, installation);
         let container = container.map_err(|why| why.to_string());
-        Ok(Self { state: installation.runner_state(), unit, container, in_force, github, store, record })
+        let uploads = uploads(&engine, installation);
+        Ok(Self {
+            state: installation.runner_state(),
+            unit,
+            container,
+            in_force,
+            github,
+            store,
+            uploads,
+            record,
+        })
     }
 
     /// The container is of the image that was verified, or its place is empty.
@@ -181,6 +194,7 @@ impl Report {
                 Err(why) => json!({ "error": why }),
             },
             "store_bytes": self.store.map(|size| size.0),
+            "uploads": self.uploads,
         })
     }
 
@@ -239,6 +253,9 @@ impl Report {
         if let Some(size) = self.store {
             line("store", &size.to_string());
         }
+        if let Some(uploads) = &self.uploads {
+            uploads.lines().for_each(|(name, text)| line(name, &printable(&text)));
+        }
     }
 
     fn container_line(&self) -> String {
@@ -286,6 +303,40 @@ async fn ask_github(record: &Record, credential: &CredentialArgs) -> anyhow::Res
     let identity = &record.identity;
     let credential = super::steps::token::credential(credential, &record.github(), &identity.scope).await?;
     Ok(GitHub::new(&identity.server, &identity.scope, &credential)?.runner(&identity.name).await?)
+}
+
+/// How the pusher is, and what it last said.
+#[derive(serde::Serialize)]
+struct Uploads {
+    runs: bool,
+    #[serde(flatten)]
+    said: queue::State,
+}
+
+impl Uploads {
+    fn lines(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let said = &self.said;
+        let state = match (self.runs, said.error.as_str()) {
+            (false, _) => format!(
+                "{} builds wait, and the pusher does not run: type `vega-builder up` again",
+                said.waiting
+            ),
+            (true, "") => format!("{} builds wait", said.waiting),
+            (true, error) => format!("{} builds wait: {error}", said.waiting),
+        };
+        let pushed = format!("{} paths pushed so far, {}", said.pushed, ByteSize(said.bytes));
+        let dropped = (said.dropped > 0)
+            .then(|| ("", format!("{} builds found the queue full, and are not pushed", said.dropped)));
+        let refused = said.refused.iter().map(|(path, why)| ("stays here", format!("{path}: {why}")));
+        [("uploads", state), ("", pushed)].into_iter().chain(dropped).chain(refused)
+    }
+}
+
+fn uploads(engine: &Cli, installation: &Installation) -> Option<Uploads> {
+    let pusher = engine.inspect(&engine::pusher_name(&installation.name)).ok()??;
+    let place = engine.volume_place(&engine::queue_volume(&installation.name)).ok()??;
+    let said = queue::State::read(&place).unwrap_or_default();
+    Some(Uploads { runs: pusher.status == ContainerStatus::Running, said })
 }
 
 /// The disk that the store's volume takes, as the file system counts it.

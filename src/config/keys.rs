@@ -50,6 +50,11 @@ pub const KEYS: &[Key] = &[
         "--extra-trusted-public-keys",
         "VEGA_BUILDER_EXTRA_TRUSTED_PUBLIC_KEYS",
     ),
+    key("cache.to", "--cache-to", "VEGA_BUILDER_CACHE_TO"),
+    key("cache.key-file", "--cache-key", "VEGA_BUILDER_CACHE_KEY"),
+    key("cache.upstreams", "--cache-upstreams", "VEGA_BUILDER_CACHE_UPSTREAMS"),
+    key("cache.compression", "--cache-compression", "VEGA_BUILDER_CACHE_COMPRESSION"),
+    key("cache.wait", "--cache-wait", "VEGA_BUILDER_CACHE_WAIT"),
 ];
 
 /// Settings as flags. Each has a variable (`VEGA_BUILDER_MEMORY`) and a key in the configuration file
@@ -129,6 +134,31 @@ pub struct SettingsArgs {
     /// Their public keys, separated by spaces [key: nix.extra-trusted-public-keys]
     #[arg(long, value_name = "KEY …", help_heading = "Nix")]
     extra_trusted_public_keys: Option<String>,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+}
+
+/// Where builds are pushed to, by themselves.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct CacheArgs {
+    /// Push every build that Nix finishes in the runner to this cache: vega, file:///folder, http(s)://… or an object
+    /// store, as with `push --to` [key: cache.to]
+    #[arg(long, value_name = "URL", help_heading = "Cache")]
+    cache_to: Option<String>,
+    /// The secret key that signs them (`vega-builder key generate`); no job sees it [key: cache.key-file]
+    #[arg(long, value_name = "FILE", help_heading = "Cache")]
+    cache_key: Option<String>,
+    /// Caches whose paths need not be pushed, separated by spaces [default: <https://cache.nixos.org>]
+    /// [key: cache.upstreams]
+    #[arg(long, value_name = "URL …", help_heading = "Cache")]
+    cache_upstreams: Option<String>,
+    /// zstd, xz or none [default: zstd] [key: cache.compression]
+    #[arg(long, value_name = "NAME", help_heading = "Cache")]
+    cache_compression: Option<String>,
+    /// `job`: a job ends when its builds are in the cache; `no`: they go on their way beside the next one
+    /// [default: no] [key: cache.wait]
+    #[arg(long, value_name = "job|no", help_heading = "Cache")]
+    cache_wait: Option<String>,
 }
 
 /// Where the file is.
@@ -240,6 +270,11 @@ impl SettingsArgs {
             ("nix.cores", self.cores.clone()),
             ("nix.extra-substituters", self.extra_substituters.clone()),
             ("nix.extra-trusted-public-keys", self.extra_trusted_public_keys.clone()),
+            ("cache.to", self.cache.cache_to.clone()),
+            ("cache.key-file", self.cache.cache_key.clone()),
+            ("cache.upstreams", self.cache.cache_upstreams.clone()),
+            ("cache.compression", self.cache.cache_compression.clone()),
+            ("cache.wait", self.cache.cache_wait.clone()),
         ];
         let mut layer = self.trust.layer();
         layer.extend(flags(given));

@@ -3,6 +3,7 @@
 //! Every value remembers where it came from ([`Origin`]), so that an error names the flag, the variable, or
 //! the file with its line and key.
 
+mod cache;
 mod caps;
 mod declaration;
 mod file;
@@ -13,6 +14,7 @@ mod layer;
 mod settings;
 mod trust;
 
+pub use cache::{CacheSettings, PusherSettings, Wait};
 pub use file::trust_policy;
 pub use github::{AppSettings, GitHubSettings};
 pub use host::Host;

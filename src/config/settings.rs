@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    cache::{CacheSettings, cache_of},
     caps::{caps, disk},
     file,
     github::{GitHubSettings, github_of},
@@ -110,6 +111,8 @@ pub struct Settings {
     pub trust: TrustSettings,
     pub github: GitHubSettings,
     pub nix: NixSettings,
+    /// Where its builds are pushed to, by themselves.
+    pub cache: Option<CacheSettings>,
 }
 
 impl Settings {
@@ -144,6 +147,7 @@ impl Settings {
             disk: disk(layers)?,
             trust: trust_of(layers)?,
             github: github_of(layers)?,
+            cache: cache_of(layers)?,
             nix: NixSettings {
                 sandbox: layers.parsed_or("nix.sandbox", Sandbox::Required, "the safe choice")?.0,
                 max_jobs: layers.parsed_or("nix.max-jobs", 2, "Vega's")?.0,

@@ -65,6 +65,16 @@ pub fn store_volume(name: &RunnerName) -> String {
     format!("{name}-store")
 }
 
+/// The volume that holds a runner's builds on their way to a cache.
+pub fn queue_volume(name: &RunnerName) -> String {
+    format!("{name}-queue")
+}
+
+/// The container that pushes a runner's builds.
+pub fn pusher_name(name: &RunnerName) -> String {
+    format!("{name}.pusher")
+}
+
 /// The volume that holds a runner's registration.
 pub fn runner_volume(name: &RunnerName) -> String {
     format!("{name}-runner")

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     Cli, Container, Error, Layout,
     cli::Answer,
-    container::{FINGERPRINT_LABEL, INSTANCE_LABEL},
+    container::{FINGERPRINT_LABEL, INSTANCE_LABEL, queue_volume},
 };
 use crate::{contract, value::RunnerName};
 
@@ -38,13 +38,13 @@ pub struct Inspected {
 /// own the store, drop to other users, end their processes.
 const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FOWNER,SETUID,SETGID,KILL,SYS_CHROOT,SETFCAP,SETPCAP";
 /// A runner's open log is the engine's to keep small: some megabytes tell the last day.
-const LOG_SIZE: &str = "max-size=16m";
+pub(super) const LOG_SIZE: &str = "max-size=16m";
 /// What PID 1 takes at most to cancel a job and end.
 pub const CANCELLING: Duration = Duration::from_secs(60);
 /// A unit makes its container at every start from its own file: no fingerprint could differ.
 const OF_A_UNIT: &str = "unit";
 /// How engines say that there is no such container.
-const MISSING: &[&str] = &["no such container", "no container with"];
+pub(super) const MISSING: &[&str] = &["no such container", "no container with"];
 const REMOVE_ATTEMPTS: u32 = 25;
 const STOP_ATTEMPTS: u32 = 5;
 
@@ -90,6 +90,10 @@ impl Cli {
         if container.layout == Layout::Contract {
             arguments.push(format!("--volume={}:{}", container.store_volume(), contract::STORE_MOUNT));
             arguments.push(format!("--volume={}:{}", container.runner_volume(), contract::RUNNER_ROOT));
+            if container.env.contains_key(contract::env::UPLOADS) {
+                let queue = queue_volume(&container.name);
+                arguments.push(format!("--volume={queue}:{}", contract::QUEUE_MOUNT));
+            }
             arguments.push(format!(
                 "--mount=type=bind,source={},destination={}{}",
                 container.handover.0.display(),

@@ -15,6 +15,7 @@ mod docker;
 mod error;
 mod images;
 mod podman;
+mod pusher;
 mod seccomp;
 mod volumes;
 
@@ -23,11 +24,12 @@ pub use as_the_module::for_test;
 pub use caps::{InForce, Limit};
 pub use cli::{Cli, Engine};
 pub use container::{
-    Container, Handover, Layout, UserNamespace, local_name, runner_volume, seeder_name, store_volume,
-    successor_name,
+    Container, Handover, Layout, UserNamespace, local_name, pusher_name, queue_volume, runner_volume,
+    seeder_name, store_volume, successor_name,
 };
 pub use containers::{CANCELLING, Inspected, Status};
 pub use detect::detect;
 pub use error::Error;
 pub use images::LocalImage;
+pub use pusher::Pusher;
 pub use seccomp::SeccompProfile;

@@ -12,7 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::{Accepted, Error, Receipt, Record, Store};
 use crate::{
-    config::{Host, Settings},
+    config::{Host, PusherSettings, Settings},
     value::{RunnerName, Scope},
 };
 
@@ -159,6 +159,7 @@ const RANGES: u32 = 4095;
 const LEFT_BEHIND: Duration = Duration::from_secs(60);
 
 const RECORD: &str = "installation.json";
+const CACHE: &str = "cache.json";
 const STORE: &str = "store.json";
 const SECCOMP: &str = "seccomp.json";
 const ACCEPTED: &str = "accepted.json";
@@ -319,6 +320,26 @@ impl std::ops::Deref for Locked {
 }
 
 impl Locked {
+    /// What the pusher pushes where, for root alone: an address may have a login in it.
+    pub fn keep_cache(&self, cache: &PusherSettings) -> Result<PathBuf, Error> {
+        let path = self.state.join(CACHE);
+        let text = serde_json::to_string(cache).map_err(|why| Error::file(&path, why.into()))?;
+        // One that is the same stays the same file: a running pusher has it.
+        if fs::read_to_string(&path).is_ok_and(|before| before == text) {
+            return Ok(path);
+        }
+        let write = || -> std::io::Result<()> {
+            let beside = tempfile::Builder::new()
+                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+                .tempfile_in(&self.state)?;
+            fs::write(beside.path(), &text)?;
+            beside.as_file().sync_all()?;
+            beside.persist(&path).map_err(|error| error.error).map(drop)
+        };
+        write().map_err(|why| Error::file(&path, why))?;
+        Ok(path)
+    }
+
     pub fn save(&self, record: &Record) -> Result<(), Error> {
         self.replace(RECORD, record)
     }
@@ -385,7 +406,7 @@ impl Locked {
     pub fn erase(self, keep_store: bool) -> Result<(), Error> {
         remove_folder(&self.handover)?;
         if keep_store && self.state.join(STORE).exists() {
-            for name in [RECORD, SECCOMP, RECEIPT, ACCEPTED] {
+            for name in [RECORD, SECCOMP, RECEIPT, ACCEPTED, CACHE] {
                 remove_file(&self.state.join(name))?;
             }
         } else {

@@ -31,6 +31,17 @@ pub enum Mode {
     Off,
 }
 
+/// What becomes of builds that have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uploads {
+    /// They stay in the store.
+    Off,
+    /// They are queued for a pusher beside this container.
+    Queued,
+    /// The same, and a job's end waits for them.
+    Awaited,
+}
+
 /// Garbage collection of a runner that stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collection {
@@ -63,6 +74,8 @@ pub struct Environment {
     pub patience: Duration,
     /// How much the store may hold.
     pub disk: Option<ByteSize>,
+    /// Whether builds are queued for a pusher, and whether a job waits for its own.
+    pub uploads: Uploads,
     /// What the kernel must hold this container to; nothing when it is run by hand.
     pub caps: Option<Caps>,
 }
@@ -120,6 +133,12 @@ impl Environment {
                 .map(|value| value.parse().map_err(|why| wrong(env::DISK, &value, &why)))
                 .transpose()?,
             patience: span(env::PATIENCE, get(env::PATIENCE), "0s")?,
+            uploads: match get(env::UPLOADS).as_deref() {
+                None => Uploads::Off,
+                Some("no") => Uploads::Queued,
+                Some("job") => Uploads::Awaited,
+                Some(other) => return Err(wrong(env::UPLOADS, other, "it is job or no")),
+            },
             caps: get(env::CAPS).map(|value| caps(&value)).transpose()?,
         })
     }
@@ -227,6 +246,7 @@ mod tests {
             ("GITHUB_RUNNER_NAME", "../x"),
             ("VEGA_RUNNER_EPHEMERAL", "perhaps"),
             ("VEGA_BUILDER_DISK", "much"),
+            ("VEGA_BUILDER_UPLOADS", "perhaps"),
             ("VEGA_BUILDER_PATIENCE", "long"),
             ("VEGA_EXTRA_SUBSTITUTERS", "https://a\nsandbox = false"),
         ] {

@@ -96,7 +96,9 @@ pub struct Listener {
 impl Listener {
     /// Start the runner that lies in `runner`, with its registration in `root`, for one job: what the job did
     /// to the processes of its user ends with this life.
-    pub fn start(runner: &Path, root: &Path, mask: &Arc<Mask>) -> io::Result<Self> {
+    ///
+    /// Where `completed` is given, the runner calls that after the job's last step.
+    pub fn start(runner: &Path, root: &Path, mask: &Arc<Mask>, completed: Option<&str>) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         let (sender, events) = channel();
         let mask = Arc::clone(mask);
@@ -116,6 +118,7 @@ impl Listener {
             .args(["run", "--once"])
             .env(contract::env::RUNNER_ROOT, root)
             .env("ACTIONS_RUNNER_HOOK_JOB_STARTED", contract::JOB_STARTED_HOOK)
+            .envs(completed.map(|hook| ("ACTIONS_RUNNER_HOOK_JOB_COMPLETED", hook)))
             .env("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE", "1")
             // .NET's own door for debuggers.
             .env("DOTNET_EnableDiagnostics", "0")

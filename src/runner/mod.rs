@@ -2,6 +2,7 @@
 
 pub mod children;
 pub mod credentials;
+mod describer;
 mod environment;
 pub mod event;
 mod garbage;
@@ -19,7 +20,8 @@ mod token;
 pub mod user;
 mod vault;
 
-pub use environment::{Environment, EnvironmentError, Mode};
+pub use describer::Describer;
+pub use environment::{Environment, EnvironmentError, Mode, Uploads};
 pub use garbage::Garbage;
 pub use leftovers::end_all;
 pub use listener::{Event, Listener, Verdict};

@@ -7,11 +7,11 @@ use std::{
 };
 
 use super::{
-    Environment, Event, Garbage, Listener, Mask, Registration, Report, Vault, Verdict, children, end_all,
-    life::Life, proof, say, stop, stop::Order, tidy, token,
+    Describer, Environment, Event, Garbage, Listener, Mask, Registration, Report, Uploads, Vault, Verdict,
+    children, end_all, life::Life, proof, say, stop, stop::Order, tidy, token,
 };
 use crate::{
-    contract::Phase,
+    contract::{self, Phase},
     store::{self, Budget, Closure, Daemon},
     value::RegistrationToken,
 };
@@ -48,6 +48,7 @@ pub struct Supervisor<'a> {
     /// A token that was handed in as a variable, for the first registration.
     pub token: Option<RegistrationToken>,
     pub garbage: Option<Garbage>,
+    pub describer: Option<Describer>,
     /// Since when it is told to end.
     pub asked: Option<Instant>,
 }
@@ -97,6 +98,9 @@ impl Supervisor<'_> {
         if let Some(mut garbage) = self.garbage.take() {
             garbage.stop();
         }
+        if let Some(mut describer) = self.describer.take() {
+            describer.stop();
+        }
         self.daemon.stop();
         ending
     }
@@ -106,6 +110,8 @@ impl Supervisor<'_> {
         let environment = self.environment;
         let registration = Registration::new(environment, self.closure.runner());
         clean(registration.vault())?;
+        // The next job tells of itself anew.
+        let _ = std::fs::remove_file(contract::JOB);
         if let Some(why) = self.over_budget()? {
             return Ok(again(&why, FULL_PAUSE));
         }
@@ -118,7 +124,13 @@ impl Supervisor<'_> {
         }
         registration.lay_out().map_err(|error| error.to_string())?;
         let mut life = Life::new();
-        let listener = Listener::start(self.closure.runner(), &environment.runner_root, &self.mask);
+        let awaited = environment.uploads == Uploads::Awaited;
+        let listener = Listener::start(
+            self.closure.runner(),
+            &environment.runner_root,
+            &self.mask,
+            awaited.then_some(contract::JOB_COMPLETED_HOOK),
+        );
         let verdict = match listener {
             Ok(listener) => self.attend(listener, &registration, &mut life)?,
             // No room for another process, say: that passes.
@@ -322,6 +334,9 @@ impl Supervisor<'_> {
         if !self.closure.is_present() {
             self.report.damaged();
             return Err("the runner's program is gone from the store".to_owned());
+        }
+        if let Some(describer) = &mut self.describer {
+            describer.keep();
         }
         let idle = self.report.phase() != Phase::Busy;
         if let Some(garbage) = &mut self.garbage {

@@ -1,6 +1,7 @@
 use std::{fmt, fs, path::Path};
 
 use super::Error;
+use crate::contract;
 
 const PLACE: &str = "/etc/nix/nix.conf";
 
@@ -15,6 +16,8 @@ pub struct Configuration {
     pub cores: u32,
     pub extra_substituters: String,
     pub extra_trusted_public_keys: String,
+    /// Whether every build is queued for its upload.
+    pub queues: bool,
 }
 
 /// The public cache and Vega's, with their keys.
@@ -42,11 +45,19 @@ impl fmt::Display for Configuration {
         // A trusted user could switch the sandbox off: only root is one.
         writeln!(f, "trusted-users = root")?;
         writeln!(f, "allowed-users = root runner")?;
+        if self.queues {
+            writeln!(f, "post-build-hook = {}", contract::POST_BUILD_HOOK)?;
+        }
         writeln!(f, "experimental-features = nix-command flakes")
     }
 }
 
 impl Configuration {
+    /// Whether builds run in the sandbox, by what was written at this boot.
+    pub fn has_sandbox() -> bool {
+        fs::read_to_string(PLACE).is_ok_and(|text| text.lines().any(|line| line == "sandbox = true"))
+    }
+
     pub fn write(&self) -> Result<(), Error> {
         let path = Path::new(PLACE);
         fs::create_dir_all("/etc/nix").map_err(|why| Error::file("/etc/nix", why))?;
@@ -67,12 +78,14 @@ mod tests {
             cores: 0,
             extra_substituters: "https://a".to_owned(),
             extra_trusted_public_keys: "a-1:k".to_owned(),
+            queues: true,
         }
         .to_string();
         for line in [
             "sandbox = true",
             "sandbox-fallback = false",
             "trusted-users = root",
+            "post-build-hook = /run/vega-builder/post-build-hook",
             "min-free = 2147483648",
             "max-free = 10737418240",
             "substituters = https://cache.nixos.org https://vega-cache.dev https://a",

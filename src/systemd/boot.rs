@@ -26,6 +26,8 @@ pub struct Boot<'a> {
     pub patience: Duration,
     /// `Some`: the engine has no daemon that starts containers, and this is its program.
     pub starter: Option<PathBuf>,
+    /// Whether a pusher is started beside it.
+    pub pusher: Option<String>,
     /// This very program, which verifies the image again before that start.
     pub verifier: Option<PathBuf>,
 }
@@ -78,6 +80,12 @@ impl Boot<'_> {
             .verifier
             .as_deref()
             .map_or_else(String::new, |program| format!("ExecStartPre={} prepare {name}\n", path(program)));
+        let both = self.pusher.as_ref().map_or_else(|| name.to_string(), |pusher| format!("{name} {pusher}"));
+        // Its own patience is short: what it does not get done in it stays queued.
+        let last = self
+            .pusher
+            .as_ref()
+            .map_or_else(String::new, |pusher| format!("ExecStop={starter} stop --ignore {pusher}\n"));
         format!(
             "# vega-builder: starts the runner after a reboot; `vega-builder down` removes this file\n\
              [Unit]\n\
@@ -89,8 +97,9 @@ impl Boot<'_> {
              Type=oneshot\n\
              RemainAfterExit=yes\n\
              {verify}\
-             ExecStart={starter} start {name}\n\
+             ExecStart={starter} start {both}\n\
              ExecStop={starter} stop --ignore {name}\n\
+             {last}\
              TimeoutStopSec={patience}\n\
              \n\
              [Install]\n\
@@ -130,6 +139,7 @@ mod tests {
             owner: 7,
             patience: Duration::from_secs(660),
             starter: None,
+            pusher: Some("vega-x.pusher".to_owned()),
             verifier: Some("/usr/local/bin/vega-builder".into()),
         }
     }

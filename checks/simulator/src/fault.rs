@@ -110,6 +110,11 @@ impl Faults {
         self.lock().waiting.push(fault);
     }
 
+    /// What still waits does not come.
+    pub fn clear(&self) {
+        self.lock().waiting.clear();
+    }
+
     pub fn requests(&self) -> Vec<Recorded> {
         self.lock().requests.clone()
     }

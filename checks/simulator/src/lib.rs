@@ -1,5 +1,5 @@
-//! What cannot be here: GitHub, the Actions runner and the public Sigstore, for demonstrations and tests; and
-//! a registry that misbehaves, before a real one that does not. Each is held to the real one's published
+//! What cannot be here: GitHub, Vega's control plane, the Actions runner and the public Sigstore, for demonstrations
+//! and tests; and a registry that misbehaves, before a real one that does not. Each is held to the real one's published
 //! description; none is ever part of the product.
 
 pub mod cache;
@@ -9,3 +9,4 @@ mod loopback;
 pub mod registry;
 pub mod runner;
 pub mod sigstore;
+pub mod vega;

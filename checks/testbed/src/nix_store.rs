@@ -51,21 +51,44 @@ impl NixStore {
         let deriver = format!("/nix/store/{}-{name}.drv", letters("deriver"));
         let references = format!("{}\n{}", references.len(), lines(references));
         let text = format!("{path}\n{hash}\n{}\n{deriver}\n{references}", nar.len());
+        self.load(&text)?;
+        Ok(path)
+    }
+
+    fn load(&self, registration: &str) -> anyhow::Result<()> {
         let mut child = Command::new("nix-store")
             .args(["--store", &self.url(), "--load-db"])
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .context("nix-store does not start")?;
-        child.stdin.take().context("stdin")?.write_all(text.as_bytes())?;
+        child.stdin.take().context("stdin")?.write_all(registration.as_bytes())?;
         let output = child.wait_with_output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(path)
+        Ok(())
     }
 
     /// A path that is one small file.
     pub fn file(&self, name: &str, references: &[&str]) -> anyhow::Result<String> {
         self.add(name, references, |path| fs::write(path, format!("{name} {}", references.join(" "))))
+    }
+
+    /// So many paths, each a small file, made known all at once.
+    pub fn files(&self, name: &str, count: usize) -> anyhow::Result<Vec<String>> {
+        let mut registration = String::new();
+        let mut paths = Vec::with_capacity(count);
+        for number in 0..count {
+            let name = format!("{name}-{number}");
+            let path = format!("/nix/store/{}-{name}", letters(&name));
+            let content = name.repeat(40);
+            fs::write(self.real(&path), &content)?;
+            let nar = nar(&content);
+            let hash = hex::encode(sha2::Sha256::digest(&nar));
+            registration += &format!("{path}\n{hash}\n{}\n\n0\n", nar.len());
+            paths.push(path);
+        }
+        self.load(&registration)?;
+        Ok(paths)
     }
 
     /// A path that is named by its content, as a source is.
@@ -99,6 +122,17 @@ impl NixStore {
             .env("HOME", self.folder.path())
             .output()?)
     }
+}
+
+/// The NAR of one file that is not executable.
+fn nar(content: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for word in ["nix-archive-1", "(", "type", "regular", "contents", content, ")"] {
+        bytes.extend((word.len() as u64).to_le_bytes());
+        bytes.extend(word.as_bytes());
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+    }
+    bytes
 }
 
 fn lines(of: &[&str]) -> String {

@@ -165,7 +165,7 @@ mod tests {
         let (send, pieces) = tokio::sync::mpsc::channel(1);
         let written = tokio::spawn({
             let place = place.clone();
-            async move { place.stream("nar/a", Stream { pieces, size: None }).await }
+            async move { place.stream("nar/a", Stream { pieces, size: None, hash: None }).await }
         });
         send.send(Ok("ab".into())).await.unwrap();
         assert!(!place.has("nar/a"));
@@ -177,7 +177,7 @@ mod tests {
         let (send, pieces) = tokio::sync::mpsc::channel(2);
         send.send(Ok("ab".into())).await.unwrap();
         send.send(Err(std::io::Error::other("gone"))).await.unwrap();
-        assert!(place.stream("nar/b", Stream { pieces, size: None }).await.is_err());
+        assert!(place.stream("nar/b", Stream { pieces, size: None, hash: None }).await.is_err());
         assert_eq!(std::fs::read_dir(folder.path().join("new/nar")).unwrap().count(), 1);
     }
 }

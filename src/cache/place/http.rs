@@ -21,7 +21,7 @@ pub struct Http {
 }
 
 /// An answer takes no longer; the body of a NAR may.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// An upload of which nothing goes through for so long has stalled.
 pub const STALLED: Duration = Duration::from_secs(300);
 /// More of an error's text nobody reads.
@@ -32,14 +32,7 @@ impl Http {
         if !base.username().is_empty() && base.scheme() == "http" && !crate::value::is_loopback(&base) {
             return Err("a password does not go over http: give https".to_owned());
         }
-        let client = Client::builder()
-            .connect_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(64)
-            // What a cache redirects to is another server, which has no business with our upload.
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("vega-builder/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|why| why.to_string())?;
+        let client = client().map_err(|why| why.to_string())?;
         let decoded =
             |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
         let login = (!base.username().is_empty())
@@ -87,21 +80,7 @@ impl Http {
         if let Some(size) = stream.size {
             request = request.header(CONTENT_LENGTH, size);
         }
-        let moved = Arc::new(Mutex::new(tokio::time::Instant::now()));
-        let request = request.body(body(stream, moved.clone()));
-        let sent = self.send(request, &url);
-        tokio::pin!(sent);
-        loop {
-            let deadline = *moved.lock().await + STALLED;
-            tokio::select! {
-                response = &mut sent => return accepted(&url, response?).await,
-                () = tokio::time::sleep_until(deadline) => {
-                    if *moved.lock().await + STALLED <= tokio::time::Instant::now() {
-                        return Err(Error::Stalled { url: url.to_string(), seconds: STALLED.as_secs() });
-                    }
-                }
-            }
-        }
+        accepted(&url, streamed(self.with_login(request), &url, stream).await?).await
     }
 
     fn url(&self, name: &str) -> Url {
@@ -111,11 +90,43 @@ impl Http {
     }
 
     async fn send(&self, request: RequestBuilder, url: &Url) -> Result<Response, Error> {
-        let request = match &self.login {
+        self.with_login(request).send().await.map_err(|why| failed(url, &why))
+    }
+
+    fn with_login(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.login {
             Some((user, password)) => request.basic_auth(user, Some(password)),
             None => request,
-        };
-        request.send().await.map_err(|why| failed(url, &why))
+        }
+    }
+}
+
+pub fn client() -> Result<Client, Error> {
+    Client::builder()
+        .connect_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(64)
+        // What a cache redirects to is another server, which has no business with our upload.
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("vega-builder/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|why| Error::Client(why.to_string()))
+}
+
+/// Send a file while it is made: it may take as long as something goes through.
+pub async fn streamed(request: RequestBuilder, url: &Url, stream: Stream) -> Result<Response, Error> {
+    let moved = Arc::new(Mutex::new(tokio::time::Instant::now()));
+    let sent = request.body(body(stream, moved.clone())).send();
+    tokio::pin!(sent);
+    loop {
+        let deadline = *moved.lock().await + STALLED;
+        tokio::select! {
+            response = &mut sent => return response.map_err(|why| failed(url, &why)),
+            () = tokio::time::sleep_until(deadline) => {
+                if *moved.lock().await + STALLED <= tokio::time::Instant::now() {
+                    return Err(Error::Stalled { url: shown(url), seconds: STALLED.as_secs() });
+                }
+            }
+        }
     }
 }
 
@@ -137,20 +148,29 @@ fn kind(name: &str) -> &'static str {
     }
 }
 
-async fn accepted(url: &Url, response: Response) -> Result<(), Error> {
+pub async fn accepted(url: &Url, response: Response) -> Result<(), Error> {
     if response.status().is_success() { Ok(()) } else { Err(refused(url, response).await) }
 }
 
-async fn refused(url: &Url, response: Response) -> Error {
-    let status = response.status();
-    let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+pub async fn refused(url: &Url, response: Response) -> Error {
+    let (status, wait) = (response.status(), wait(&response));
     let text = response.text().await.unwrap_or_default();
-    let text: String = crate::progress::printable(text.trim()).chars().take(SHOWN).collect();
-    let said = if text.is_empty() { String::new() } else { format!(": {text}") };
-    Error::Refused { url: shown(url), status, said, wait: wait.map(Duration::from_secs) }
+    Error::Refused { url: shown(url), status, said: said(&text), wait }
 }
 
-fn failed(url: &Url, why: &reqwest::Error) -> Error {
+/// How long the other side wants us to wait.
+pub fn wait(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// A reason as the end of a sentence.
+pub fn said(text: &str) -> String {
+    let text: String = crate::progress::printable(text.trim()).chars().take(SHOWN).collect();
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}
+
+pub fn failed(url: &Url, why: &reqwest::Error) -> Error {
     // The innermost cause is the one that says what happened.
     let mut cause: &dyn std::error::Error = why;
     while let Some(inner) = cause.source() {
@@ -161,7 +181,7 @@ fn failed(url: &Url, why: &reqwest::Error) -> Error {
 }
 
 /// Without a query, in which presigned addresses have their right to be used.
-fn shown(url: &Url) -> String {
+pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.to_string()

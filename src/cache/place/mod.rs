@@ -1,29 +1,35 @@
 //! Where paths are pushed to: a binary cache in a folder, behind HTTP, or in an object store.
 
 mod folder;
-mod http;
+pub mod http;
 mod objects;
+mod vega;
 
-use harmonia_store_core::store_path::StoreDir;
+use harmonia_store_core::{signature::SecretKey, store_path::StoreDir};
+use harmonia_utils_hash::Sha256;
 use tokio::sync::mpsc::Receiver;
 use url::Url;
 
-use self::{folder::Folder, http::Http, objects::Objects};
-use super::{Error, pack::Piece};
+use self::{folder::Folder, http::Http, objects::Objects, vega::Vega};
+use super::{
+    Error, PathInfo,
+    narinfo::{self, File},
+    pack::Piece,
+    retry::patiently,
+};
 
 /// A binary cache that takes files.
-#[derive(Debug)]
 pub struct Place {
     /// As it was given; a password in it is not shown.
     pub shown: String,
     kind: Kind,
 }
 
-#[derive(Debug)]
 enum Kind {
     Folder(Folder),
     Http(Http),
     Objects(Objects),
+    Vega(Vega),
 }
 
 /// A file that goes out while it is made. A piece that is an error breaks it off: nothing of it is to be seen then.
@@ -31,19 +37,30 @@ pub struct Stream {
     pub pieces: Receiver<std::io::Result<Piece>>,
     /// In bytes, when that is known before the end.
     pub size: Option<u64>,
+    /// Of the whole of it, for a place that wants that before.
+    pub hash: Option<Sha256>,
 }
 
+/// The tenant's namespace at Vega.
+const VEGA: &str = "vega";
 const INFO: &str = "nix-cache-info";
 /// What Nix itself writes there; lower is asked first, and cache.nixos.org has 40.
 const PRIORITY: u32 = 30;
 
 impl Place {
-    /// By an address: `file:///folder`, `http(s)://…`, or one of an object store (`s3://bucket/prefix?region=…`).
+    /// By an address: `file:///folder`, `http(s)://…`, one of an object store (`s3://bucket/prefix?region=…`), or
+    /// `vega` for the tenant's namespace there (`vega+https://…`: another control plane).
     pub fn at(given: &str) -> Result<Self, Error> {
+        if let Some(control_plane) = given.strip_prefix(VEGA)
+            && (control_plane.is_empty() || control_plane.starts_with('+'))
+        {
+            let vega = Vega::new(Some(control_plane.trim_start_matches('+')).filter(|url| !url.is_empty()))?;
+            return Ok(Self { shown: vega.substituter(), kind: Kind::Vega(vega) });
+        }
         let given = if given.starts_with('/') { format!("file://{given}") } else { given.to_owned() };
         let url = Url::parse(&given).map_err(|why| Error::Address {
             given: without_login(&given),
-            why: format!("{why}; give file:///folder, https://host/path, or s3://bucket"),
+            why: format!("{why}; give vega, file:///folder, https://host/path, or s3://bucket"),
         })?;
         let mut shown = url.clone();
         let _ = shown.set_password(None);
@@ -59,13 +76,37 @@ impl Place {
     }
 
     /// How Nix names it as a substituter.
-    pub fn substituter(&self) -> &str {
-        &self.shown
+    pub fn substituter(&self) -> String {
+        match &self.kind {
+            Kind::Vega(vega) => vega.substituter(),
+            _ => self.shown.clone(),
+        }
+    }
+
+    /// The key that it signs with itself.
+    pub async fn public_key(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Vega(vega) => vega.public_key().await,
+            _ => None,
+        }
+    }
+
+    /// Whether paths are signed there, and not by whoever pushes.
+    pub fn signs(&self) -> bool {
+        matches!(self.kind, Kind::Vega(_))
+    }
+
+    /// Whether it takes no file whose hash it does not know.
+    pub fn wants_hash(&self) -> bool {
+        matches!(self.kind, Kind::Vega(_))
     }
 
     /// Whether it is a cache of this store; one that is new becomes it.
     pub async fn expect_ours(&self, store: &StoreDir) -> Result<(), Error> {
         let ours = store.to_str();
+        if self.signs() {
+            return Ok(());
+        }
         if let Kind::Folder(folder) = &self.kind {
             folder.tidy();
         }
@@ -87,6 +128,7 @@ impl Place {
             Kind::Folder(folder) => Ok(folder.has(name)),
             Kind::Http(http) => http.has(name).await,
             Kind::Objects(objects) => objects.has(name).await,
+            Kind::Vega(vega) => vega.has(name).await,
         }
     }
 
@@ -96,6 +138,7 @@ impl Place {
             Kind::Folder(folder) => folder.get(name),
             Kind::Http(http) => http.get(name).await,
             Kind::Objects(objects) => objects.get(name).await,
+            Kind::Vega(_) => Ok(None),
         }
     }
 
@@ -105,14 +148,26 @@ impl Place {
             Kind::Folder(folder) => folder.put(name, bytes).await,
             Kind::Http(http) => http.put(name, bytes).await,
             Kind::Objects(objects) => objects.put(name, bytes).await,
+            Kind::Vega(vega) => vega.put(name, bytes).await,
         }
     }
 
-    /// A narinfo: seen by others at the next [`Place::commit`] at the latest.
-    pub async fn announce(&self, name: &str, bytes: Piece) -> Result<(), Error> {
+    /// What a path is, signed with this key: seen by others at the next [`Place::commit`] at the latest.
+    pub async fn announce(
+        &self,
+        info: &PathInfo,
+        file: &File,
+        store: &StoreDir,
+        key: Option<&SecretKey>,
+    ) -> Result<(), Error> {
+        if let Kind::Vega(vega) = &self.kind {
+            return vega.announce(info, file, store).await;
+        }
+        let text = Piece::from(narinfo::narinfo(info, file, store, key));
+        let name = narinfo::name(&info.path);
         match &self.kind {
-            Kind::Folder(folder) => folder.announce(name, bytes).await,
-            _ => self.put(name, bytes).await,
+            Kind::Folder(folder) => folder.announce(&name, text).await,
+            _ => patiently(|| self.put(&name, text.clone())).await,
         }
     }
 
@@ -130,6 +185,7 @@ impl Place {
             Kind::Folder(folder) => folder.stream(name, stream).await,
             Kind::Http(http) => http.stream(name, stream).await,
             Kind::Objects(objects) => objects.stream(name, stream).await,
+            Kind::Vega(vega) => vega.stream(name, stream).await,
         }
     }
 
@@ -137,7 +193,7 @@ impl Place {
     pub fn width(&self) -> usize {
         match &self.kind {
             Kind::Folder(_) => 8,
-            Kind::Http(_) | Kind::Objects(_) => 48,
+            Kind::Http(_) | Kind::Objects(_) | Kind::Vega(_) => 48,
         }
     }
 }
@@ -166,7 +222,7 @@ mod tests {
         for given in ["cache", "ftp://host/x", "file://host/x"] {
             assert!(Place::at(given).is_err(), "{given}");
         }
-        let refused = Place::at("https://me:secret@host:port/x").unwrap_err().to_string();
+        let refused = Place::at("https://me:secret@host:port/x").err().unwrap().to_string();
         assert!(refused.contains("@host:port/x") && !refused.contains("secret"), "{refused}");
     }
 

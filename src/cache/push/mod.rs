@@ -17,6 +17,7 @@ use super::{
     narinfo::{self, File},
     pack::Piece,
     place::Place,
+    provenance::{self, Envelope},
     retry::patiently,
     secrets::Scanner,
     upstream::Upstreams,
@@ -63,7 +64,13 @@ impl Push {
     pub async fn run(self: &Arc<Self>, wanted: Vec<String>) -> Result<Outcome, Error> {
         let of = self.clone();
         let infos = blocking(move || of.store.closure(&wanted)).await?;
+        self.run_described(infos).await
+    }
+
+    /// The same for a closure that is described already, references first.
+    pub async fn run_described(self: &Arc<Self>, infos: Vec<PathInfo>) -> Result<Outcome, Error> {
         let mut outcome = Outcome { closure: infos.len(), ..Outcome::default() };
+        self.upstreams.ask_again();
         patiently(|| self.place.expect_ours(self.store.dir())).await?;
         let infos = self.not_there(infos).await?;
         outcome.present = outcome.closure - infos.len();
@@ -154,10 +161,18 @@ impl Push {
         Ok(Some(folder))
     }
 
+    /// Where a path was built, beside its narinfo; not in the place of what somebody else has said.
+    pub async fn put_provenance(&self, path: &StorePath, envelope: &Envelope) -> Result<(), Error> {
+        let name = provenance::name(path);
+        if self.place.signs() || patiently(|| self.place.has(&name)).await? {
+            return Ok(());
+        }
+        let text = Piece::from(serde_json::to_vec(envelope).unwrap_or_default());
+        patiently(|| self.place.put(&name, text.clone())).await
+    }
+
     async fn announce(&self, info: &PathInfo, file: &File) -> Result<(), Error> {
-        let text = Piece::from(narinfo::narinfo(info, file, self.store.dir(), self.key.as_ref()));
-        let name = narinfo::name(&info.path);
-        patiently(|| self.place.announce(&name, text.clone())).await?;
+        self.place.announce(info, file, self.store.dir(), self.key.as_ref()).await?;
         self.meter.path_done();
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::cache::{
     narinfo::{self, File},
     pack::{self, Packed, Piece},
     place::Stream,
-    retry::patiently,
+    retry::delivered,
 };
 
 /// A NAR up to here is compressed in memory.
@@ -54,8 +54,12 @@ impl Push {
             self.send_small(limits, info).await?
         } else {
             let _alone = limits.large.acquire().await;
-            let name = self.streamed_name(info);
-            (name.clone(), self.send_large(&name, info).await?)
+            if self.place.wants_hash() {
+                self.send_known(info).await?
+            } else {
+                let name = self.streamed_name(info);
+                (name.clone(), self.send_large(&name, info).await?)
+            }
         };
         Ok(File { url: name, compression: self.compression, hash: packed.hash, size: packed.size })
     }
@@ -79,23 +83,35 @@ impl Push {
         })
         .await?;
         drop(processor);
-        let name = format!("nar/{}.{}", bare(&packed.hash), self.compression.suffix());
-        patiently(|| self.place.put(&name, bytes.clone())).await?;
+        let name = self.file_name(&packed.hash);
+        delivered(|| self.place.put(&name, bytes.clone())).await?;
         self.meter.sent(packed.size);
         Ok((name, packed))
     }
 
     async fn send_large(self: &Arc<Self>, name: &str, info: &PathInfo) -> Result<Packed, Error> {
         let size = (self.compression == Compression::None).then_some(info.nar_size);
-        match patiently(|| self.streamed(name, info, size)).await {
+        match delivered(|| self.streamed(name, info, size, None)).await {
             // It takes nothing without a length, which the first pass over it tells.
             Err(Error::Refused { status: StatusCode::LENGTH_REQUIRED, .. }) if size.is_none() => {
-                let (of, again) = (self.clone(), info.clone());
-                let packed = blocking(move || of.pack(&again, of.threads(), |_| Ok(()))).await?;
-                patiently(|| self.streamed(name, info, Some(packed.size))).await
+                let packed = self.packed_ahead(info).await?;
+                delivered(|| self.streamed(name, info, Some(packed.size), None)).await
             }
             sent => sent,
         }
+    }
+
+    /// To a place that wants to know what it gets: compressed twice, because no disk has room for it for certain.
+    async fn send_known(self: &Arc<Self>, info: &PathInfo) -> Result<(String, Packed), Error> {
+        let packed = self.packed_ahead(info).await?;
+        let name = self.file_name(&packed.hash);
+        let sent = delivered(|| self.streamed(&name, info, Some(packed.size), Some(packed.hash))).await?;
+        Ok((name, sent))
+    }
+
+    async fn packed_ahead(self: &Arc<Self>, info: &PathInfo) -> Result<Packed, Error> {
+        let (of, info) = (self.clone(), info.clone());
+        blocking(move || of.pack(&info, of.threads(), |_| Ok(()))).await
     }
 
     async fn streamed(
@@ -103,6 +119,7 @@ impl Push {
         name: &str,
         info: &PathInfo,
         size: Option<u64>,
+        hash: Option<Sha256>,
     ) -> Result<Packed, Error> {
         let (send, pieces) = mpsc::channel(PIECES);
         let (of, info) = (self.clone(), info.clone());
@@ -124,7 +141,7 @@ impl Push {
             }
             packed
         });
-        let uploaded = self.place.stream(name, Stream { pieces, size }).await;
+        let uploaded = self.place.stream(name, Stream { pieces, size, hash }).await;
         let packed = packing.await.unwrap_or_else(|why| std::panic::resume_unwind(why.into_panic()));
         match (packed, uploaded) {
             (Ok(packed), Ok(())) => Ok(packed),
@@ -149,6 +166,10 @@ impl Push {
             Compression::Zstd(level) if level < HEAVY => u32::try_from(processors()).unwrap_or(1),
             _ => 1,
         }
+    }
+
+    fn file_name(&self, hash: &Sha256) -> String {
+        format!("nar/{}.{}", bare(hash), self.compression.suffix())
     }
 
     /// For a file whose own hash is not known when it begins: that of the NAR, and how it is compressed.

@@ -110,6 +110,9 @@ impl Install {
         // A pipe that was read once is nobody's file at the next boot.
         settings.github.token_file = settings.github.token_file.as_deref().and_then(lasting);
         unit::expect_credential(&settings)?;
+        if settings.cache.is_some() {
+            return Err(UnitError::NoPusher.into());
+        }
         unit::expect_slice(&settings.name)?;
         let installation = installation.lock()?;
         let (is_first, had_store) = (before.is_none(), installation.store()?.is_some());

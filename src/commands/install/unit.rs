@@ -31,6 +31,10 @@ pub enum UnitError {
     )]
     NoUnit,
     #[error(
+        "a unit has no pusher beside it yet: leave out --cache-to (cache.to, VEGA_BUILDER_CACHE_TO), or use `vega-builder up`"
+    )]
+    NoPusher,
+    #[error(
         "the slice of {0} would be that of {1}: choose a name that differs in more than hyphens and underscores"
     )]
     SameSlice(RunnerName, RunnerName),

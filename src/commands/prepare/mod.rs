@@ -70,6 +70,10 @@ async fn installed(installation: &Locked, progress: &Progress) -> anyhow::Result
         let pinned = format!("{}@{}", image.reference.name(), image.verified.value());
         engine.expect_container(&container.image_id, &image.local.id, pinned)?;
     }
+    if let Some(pusher) = engine.inspect(&engine::pusher_name(&installation.name))? {
+        let pinned = format!("{}@{}", image.reference.name(), image.verified.value());
+        engine.expect_container(&pusher.image_id, &image.local.id, pinned)?;
+    }
     installation.save_receipt(&image.receipt)?;
     record.evidence = image.verified.evidence().clone();
     installation.save(&record)?;

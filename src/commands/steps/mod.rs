@@ -1,5 +1,6 @@
 //! What several verbs do alike, one step a file.
 
+pub mod caching;
 pub mod confinement;
 pub mod container;
 pub mod declared;

@@ -3,6 +3,7 @@
 mod before;
 mod container;
 mod online;
+mod pusher;
 mod start;
 
 use std::{process::ExitCode, time::Duration};
@@ -13,6 +14,7 @@ use serde_json::json;
 use self::before::Asked;
 pub use self::before::settle;
 use super::steps::{
+    caching::Caching,
     confinement,
     container::container,
     image::{Fetch, ReadyImage},
@@ -21,6 +23,7 @@ use super::steps::{
     token,
 };
 use crate::{
+    cache::Store,
     config::{EngineChoice, Host, Settings, SettingsArgs},
     engine::{self, Cli, Container, Layout, SeccompProfile},
     github::GitHub,
@@ -135,6 +138,9 @@ impl UpCommand {
         let engine = chosen_engine(settings.engine)?;
         // Before anything is downloaded for nothing.
         let seccomp = SeccompProfile::from_host()?;
+        if let Some(cache) = &settings.cache {
+            Caching::push(cache, Store::files("/nix/store".into()))?;
+        }
         let credential = token::login(&settings.github, &settings.scope).await?;
         let github = GitHub::new(&settings.github.server, &settings.scope, &credential)?;
         let installation = places.lock()?;
@@ -233,6 +239,7 @@ impl Up<'_> {
                 return Err(error);
             }
         };
+        self.keep_pusher(&container)?;
         self.arrange_boot(&container)?;
         let runner = self.online(github, &container, &mut record, minted, wait).await?;
 

@@ -99,6 +99,11 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// Whether what one of many takes is what one of a few takes, in µs.
+pub fn flat(pair: Pair, name: &'static str) -> Figure {
+    Figure { unit: "µs", ..pair.figure(name, "a few", 1.0) }
+}
+
 /// A figure of ours alone, against the most that it may be.
 pub fn at_most(name: &'static str, ours: f64, most: f64) -> Figure {
     Figure { name, ours, theirs: most, against: "the bound".to_owned(), unit: "MB", bound: 1.0 }

@@ -3,6 +3,7 @@
 mod build;
 mod figure;
 mod lint;
+mod push;
 mod size;
 mod up;
 mod verify;
@@ -10,6 +11,7 @@ mod verify;
 pub use build::heavy_build;
 pub use figure::Figure;
 pub use lint::{lint, thousand_workflows};
+pub use push::push;
 pub use size::{idle_memory, program_size};
 pub use up::up;
 pub use verify::{conformance, peak_memory, verify};

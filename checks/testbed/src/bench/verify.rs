@@ -59,7 +59,7 @@ fn timed(mut command: Command) -> anyhow::Result<f64> {
 
 /// Peak memory in megabytes of a command, run as the only child of this very program: so that the kernel's figure for
 /// children is its own.
-fn peak(command: &Command) -> anyhow::Result<f64> {
+pub fn peak(command: &Command) -> anyhow::Result<f64> {
     let mut wrapped = Command::new(env::current_exe()?);
     wrapped.arg("peak-memory").arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {

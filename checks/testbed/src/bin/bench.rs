@@ -1,7 +1,10 @@
-//! `make bench`: the figures, each with what it is measured against, and a report a subject; `bench verify`, `bench lint`
-//! and `bench up` measure one.
+//! `make bench`: the figures, each with what it is measured against, and a report a subject; `bench verify`, `bench lint`,
+//! `bench push` and `bench up` measure one.
 
-use std::{env, fs, process::ExitCode};
+use std::{
+    env, fs,
+    process::{Command, ExitCode},
+};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -38,6 +41,11 @@ fn run() -> anyhow::Result<bool> {
     }
     if only.is_none_or(|only| only == "lint") {
         ok &= report("lint", &bench::lint()?)?;
+    }
+    if only.is_none_or(|only| only == "push") {
+        let version = Command::new("nix").arg("--version").output()?;
+        let nix = format!("nix copy, {}", String::from_utf8_lossy(&version.stdout).trim());
+        ok &= report("push", &bench::push(&nix)?)?;
     }
     if only.is_none_or(|only| only == "up") {
         let mut figures = bench::up(&format!("the guide's commands: podman, {cosign}"))?;

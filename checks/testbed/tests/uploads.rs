@@ -1,0 +1,219 @@
+//! Builds that go to a cache by themselves: from Nix's hook through the queue to the pusher, beside the runner.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command, time::Duration};
+
+use serde_json::Value;
+use simulator::{cache::Server, fault::Fault};
+use testbed::{
+    nix_store::NixStore,
+    scene::{Scene, program, succeeded},
+    scripts::two_builds,
+};
+
+/// A scene with a key to sign with.
+struct Bench {
+    scene: Scene,
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(name: &str) -> Self {
+        let bench = Self { scene: Scene::new(name).unwrap(), folder: tempfile::tempdir().unwrap() };
+        bench.make_key("up-1");
+        bench
+    }
+
+    fn make_key(&self, name: &str) {
+        let mut make = Command::new(program());
+        make.args(["key", "generate", "--name", name, "--out"]).arg(self.key());
+        succeeded(&make.output().unwrap()).unwrap();
+    }
+
+    fn key(&self) -> PathBuf {
+        self.folder.path().join("key")
+    }
+
+    fn public_key(&self) -> String {
+        fs::read_to_string(self.folder.path().join("key.pub")).unwrap().trim().to_owned()
+    }
+
+    fn up(&self, to: &str, wait: &str) {
+        let key = self.key();
+        // Nobody is upstream where nobody can be reached.
+        let upstream = "http://127.0.0.1:9";
+        let cache = ["--cache-to", to, "--cache-key", key.to_str().unwrap(), "--cache-wait", wait];
+        self.scene.up(&[&cache[..], &["--cache-upstreams", upstream]].concat()).unwrap();
+    }
+
+    fn uploads(&self) -> Value {
+        let output = self.scene.run(&["status", &self.scene.name, "--output", "json"]).unwrap();
+        let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+        all[0]["uploads"].clone()
+    }
+
+    fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
+        for _ in 0..300 {
+            if is_so(&self.uploads()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!(
+            "{what}: {}\n{}",
+            self.uploads(),
+            self.scene.engine.logs(&format!("{}.pusher", self.scene.name))
+        );
+    }
+}
+
+/// What a job of two builds made, the lower path first.
+fn paths(log: &str) -> Vec<String> {
+    log.lines().filter_map(|line| Some(line.split_once("store path: ")?.1.trim().to_owned())).collect()
+}
+
+fn narinfo(path: &str) -> String {
+    format!("{}.narinfo", &path.trim_start_matches("/nix/store/")[..32])
+}
+
+#[test]
+fn podman_what_a_job_builds_is_in_the_cache_when_it_ends_and_nix_takes_it() {
+    let bench = Bench::new("cached");
+    let cache = bench.folder.path().join("cache");
+    bench.up(cache.to_str().unwrap(), "job");
+    let log = bench.scene.job(&two_builds("one")).unwrap();
+    let names = paths(&log);
+    assert_eq!(names.len(), 2, "{log}");
+    for path in &names {
+        let text = fs::read_to_string(cache.join(narinfo(path))).unwrap();
+        assert!(text.contains("Sig: up-1:") && text.contains("Deriver: "), "{text}");
+    }
+    let consumer = NixStore::new().unwrap();
+    let from = format!("file://{}", cache.display());
+    succeeded(&consumer.substitute(&names[1], &from, &bench.public_key()).unwrap()).unwrap();
+    let uploads = bench.uploads();
+    assert!(uploads["pushed"].as_u64() >= Some(2) && uploads["waiting"] == 0, "{uploads}");
+    // Nothing of it lies about when it is done.
+    let queue =
+        bench.scene.engine.said(&["volume", "inspect", "--format", "{{.Mountpoint}}", "vega-cached-queue"]);
+    let queue = PathBuf::from(queue.unwrap().trim());
+    for folder in ["new", "ready", "roots"] {
+        assert_eq!(fs::read_dir(queue.join(folder)).unwrap().count(), 0, "{folder}");
+    }
+    assert_eq!(fs::metadata(&queue).unwrap().permissions().mode() & 0o777, 0o700);
+    bench.scene.down().unwrap();
+    assert!(!queue.exists() && cache.join(narinfo(&names[1])).exists());
+}
+
+#[test]
+fn podman_a_cache_that_is_away_fails_no_job_and_gets_all_of_it_later_once() {
+    let bench = Bench::new("away");
+    let cache = Server::start().unwrap();
+    let faults = |count| cache.faults.add(Fault::status("PUT", "/", 403, &[]).times(count));
+    faults(1000);
+    bench.up(cache.url(), "no");
+    let names = paths(&bench.scene.job(&two_builds("away")).unwrap());
+    bench.until("it says why nothing goes", |uploads| {
+        uploads["waiting"].as_u64() > Some(0)
+            && uploads["error"].as_str().is_some_and(|why| why.contains("403"))
+    });
+    // The pusher dies and comes back; the queue is what it was.
+    let pusher = format!("{}.pusher", bench.scene.name);
+    bench.scene.engine.said(&["kill", "--signal", "KILL", &pusher]).unwrap();
+    cache.faults.clear();
+    bench.scene.engine.said(&["start", &pusher]).unwrap();
+    bench.until("all of it goes", |uploads| uploads["waiting"] == 0);
+    for path in &names {
+        assert!(cache.file(&narinfo(path)).is_some(), "{path}: {:?}", cache.names());
+        let puts = cache.faults.requests().into_iter();
+        let puts =
+            puts.filter(|one| one.method == "PUT" && one.path.contains(&narinfo(path)) && one.status == 201);
+        assert_eq!(puts.count(), 1, "{path}");
+    }
+    bench.scene.down().unwrap();
+}
+
+#[test]
+fn podman_a_hostile_job_reads_no_key_and_forges_no_upload() {
+    let bench = Bench::new("forger");
+    let cache = bench.folder.path().join("cache");
+    bench.up(cache.to_str().unwrap(), "no");
+    let secret = fs::read_to_string(bench.key()).unwrap();
+    let secret = secret.trim().split(':').nth(1).unwrap();
+    let log = bench
+        .scene
+        .job(
+            r#"queue=/var/lib/vega-builder/queue
+ls $queue 2>/dev/null && echo THROUGH: the queue is read
+mkdir -p $queue/new 2>/dev/null && echo '{}' >$queue/new/1.json && echo THROUGH: an entry is written
+echo x >forged; path=$(nix-store --add forged); echo "forged $path"
+DRV_PATH=/nix/store/x.drv OUT_PATHS=$path /run/vega-builder/post-build-hook
+nix-build --no-out-link --option post-build-hook /tmp/x -E '1' 2>/dev/null
+printf '{"at":"2099-01-01T00:00:00Z","builds":0}' >/run/vega-builder/uploads.json 2>/dev/null && echo THROUGH: the count is forged
+rm -f /run/vega-builder/post-build-hook 2>/dev/null; test -e /run/vega-builder/post-build-hook || echo THROUGH: the hook is gone
+find / -xdev \( -name key -o -name 'cache-key*' -o -name settings.json \) -path '*vega*' 2>/dev/null
+cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n'
+true"#,
+        )
+        .unwrap();
+    assert!(!log.contains("THROUGH") && !log.contains(secret), "{log}");
+    let inside = bench.scene.engine.said(&["inspect", &bench.scene.name]).unwrap();
+    assert!(
+        !inside.contains(secret) && !inside.contains(bench.key().to_str().unwrap()),
+        "the runner has the key"
+    );
+    let beside = bench.scene.engine.said(&["inspect", &format!("{}.pusher", bench.scene.name)]).unwrap();
+    assert!(!beside.contains(secret), "the key is in what an engine tells");
+    // A build of this very job comes through, and the forged path does not.
+    let names = paths(&bench.scene.job(&two_builds("honest")).unwrap());
+    bench.until("the honest build is pushed", |uploads| {
+        uploads["waiting"] == 0 && uploads["pushed"].as_u64() >= Some(2)
+    });
+    assert!(cache.join(narinfo(&names[1])).exists());
+    let forged = log.lines().find_map(|line| line.split("forged ").nth(1)).unwrap().trim();
+    assert!(!cache.join(narinfo(forged)).exists(), "{forged} was pushed");
+    bench.scene.down().unwrap();
+}
+
+#[test]
+fn podman_down_waits_for_the_last_uploads_and_another_key_makes_another_pusher() {
+    let bench = Bench::new("last");
+    let cache = bench.folder.path().join("cache");
+    bench.up(cache.to_str().unwrap(), "no");
+    let pusher = format!("{}.pusher", bench.scene.name);
+    let id = || bench.scene.engine.fact(&pusher, "/Id").unwrap();
+    let first = id();
+    bench.up(cache.to_str().unwrap(), "no");
+    assert_eq!(id(), first, "nothing changed");
+    fs::remove_file(bench.key()).unwrap();
+    fs::remove_file(bench.folder.path().join("key.pub")).unwrap();
+    bench.make_key("up-2");
+    bench.up(cache.to_str().unwrap(), "no");
+    assert_ne!(id(), first);
+    let names = paths(&bench.scene.job(&two_builds("last")).unwrap());
+    let told = bench.scene.down().unwrap();
+    assert!(told.contains("nothing waits"), "{told}");
+    let text = fs::read_to_string(cache.join(narinfo(&names[1]))).unwrap();
+    assert!(text.contains("Sig: up-2:"), "{text}");
+    let left = bench.scene.engine.said(&["ps", "--all", "--format", "{{.Names}}"]).unwrap();
+    assert!(!left.contains("vega-last"), "{left}");
+}
+
+#[test]
+fn podman_a_mistake_in_the_caches_settings_is_told_before_anything_is_made() {
+    let bench = Bench::new("mistake");
+    let key = bench.key();
+    let key = key.to_str().unwrap();
+    for (flags, says) in [
+        (vec!["--cache-to", "ftp://x"], "ftp://x"),
+        (vec!["--cache-to", "/srv/x", "--cache-key", "/nonexistent"], "/nonexistent"),
+        (vec!["--cache-to", "/srv/x", "--cache-compression", "bzip2"], "bzip2"),
+        (vec!["--cache-to", "/srv/x", "--cache-wait", "week"], "week"),
+        (vec!["--cache-key", key], "--cache-to"),
+    ] {
+        let output =
+            bench.scene.run(&[&["up", bench.scene.repository.as_str()], &flags[..]].concat()).unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && error.contains(says), "{flags:?}: {error}");
+    }
+    assert!(!bench.scene.engine.containers().unwrap().contains(&bench.scene.name));
+}
