@@ -1,6 +1,6 @@
 //! `pusher`: beside a runner, outside of its container: it has the credential that no job may have.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
@@ -44,7 +44,6 @@ impl Pusher {
         cache.key_file = self.key;
         let push = Arc::new(Caching::push(&cache, Store::files(self.store))?);
         let queue = Queue::at(self.queue, MOST);
-        queue.prepare().context("the queue")?;
         let (end, ending) = watch::channel(false);
         let (mut told, mut interrupted) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -54,8 +53,15 @@ impl Pusher {
             let _ = end.send(true);
         });
         say(&format!("pushing to {}", push.place.shown));
+        let work = async {
+            // The runner makes it at its boot; it has the right to.
+            while !queue.is_prepared() {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            upload(&queue, &push, &origin, ending, say).await
+        };
         tokio::select! {
-            ended = upload(&queue, &push, &origin, ending, say) => ended.context("the queue")?,
+            ended = work => ended.context("the queue")?,
             // The next one goes on from here.
             _ = interrupted.recv() => push.place.commit().await?,
         }

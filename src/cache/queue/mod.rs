@@ -90,8 +90,15 @@ impl Queue {
         for folder in [NEW, READY, PATHS, ROOTS, PROVENANCE] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(self.root.join(folder))?;
         }
+        // Now, because what the pusher makes is nobody's in here.
+        self.lock()?;
         // An engine makes a volume's folder for everybody.
         fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700))
+    }
+
+    /// Whether the runner has been here.
+    pub fn is_prepared(&self) -> bool {
+        self.root.join(LOCK).exists()
     }
 
     /// Queue a build, and hold its outputs. When the uploads cannot keep up, builds are held up a little, and in the
