@@ -74,17 +74,14 @@ impl Store {
 
     /// The NAR as Nix makes it: for a store that is elsewhere, and for names that are not UTF-8.
     pub fn dump(&self, path: &StorePath) -> Result<Dump, Error> {
-        let mut command = match self.real(path).filter(|_| !self.is_known) {
-            Some(real) => {
-                let mut command = self.command("nix-store");
-                command.arg("--dump").arg(real);
-                command
-            }
-            None => {
-                let mut command = self.nix(&["store", "dump-path"]);
-                command.arg("--").arg(self.dir.display(path).to_string());
-                command
-            }
+        let mut command = if let Some(real) = self.real(path).filter(|_| !self.is_known) {
+            let mut command = self.command("nix-store");
+            command.arg("--dump").arg(real);
+            command
+        } else {
+            let mut command = self.nix(&["store", "dump-path"]);
+            command.arg("--").arg(self.dir.display(path).to_string());
+            command
         };
         let mut child = command
             .stdin(Stdio::null())

@@ -1,6 +1,7 @@
 //! `cache use`: have this host's Nix ask a cache.
 
 use std::{
+    fmt::Write as _,
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -99,7 +100,7 @@ fn add(conf: &Path, wanted: &[(&str, &str)]) -> anyhow::Result<bool> {
         text.push('\n');
     }
     for (name, value) in wanted.iter().filter(|(name, value)| !has(&before, name, value)) {
-        text.push_str(&format!("{name} = {value}\n"));
+        let _ = writeln!(text, "{name} = {value}");
     }
     if text == before {
         return Ok(false);

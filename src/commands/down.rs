@@ -27,6 +27,7 @@ use crate::{
 Examples:
   vega-builder down
   vega-builder down octo-org/heavy-builds --keep-store")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct Down {
     /// The runner's name, its repository or its organisation, when several are installed here
     #[arg(value_name = "NAME|OWNER/REPO|ORGANIZATION")]

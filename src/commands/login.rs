@@ -48,7 +48,7 @@ impl LoginCommand {
         let github: Url = vega::checked(&self.github_url)?.parse()?;
         let client = http::client()?;
         let code = device::begin(&client, &github).await?;
-        progress.note(&format!("open {} and type the code {}", code.verification_uri, code.user_code));
+        progress.note(&format!("open {} and type the code {}", code.verification_uri, code.typed));
         let step = progress.step("github", "waiting for the code to be typed in");
         let token = device::wait(&client, &github, &code).await?;
         step.done("the code was typed in");

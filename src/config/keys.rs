@@ -140,6 +140,7 @@ pub struct SettingsArgs {
 
 /// Where builds are pushed to, by themselves.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[expect(clippy::struct_field_names, reason = "they are the names of the flags")]
 pub struct CacheArgs {
     /// Push every build that Nix finishes in the runner to this cache: vega, file:///folder, http(s)://… or an object
     /// store, as with `push --to` [key: cache.to]

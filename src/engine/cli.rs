@@ -54,6 +54,7 @@ impl Cli {
 
     /// The same, whose changing commands hold a lock as long as they last. When we are killed they go on, and
     /// whoever comes next finds what they leave, instead of changing the same things beside them.
+    #[must_use]
     pub fn holding(&self, right: OwnedFd) -> Self {
         Self { engine: Arc::clone(&self.engine), right: Some(Arc::new(right)) }
     }

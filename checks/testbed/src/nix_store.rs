@@ -1,6 +1,7 @@
 //! A Nix store of a test's own, in a folder, with paths that the test has made up.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::Write as _,
     path::{Path, PathBuf},
@@ -84,7 +85,7 @@ impl NixStore {
             fs::write(self.real(&path), &content)?;
             let nar = nar(&content);
             let hash = hex::encode(sha2::Sha256::digest(&nar));
-            registration += &format!("{path}\n{hash}\n{}\n\n0\n", nar.len());
+            let _ = write!(registration, "{path}\n{hash}\n{}\n\n0\n", nar.len());
             paths.push(path);
         }
         self.load(&registration)?;

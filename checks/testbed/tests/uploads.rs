@@ -45,6 +45,13 @@ impl Bench {
         self.scene.up(&[&cache[..], &["--cache-upstreams", upstream]].concat()).unwrap();
     }
 
+    /// A field of what `status` says.
+    fn record(&self, name: &str) -> String {
+        let output = self.scene.run(&["status", &self.scene.name, "--output", "json"]).unwrap();
+        let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+        all[0][name].as_str().unwrap().to_owned()
+    }
+
     fn uploads(&self) -> Value {
         let output = self.scene.run(&["status", &self.scene.name, "--output", "json"]).unwrap();
         let all: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -90,6 +97,7 @@ fn podman_what_a_job_builds_is_in_the_cache_when_it_ends_and_nix_takes_it() {
     let consumer = NixStore::new().unwrap();
     let from = format!("file://{}", cache.display());
     succeeded(&consumer.substitute(&names[1], &from, &bench.public_key()).unwrap()).unwrap();
+    provenance_is_told(&bench, &names[1], &cache);
     let uploads = bench.uploads();
     assert!(uploads["pushed"].as_u64() >= Some(2) && uploads["waiting"] == 0, "{uploads}");
     // Nothing of it lies about when it is done.
@@ -102,6 +110,41 @@ fn podman_what_a_job_builds_is_in_the_cache_when_it_ends_and_nix_takes_it() {
     assert_eq!(fs::metadata(&queue).unwrap().permissions().mode() & 0o777, 0o700);
     bench.scene.down().unwrap();
     assert!(!queue.exists() && cache.join(narinfo(&names[1])).exists());
+}
+
+/// From the runner's own queue, and from the cache for whoever trusts the key.
+fn provenance_is_told(bench: &Bench, path: &str, cache: &std::path::Path) {
+    let (key, from) = (bench.public_key(), cache.display().to_string());
+    let ask = |more: &[&str]| {
+        let output =
+            bench.scene.run(&[&["provenance", path, "--key", &key, "--output", "json"], more].concat());
+        serde_json::from_str::<Value>(&succeeded(&output.unwrap()).unwrap()).unwrap()
+    };
+    let statement = ask(&[]);
+    assert_eq!(statement, ask(&["--from", &from]));
+    assert_eq!(statement["predicateType"], "https://slsa.dev/provenance/v1");
+    let (what, how) = ("/predicate/buildDefinition/externalParameters", "/predicate/buildDefinition");
+    let at =
+        |pointer: String| statement.pointer(&pointer).unwrap_or_else(|| panic!("{pointer}: {statement}"));
+    assert_eq!(at(format!("{what}/repository")), &bench.scene.repository);
+    assert!(at(format!("{what}/derivation")).as_str().unwrap().ends_with("-upper-one.drv"));
+    assert_eq!(at(format!("{what}/outputs/0")), path);
+    assert_eq!(at(format!("{how}/internalParameters/sandbox")), true);
+    assert_eq!(at(format!("{how}/internalParameters/caps/memory")), 2_u64 << 30);
+    let digest = at(format!("{how}/resolvedDependencies/0/digest/sha256")).as_str().unwrap();
+    assert_eq!(format!("sha256:{digest}"), bench.record("digest"));
+    assert!(
+        at("/predicate/runDetails/builder/id".to_owned())
+            .as_str()
+            .unwrap()
+            .contains("publish-builder-image.yml")
+    );
+    // Nobody else's key, and a person reads it.
+    let other = "other-1:JMOklPoimWJmRLllqRMtp5z+ZxUf3ELeYAzwkJfbgkc=";
+    let refused = bench.scene.run(&["provenance", path, "--key", other]).unwrap();
+    assert_eq!(refused.status.code(), Some(3));
+    let text = succeeded(&bench.scene.run(&["provenance", path]).unwrap()).unwrap();
+    assert!(text.contains("octo-org/cached") && text.contains("not checked"), "{text}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The pusher's side: builds whose closure is described, and their end.
 
-use std::{collections::HashMap, fs, io, path::Path, str::FromStr as _};
+use std::{collections::HashSet, fs, io, path::Path, str::FromStr as _};
 
 use harmonia_store_core::store_path::{StoreDir, StorePath};
 
@@ -31,15 +31,15 @@ impl Queue {
             .collect::<io::Result<_>>()?;
         let outputs = builds.iter().flat_map(|(_, entry)| &entry.outputs);
         let mut left: Vec<StorePath> = outputs.map(|name| path(name, store)).collect::<io::Result<_>>()?;
-        let mut infos: HashMap<StorePath, PathInfo> = HashMap::new();
+        let (mut seen, mut infos) = (HashSet::new(), Vec::new());
         while let Some(path) = left.pop() {
-            if !infos.contains_key(&path) {
+            if seen.insert(path.clone()) {
                 let info = self.info(&path, store)?;
                 left.extend(info.others().cloned());
-                infos.insert(path, info);
+                infos.push(info);
             }
         }
-        Ok(Some(Batch { builds, infos: references_first(infos.into_values().collect()) }))
+        Ok(Some(Batch { builds, infos: references_first(infos) }))
     }
 
     fn info(&self, path: &StorePath, store: &StoreDir) -> io::Result<PathInfo> {

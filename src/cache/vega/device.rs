@@ -19,9 +19,11 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// What a person types, and where.
 #[derive(Deserialize)]
 pub struct Code {
-    pub user_code: String,
+    #[serde(rename = "user_code")]
+    pub typed: String,
     pub verification_uri: String,
-    device_code: Zeroizing<String>,
+    #[serde(rename = "device_code")]
+    ours: Zeroizing<String>,
     expires_in: u64,
     interval: u64,
 }
@@ -55,7 +57,7 @@ pub async fn wait(client: &Client, github: &Url, code: &Code) -> Result<Zeroizin
         interval: Option<u64>,
     }
     let url = at(github, "login/oauth/access_token");
-    let body = json!({ "client_id": CLIENT_ID, "device_code": &*code.device_code, "grant_type": GRANT });
+    let body = json!({ "client_id": CLIENT_ID, "device_code": &*code.ours, "grant_type": GRANT });
     let mut pause = Duration::from_secs(code.interval);
     let lapses = tokio::time::Instant::now() + Duration::from_secs(code.expires_in);
     loop {

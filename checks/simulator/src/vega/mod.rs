@@ -58,10 +58,10 @@ impl State {
     }
 
     /// The tenant whose credential a request has.
-    fn tenant(&self, headers: &HeaderMap) -> Result<String, Response> {
+    fn tenant(&self, headers: &HeaderMap) -> Result<String, Box<Response>> {
         let header = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let bearer = header.strip_prefix("Bearer ").unwrap_or_default();
-        self.bearers.get(bearer).cloned().ok_or_else(|| refusal(401, "the credential is not valid"))
+        self.bearers.get(bearer).cloned().ok_or_else(|| Box::new(refusal(401, "the credential is not valid")))
     }
 }
 

@@ -55,7 +55,7 @@ async fn push(hub: Shared<Hub>, headers: HeaderMap, words: Json<Words>) -> Respo
             "published": true, "tenant": tenant, "substituter": format!("/tenant/{tenant}"),
         }))
         .into_response(),
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }
 
@@ -65,18 +65,18 @@ async fn attest(hub: Shared<Hub>, headers: HeaderMap, words: Json<Words>) -> Res
             "decision": { "promote": false }, "publishedTenant": true, "publishedShared": false,
         }))
         .into_response(),
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }
 
-fn publish(hub: &Hub, headers: &HeaderMap, words: &Words) -> Result<String, Response> {
+fn publish(hub: &Hub, headers: &HeaderMap, words: &Words) -> Result<String, Box<Response>> {
     let mut state = hub.lock();
     let tenant = state.tenant(headers)?;
     let base = words.store_path.strip_prefix("/nix/store/").unwrap_or_default();
     let (Some((hash, _)), false) = (base.split_once('-'), base.contains('/')) else {
-        return Err(refusal(400, "storePath is no store path"));
+        return Err(Box::new(refusal(400, "storePath is no store path")));
     };
-    judge(&state, &tenant, words, base).map_err(|(status, why)| refusal(status, &why))?;
+    judge(&state, &tenant, words, base).map_err(|(status, why)| Box::new(refusal(status, &why)))?;
     let narinfo = narinfo(&tenant, words);
     let published = Published { nar_hash: words.nar_hash.clone(), narinfo };
     state.tenants.entry(tenant.clone()).or_default().insert(hash.to_owned(), published);

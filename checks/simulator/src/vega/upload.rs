@@ -40,7 +40,7 @@ struct Wanted {
 async fn upload_url(Shared(hub): Shared<Hub>, headers: HeaderMap, Json(wanted): Json<Wanted>) -> Response {
     let mut state = hub.lock();
     if let Err(refused) = state.tenant(&headers) {
-        return refused;
+        return *refused;
     }
     let Some(digest) = wanted.file_hash.strip_prefix("sha256:").and_then(nix::digest) else {
         return refusal(400, "fileHash is no sha256 in base 32");

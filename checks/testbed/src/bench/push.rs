@@ -177,7 +177,10 @@ fn programs(path: &Path) -> std::io::Result<()> {
         fs::File::open(file)?.take(left as u64).read_to_end(&mut content)?;
         left -= content.len();
         // Round again, it is another content.
-        content.iter_mut().for_each(|byte| *byte = byte.wrapping_add((number / files.len()) as u8));
+        let turn = u8::try_from(number / files.len()).unwrap_or(u8::MAX);
+        for byte in &mut content {
+            *byte = byte.wrapping_add(turn);
+        }
         fs::write(path.join(number.to_string()), content)?;
         if left == 0 {
             return Ok(());
