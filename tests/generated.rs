@@ -53,6 +53,9 @@ fn every_verb_has_a_page_with_an_example_and_hidden_ones_have_none() {
         "prepare",
         "down",
         "uninstall",
+        "push",
+        "provenance",
+        "serve",
         "completions",
         "man",
     ] {

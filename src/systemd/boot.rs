@@ -154,10 +154,13 @@ mod tests {
     fn the_unit_verifies_before_it_starts() {
         let name = "vega-x".parse().unwrap();
         let unit = boot(&name).unit(Path::new("/usr/bin/podman"));
-        let lines: Vec<&str> = unit.lines().filter(|line| line.starts_with("ExecStart")).collect();
+        let lines: Vec<&str> = unit.lines().filter(|line| line.starts_with("Exec")).collect();
         let expected = [
             "ExecStartPre=/usr/local/bin/vega-builder prepare vega-x",
-            "ExecStart=/usr/bin/podman start vega-x",
+            "ExecStart=/usr/bin/podman start vega-x vega-x.pusher",
+            // The pusher goes on while the runner ends.
+            "ExecStop=/usr/bin/podman stop --ignore vega-x",
+            "ExecStop=/usr/bin/podman stop --ignore vega-x.pusher",
         ];
         assert_eq!(lines, expected);
     }
