@@ -275,12 +275,16 @@ mod tests {
     }
 
     #[test]
-    fn a_closure_that_is_not_described_is_an_error_and_nothing_is_forgotten() {
+    fn a_closure_that_is_not_described_is_described_anew_and_nothing_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
         let queue = queue(folder.path(), 9);
         ready(&queue, "1", A, &[B]);
         assert!(queue.take(&StoreDir::default()).err().unwrap().to_string().contains(&B[..32]));
-        assert_eq!(queue.waiting().unwrap(), 1);
+        assert_eq!((queue.list("new").unwrap(), queue.waiting().unwrap()), (vec!["1".to_owned()], 1));
+        // A description that is half written is no better.
+        ready(&queue, "2", A, &[]);
+        fs::write(queue.file("paths", &A[..32]), "{").unwrap();
+        assert!(queue.take(&StoreDir::default()).is_err() && !queue.file("paths", &A[..32]).exists());
     }
 
     #[test]

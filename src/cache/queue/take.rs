@@ -29,17 +29,33 @@ impl Queue {
             .into_iter()
             .map(|id| self.read(READY, &id).map(|entry| (id, entry)))
             .collect::<io::Result<_>>()?;
+        match self.closure(&builds, store) {
+            Ok(infos) => Ok(Some(Batch { builds, infos })),
+            Err(why) => {
+                // What cannot be read is described anew; whose the files are stays as it is.
+                for (id, _) in &builds {
+                    fs::rename(self.file(READY, id), self.file(NEW, id))?;
+                }
+                Err(why)
+            }
+        }
+    }
+
+    /// All that the builds' outputs refer to, references first.
+    fn closure(&self, builds: &[(String, Entry)], store: &StoreDir) -> io::Result<Vec<PathInfo>> {
         let outputs = builds.iter().flat_map(|(_, entry)| &entry.outputs);
         let mut left: Vec<StorePath> = outputs.map(|name| path(name, store)).collect::<io::Result<_>>()?;
         let (mut seen, mut infos) = (HashSet::new(), Vec::new());
         while let Some(path) = left.pop() {
             if seen.insert(path.clone()) {
-                let info = self.info(&path, store)?;
+                let info = self.info(&path, store).inspect_err(|_| {
+                    let _ = fs::remove_file(self.file(PATHS, &path.hash().to_string()));
+                })?;
                 left.extend(info.others().cloned());
                 infos.push(info);
             }
         }
-        Ok(Some(Batch { builds, infos: references_first(infos) }))
+        Ok(references_first(infos))
     }
 
     fn info(&self, path: &StorePath, store: &StoreDir) -> io::Result<PathInfo> {

@@ -4,7 +4,10 @@ use std::{io, sync::Arc, time::Duration};
 
 use harmonia_store_core::store_path::StorePath;
 use jiff::Timestamp;
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use super::{Entry, Queue, State, take::Batch};
 use crate::{
@@ -17,6 +20,10 @@ const TICK: Duration = Duration::from_millis(250);
 /// Between two tries at a cache that takes nothing: from, and up to.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
 
+/// When it is told to end: how long a cache that takes nothing is tried, and builds that are not described are waited for.
+const AWAY: Duration = Duration::from_secs(60);
+const UNDESCRIBED: Duration = Duration::from_secs(5);
+
 /// Push what is queued, until `ending` says so and nothing is left.
 pub async fn upload(
     queue: &Queue,
@@ -26,11 +33,15 @@ pub async fn upload(
     say: impl Fn(&str),
 ) -> io::Result<()> {
     let mut state = queue.state();
-    let mut pause = PAUSES[0];
+    let (mut pause, mut end) = (PAUSES[0], None);
     loop {
         state.waiting = queue.waiting()?;
-        let Some(batch) = queue.take(push.store.dir())? else {
-            if *ending.borrow() && state.waiting == 0 {
+        let taken = queue.take(push.store.dir()).map_err(|why| disk(queue, why));
+        let told = *ending.borrow();
+        let since = told.then(|| *end.get_or_insert_with(Instant::now)).map(|end| end.elapsed());
+        let Some(batch) = taken.transpose() else {
+            // What nobody describes any more stays.
+            if since.is_some_and(|since| state.waiting == 0 || since > UNDESCRIBED) {
                 return tell(queue, &mut state);
             }
             if state.waiting == 0 {
@@ -41,7 +52,11 @@ pub async fn upload(
             continue;
         };
         tell(queue, &mut state)?;
-        match send(queue, push, origin, batch, &mut state, &say).await {
+        let sent = match batch {
+            Ok(batch) => send(queue, push, origin, batch, &mut state, &say).await,
+            Err(why) => Err(why),
+        };
+        match sent {
             Ok(()) => {
                 pause = PAUSES[0];
                 state.error.clear();
@@ -53,9 +68,15 @@ pub async fn upload(
                 }
                 state.error = why;
                 tell(queue, &mut state)?;
-                tokio::select! {
-                    () = sleep(pause) => {}
-                    _ = ending.changed() => {}
+                match since {
+                    Some(since) if since > AWAY => return Ok(()),
+                    Some(_) => sleep(PAUSES[0]).await,
+                    None => {
+                        tokio::select! {
+                            () = sleep(pause) => {}
+                            _ = ending.changed() => {}
+                        }
+                    }
                 }
                 pause = (pause * 2).min(PAUSES[1]);
             }

@@ -302,6 +302,9 @@ impl Up<'_> {
                  its container, and nothing proves its sandbox; let only pushes start jobs (docs/how-it-works.md)",
             );
         }
+        if container.layout == Layout::Foreign && self.settings.cache.is_some() {
+            self.progress.note("its builds are not pushed: nothing in it queues them (--cache-to)");
+        }
         if container.userns.is_none()
             && let Ok(Some(user)) = nix::unistd::User::from_uid(crate::contract::RUNNER_UID.into())
         {

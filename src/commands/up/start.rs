@@ -9,7 +9,7 @@ use crate::{
         record::record,
         token::{Token, hand_over, needs_token},
     },
-    engine::{CANCELLING, Container, InForce, Inspected, Status, pusher_name},
+    engine::{CANCELLING, Container, InForce, Inspected, Layout, Status, pusher_name},
     github::GitHub,
     installation::{Accepted, Record},
     systemd::{self, Boot},
@@ -117,7 +117,8 @@ impl Up<'_> {
             patience: container.patience.0 + CANCELLING,
             owner: container.userns.map_or(0, |userns| userns.base),
             starter: (self.engine.program() == "podman").then(|| systemd::program("podman")).flatten(),
-            pusher: self.settings.cache.as_ref().map(|_| pusher_name(&container.name)),
+            pusher: (self.settings.cache.is_some() && container.layout == Layout::Contract)
+                .then(|| pusher_name(&container.name)),
             verifier: std::env::current_exe().ok().filter(|program| program.is_file()),
         };
         let changed = boot.arrange()?;

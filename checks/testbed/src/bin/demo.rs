@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use simulator::sigstore::Identity;
 use testbed::{
     cgroup, layout,
+    nix_store::NixStore,
     scene::{CAPS, IMAGE, LOGIN, Scene, succeeded},
     scripts,
     search::Search,
@@ -89,7 +90,10 @@ impl Demo {
         self.step("a pull request that would reach this machine: lint shows it, up refuses", || {
             reached(&scene)
         })?;
-        let result = self.up(&scene)?;
+        let key = self.step("make a key that signs what is built", || make_key(&scene))?;
+        let cache = caching(&scene);
+        let cache: Vec<&str> = cache.iter().map(String::as_str).collect();
+        let result = self.up(&scene, &cache)?;
         report["digest"] = result["digest"].clone();
         let caps = self.step("read the caps from the cgroup, without up's word", || {
             let caps = cgroup::limits(scene.engine.pid(&scene.name)?)?;
@@ -110,6 +114,16 @@ impl Demo {
         ensure!(outcome.result == "Succeeded", "the job {}: {log}", outcome.result);
         ensure!(sandboxed, "the build was not sandboxed: {log}");
 
+        self.step("its build is in the cache already, and Nix takes it with our key alone", || {
+            let store = NixStore::new()?;
+            succeeded(&store.substitute(path, &cache_url(&scene), &key)?).map(drop)
+        })?;
+        self.step("where it was built", || {
+            let told = succeeded(&scene.run(&["provenance", path, "--key", &key])?)?;
+            told.lines().for_each(|line| println!("    {line}"));
+            Ok(())
+        })?;
+
         let found = self.step("look for the token everywhere", || self::search(&scene))?;
         report["token_found_in"] = json!(found);
         ensure!(found.is_empty(), "the token was seen: {found:?}");
@@ -126,7 +140,7 @@ impl Demo {
         self.step("another job", || scene.job(&scripts::sandboxed_build("two")))?;
         self.step("up again changes nothing", || {
             let before = scene.engine.pid(&scene.name)?;
-            scene.up(&[])?;
+            scene.up(&cache)?;
             ensure!(scene.engine.pid(&scene.name)? == before, "the container was started again");
             Ok(())
         })?;
@@ -150,9 +164,9 @@ impl Demo {
     }
 
     /// `vega-builder up`; its steps become ours.
-    fn up(&mut self, scene: &Scene) -> anyhow::Result<Value> {
-        println!("  vega-builder up {}", scene.repository);
-        let said = scene.up(&[])?;
+    fn up(&mut self, scene: &Scene, flags: &[&str]) -> anyhow::Result<Value> {
+        println!("  vega-builder up {} {}", scene.repository, flags.join(" "));
+        let said = scene.up(flags)?;
         let mut result = Value::Null;
         for line in said.lines() {
             let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
@@ -181,6 +195,30 @@ impl Demo {
         let all: f64 = self.steps.iter().map(|step| step.seconds).sum();
         println!("{all:>8.2}  in all");
     }
+}
+
+/// The key of the demonstration's own cache; the public half.
+fn make_key(scene: &Scene) -> anyhow::Result<String> {
+    let file = scene.folder.path().join("cache-key");
+    let file = file.to_str().context("the folder's name")?;
+    let told = succeeded(&scene.run(&["key", "generate", "--name", "demo-1", "--out", file])?)?;
+    Ok(told.trim().to_owned())
+}
+
+fn cache_url(scene: &Scene) -> String {
+    format!("file://{}", scene.folder.path().join("cache").display())
+}
+
+/// Every build to a folder, signed; nobody is upstream where nobody can be reached.
+fn caching(scene: &Scene) -> Vec<String> {
+    let key = scene.folder.path().join("cache-key").display().to_string();
+    let flags = [
+        ("--cache-to", cache_url(scene)),
+        ("--cache-key", key),
+        ("--cache-wait", "job".to_owned()),
+        ("--cache-upstreams", "http://127.0.0.1:9".to_owned()),
+    ];
+    flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
 }
 
 /// Every place where somebody could look for the token, or for the login that minted it: places where one was seen.
