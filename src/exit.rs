@@ -139,6 +139,9 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
             _ => Kind::Other,
         });
     }
+    if error.is::<cache::secrets::AllowedError>() {
+        return Some(Kind::Settings);
+    }
     if error.is::<cache::provenance::ProvenanceError>() {
         return Some(Kind::NotTrusted);
     }

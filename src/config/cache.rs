@@ -25,6 +25,8 @@ pub struct CacheSettings {
     pub upstreams: Vec<String>,
     pub compression: String,
     pub wait: Wait,
+    /// No secrets although they look like them: each a rule, and an expression for the file's name.
+    pub allow_secrets: Vec<String>,
 }
 
 /// What `up` writes down for the pusher: for root alone, because an address may have a login in it.
@@ -89,7 +91,8 @@ impl CacheSettings {
 
 pub(super) fn cache_of(layers: &Layers) -> Result<Option<CacheSettings>, Error> {
     let Some(to) = layers.get("cache.to") else {
-        let stray = ["cache.key-file", "cache.upstreams", "cache.wait", "cache.compression"];
+        let stray =
+            ["cache.key-file", "cache.upstreams", "cache.wait", "cache.compression", "cache.allow-secrets"];
         return match stray.into_iter().find_map(|key| layers.get(key)) {
             // The variable of the key serves `push` as well.
             Some(given) if !matches!(given.origin, Origin::Variable(_)) => Err(Error::value(
@@ -103,11 +106,16 @@ pub(super) fn cache_of(layers: &Layers) -> Result<Option<CacheSettings>, Error> 
     Ok(Some(CacheSettings {
         to: to.text.clone(),
         key_file: lasting(layers, "cache.key-file"),
-        upstreams: upstreams.split_whitespace().map(str::to_owned).collect(),
+        upstreams: words(upstreams),
         compression: layers
             .get("cache.compression")
             .map_or(COMPRESSION, |given| given.text.as_str())
             .to_owned(),
+        allow_secrets: words(layers.get("cache.allow-secrets").map_or("", |given| given.text.as_str())),
         wait: layers.parsed_or("cache.wait", Wait::No, "nobody waits")?.0,
     }))
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
 }

@@ -54,6 +54,7 @@ pub const KEYS: &[Key] = &[
     key("cache.key-file", "--cache-key", "VEGA_BUILDER_CACHE_KEY"),
     key("cache.upstreams", "--cache-upstreams", "VEGA_BUILDER_CACHE_UPSTREAMS"),
     key("cache.compression", "--cache-compression", "VEGA_BUILDER_CACHE_COMPRESSION"),
+    key("cache.allow-secrets", "--cache-allow-secrets", "VEGA_BUILDER_CACHE_ALLOW_SECRETS"),
     key("cache.wait", "--cache-wait", "VEGA_BUILDER_CACHE_WAIT"),
 ];
 
@@ -156,6 +157,9 @@ pub struct CacheArgs {
     /// zstd, xz or none [default: zstd] [key: cache.compression]
     #[arg(long, value_name = "NAME", help_heading = "Cache")]
     cache_compression: Option<String>,
+    /// No secrets although they look like them, separated by spaces, as `push --allow-secret` [key: cache.allow-secrets]
+    #[arg(long, value_name = "RULE:EXPRESSION …", help_heading = "Cache")]
+    cache_allow_secrets: Option<String>,
     /// `job`: a job ends when its builds are in the cache; `no`: they go on their way beside the next one
     /// [default: no] [key: cache.wait]
     #[arg(long, value_name = "job|no", help_heading = "Cache")]
@@ -275,6 +279,7 @@ impl SettingsArgs {
             ("cache.key-file", self.cache.cache_key.clone()),
             ("cache.upstreams", self.cache.cache_upstreams.clone()),
             ("cache.compression", self.cache.cache_compression.clone()),
+            ("cache.allow-secrets", self.cache.cache_allow_secrets.clone()),
             ("cache.wait", self.cache.cache_wait.clone()),
         ];
         let mut layer = self.trust.layer();

@@ -1,10 +1,12 @@
 //! What `up` leaves on the host: a folder with the record of one runner, a lock, and the handover folder.
 
 mod handover;
+mod locked;
 mod places;
 mod record;
 
-pub use places::{Installation, Locked, Places};
+pub use locked::Locked;
+pub use places::{Installation, Places};
 pub use record::{Accepted, Identity, Receipt, Record, Store};
 
 use std::path::PathBuf;

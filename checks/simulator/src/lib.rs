@@ -8,5 +8,6 @@ pub mod github;
 mod loopback;
 pub mod registry;
 pub mod runner;
+pub mod s3;
 pub mod sigstore;
 pub mod vega;

@@ -43,6 +43,25 @@ echo "store path: $(cat result)"
     )
 }
 
+/// One build with two outputs; its last two lines are their store paths.
+pub fn two_outputs(salt: &str) -> String {
+    format!(
+        r#"busybox=$(ls -d /nix/store/*busybox*/bin/busybox | head -n 1)
+cat >build.nix <<NIX
+derivation {{
+  name = "both-{salt}";
+  outputs = [ "out" "dev" ];
+  system = builtins.currentSystem;
+  builder = builtins.storePath "${{busybox%/bin/busybox}}" + "/bin/busybox";
+  args = [ "sh" "-c" "echo out > \$out; echo dev > \$dev" ];
+}}
+NIX
+nix-build --no-out-link -A all build.nix --option substitute false >result
+sed 's/^/store path: /' result
+"#
+    )
+}
+
 /// Print everything of a registration token's shape that a job can read: files, processes, memory.
 pub const LOOK_FOR_TOKENS: &str = r"
 shape='[A-Z0-9]{29}'

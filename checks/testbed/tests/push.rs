@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
-use simulator::{cache::Server, fault::Fault};
+use simulator::{cache::Server, fault::Fault, s3};
 use testbed::{
     nix_store::NixStore,
     scene::{program, succeeded},
@@ -45,14 +45,18 @@ impl Bench {
     }
 
     fn push(&self, to: &str, paths: &[&str], options: &[&str]) -> Output {
-        Command::new(program())
+        self.command(to, paths, options).output().unwrap()
+    }
+
+    fn command(&self, to: &str, paths: &[&str], options: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
             .args(["push", "--store", &self.store.url(), "--to", to, "--output", "json", "--key"])
             .arg(self.key())
             .args(["--upstream", ""])
             .args(options)
-            .args(paths)
-            .output()
-            .unwrap()
+            .args(paths);
+        command
     }
 
     /// Push to the folder, and give the result.
@@ -428,6 +432,70 @@ fn what_cannot_be_looked_through_for_secrets_does_not_leave_unseen() {
     assert!(!to.join("nar").exists());
     succeeded(&push(&["--no-secret-scan"])).unwrap();
     assert!(to.join(format!("{}.narinfo", hash(&path))).exists());
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_half_done_and_the_same_push_goes_on_when_there_is_room() {
+    let bench = Bench::new();
+    let place = bench.cache();
+    fs::create_dir(&place).unwrap();
+    let mount = |options: &str| {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&place);
+        succeeded(&mount.output().unwrap()).unwrap();
+    };
+    mount("size=2m");
+    let small = bench.store.file("small", &[]).unwrap();
+    let large = bench.store.add("large", &[], |path| fs::write(path, vec![7; 6 << 20])).unwrap();
+    let top = bench.store.file("top", &[&large, &small]).unwrap();
+    let none = ["--compression", "none"];
+    let full = bench.push(place.to_str().unwrap(), &[&top], &none);
+    let error = String::from_utf8_lossy(&full.stderr).into_owned();
+    assert!(full.status.code() == Some(1) && error.contains("No space left"), "{error}");
+    let files = |folder: &Path| -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    };
+    assert!(files(&place.join("nar")).iter().all(|name| !name.starts_with('.')), "{:?}", files(&place));
+    assert!(!place.join(format!("{}.narinfo", hash(&top))).exists());
+    mount("remount,size=32m");
+    succeeded(&bench.push(place.to_str().unwrap(), &[&top], &none)).unwrap();
+    assert!(place.join(format!("{}.narinfo", hash(&top))).exists());
+    succeeded(&Command::new("umount").arg(&place).output().unwrap()).unwrap();
+}
+
+#[test]
+fn an_object_store_gets_what_a_folder_gets_large_paths_in_parts() {
+    let bench = Bench::new();
+    let store = s3::Server::start().unwrap();
+    let noise: Vec<u8> = (0..24_u32 << 20).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let large = bench.store.add("large", &[], |path| fs::write(path, noise)).unwrap();
+    let top = bench.store.file("top", &[&large]).unwrap();
+    let url = format!("s3://{}/some/prefix?region=eu-central-1&endpoint={}", s3::BUCKET, store.url());
+    let push = |secret: &str| {
+        let mut push = bench.command(&url, &[&top], &["--compression", "none"]);
+        push.env("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", secret);
+        push.output().unwrap()
+    };
+    store.faults.add(Fault::status("PUT", "/", 503, &[]));
+    let told = result(&succeeded(&push(s3::SECRET_KEY)).unwrap());
+    assert_eq!((told["pushed"].as_array().unwrap().len(), store.open_uploads()), (2, 0));
+    bench.pushed(&[&top], &["--compression", "none"]);
+    for path in [&large, &top] {
+        let narinfo = bench.narinfo(path);
+        let at =
+            |name: &str| store.object(&format!("some/prefix/{name}")).unwrap_or_else(|| panic!("{name}"));
+        assert_eq!(String::from_utf8(at(&format!("{}.narinfo", hash(path)))).unwrap(), narinfo);
+        let url = field(&narinfo, "URL");
+        assert!(at(url) == fs::read(bench.cache().join(url)).unwrap(), "{url} differs");
+    }
+    // What is there is not pushed again.
+    assert_eq!(result(&succeeded(&push(s3::SECRET_KEY)).unwrap())["present"], 2);
+    let mut nobody = bench.command(&url, &[&top], &[]);
+    let refused =
+        nobody.env("AWS_ACCESS_KEY_ID", "nobody").env("AWS_SECRET_ACCESS_KEY", "x").output().unwrap();
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && error.contains("AccessDenied"), "{error}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use simulator::{cache::Server, fault::Fault};
 use testbed::{
     nix_store::NixStore,
     scene::{Scene, program, succeeded},
-    scripts::two_builds,
+    scripts::{two_builds, two_outputs},
 };
 
 /// A scene with a key to sign with.
@@ -98,6 +98,11 @@ fn podman_what_a_job_builds_is_in_the_cache_when_it_ends_and_nix_takes_it() {
     let from = format!("file://{}", cache.display());
     succeeded(&consumer.substitute(&names[1], &from, &bench.public_key()).unwrap()).unwrap();
     provenance_is_told(&bench, &names[1], &cache);
+    let both = paths(&bench.scene.job(&two_outputs("both")).unwrap());
+    assert_eq!(both.len(), 2, "{both:?}");
+    for path in &both {
+        assert!(cache.join(narinfo(path)).exists(), "{path}");
+    }
     let uploads = bench.uploads();
     assert!(uploads["pushed"].as_u64() >= Some(2) && uploads["waiting"] == 0, "{uploads}");
     // Nothing of it lies about when it is done.
@@ -159,6 +164,12 @@ fn podman_a_cache_that_is_away_fails_no_job_and_gets_all_of_it_later_once() {
         uploads["waiting"].as_u64() > Some(0)
             && uploads["error"].as_str().is_some_and(|why| why.contains("403"))
     });
+    // A garbage collection takes what nobody holds, and nothing that waits.
+    let garbage = bench.scene.job("echo garbage >g; echo \"store path: $(nix-store --add g)\"").unwrap();
+    let [lower, upper, garbage] = [&names[0], &names[1], &paths(&garbage)[0]];
+    let collect =
+        format!("nix-store --gc >/dev/null 2>&1; test ! -e {garbage}; test -e {lower}; test -e {upper}");
+    bench.scene.job(&collect).unwrap();
     // The pusher dies and comes back; the queue is what it was.
     let pusher = format!("{}.pusher", bench.scene.name);
     bench.scene.engine.said(&["kill", "--signal", "KILL", &pusher]).unwrap();
@@ -253,6 +264,7 @@ fn podman_a_mistake_in_the_caches_settings_is_told_before_anything_is_made() {
         (vec!["--cache-to", "/srv/x", "--cache-key", "/nonexistent"], "/nonexistent"),
         (vec!["--cache-to", "/srv/x", "--cache-compression", "bzip2"], "bzip2"),
         (vec!["--cache-to", "/srv/x", "--cache-wait", "week"], "week"),
+        (vec!["--cache-to", "/srv/x", "--cache-allow-secrets", "everything:x"], "everything:x"),
         (vec!["--cache-key", key], "--cache-to"),
     ] {
         let output =

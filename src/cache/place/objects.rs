@@ -1,6 +1,6 @@
 //! A cache in an object store: S3 and what speaks like it, Google's, Azure's.
 
-use std::sync::Arc;
+use std::{ffi::OsString, sync::Arc};
 
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload, WriteMultipart, path::Path};
 use url::Url;
@@ -21,7 +21,10 @@ impl Objects {
     /// The login comes from the environment, in each store's own variables (`AWS_ACCESS_KEY_ID`, …); what the address
     /// says after `?` goes before it (`region`, `endpoint`), in Nix's words.
     pub fn new(url: &Url) -> Result<Self, String> {
-        let environment = std::env::vars().map(|(name, value)| (name.to_lowercase(), value));
+        let text =
+            |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let environment =
+            std::env::vars_os().filter_map(text).map(|(name, value)| (name.to_lowercase(), value));
         let asked = url.query_pairs().filter_map(|(name, value)| {
             let (name, value) = (name.into_owned(), value.into_owned());
             match name.as_str() {

@@ -10,7 +10,7 @@ use crate::{
         meter::Meter,
         place::Place,
         push::Push,
-        secrets::Scanner,
+        secrets::{Allowed, Scanner},
         upstream::Upstreams,
     },
     config::CacheSettings,
@@ -26,11 +26,13 @@ impl Caching {
         if place.signs() && settings.key_file.is_some() {
             return Err(Error::from(KeyError::NotOurs).into());
         }
+        let allowed = settings.allow_secrets.iter().map(|given| given.parse());
+        let allowed = allowed.collect::<Result<Vec<Allowed>, _>>()?;
         Ok(Push {
             store,
             place,
             upstreams: Upstreams::new(&settings.upstreams)?,
-            scanner: Some(Scanner::new(Vec::new())),
+            scanner: Some(Scanner::new(allowed)),
             key: settings.key_file.as_deref().map(key::read).transpose()?,
             compression: Compression::of(&settings.compression, None)?,
             meter: Arc::new(Meter::default()),

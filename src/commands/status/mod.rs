@@ -1,13 +1,15 @@
 //! `status`: what runs here, under which caps, and what GitHub says of it.
 
+mod uploads;
+
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use serde_json::json;
 
+use self::uploads::{Uploads, uploads};
 use super::steps::declared::Declared;
 use crate::{
-    cache::queue,
     config::CredentialArgs,
     contract::{Phase, State},
     engine::{self, Cli, InForce, Inspected, Status as ContainerStatus},
@@ -303,40 +305,6 @@ async fn ask_github(record: &Record, credential: &CredentialArgs) -> anyhow::Res
     let identity = &record.identity;
     let credential = super::steps::token::credential(credential, &record.github(), &identity.scope).await?;
     Ok(GitHub::new(&identity.server, &identity.scope, &credential)?.runner(&identity.name).await?)
-}
-
-/// How the pusher is, and what it last said.
-#[derive(serde::Serialize)]
-struct Uploads {
-    runs: bool,
-    #[serde(flatten)]
-    said: queue::State,
-}
-
-impl Uploads {
-    fn lines(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let said = &self.said;
-        let state = match (self.runs, said.error.as_str()) {
-            (false, _) => format!(
-                "{} builds wait, and the pusher does not run: type `vega-builder up` again",
-                said.waiting
-            ),
-            (true, "") => format!("{} builds wait", said.waiting),
-            (true, error) => format!("{} builds wait: {error}", said.waiting),
-        };
-        let pushed = format!("{} paths pushed so far, {}", said.pushed, ByteSize(said.bytes));
-        let dropped = (said.dropped > 0)
-            .then(|| ("", format!("{} builds found the queue full, and are not pushed", said.dropped)));
-        let refused = said.refused.iter().map(|(path, why)| ("stays here", format!("{path}: {why}")));
-        [("uploads", state), ("", pushed)].into_iter().chain(dropped).chain(refused)
-    }
-}
-
-fn uploads(engine: &Cli, installation: &Installation) -> Option<Uploads> {
-    let pusher = engine.inspect(&engine::pusher_name(&installation.name)).ok()??;
-    let place = engine.volume_place(&engine::queue_volume(&installation.name)).ok()??;
-    let said = queue::State::read(&place).unwrap_or_default();
-    Some(Uploads { runs: pusher.status == ContainerStatus::Running, said })
 }
 
 /// The disk that the store's volume takes, as the file system counts it.

@@ -1,0 +1,232 @@
+//! The right to change an installation, and every change of its files.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{Read as _, Write as _},
+    os::fd::{AsFd as _, OwnedFd},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{
+    Accepted, Error, Receipt, Record, Store,
+    places::{ACCEPTED, CACHE, DECLARED_BY_US, Installation, RECEIPT, RECORD, SECCOMP, STORE},
+};
+use crate::config::{PusherSettings, Settings};
+
+/// What an engine's command takes at most after whoever started it was killed.
+const LEFT_BEHIND: Duration = Duration::from_secs(60);
+
+impl Installation {
+    /// The same, when another vega-builder may be about to end.
+    pub fn lock_patiently(&self, patience: Duration) -> Result<Locked, Error> {
+        let until = Instant::now() + patience;
+        loop {
+            match self.lock() {
+                Err(Error::Busy { .. }) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// The folder, made when it is missing, and the right to change what is in it, until it is dropped.
+    ///
+    /// One that was killed may have left an engine's command behind, which goes on and keeps the right
+    /// ([`Locked::right`]): its end is waited for.
+    pub fn lock(&self) -> Result<Locked, Error> {
+        let until = Instant::now() + LEFT_BEHIND;
+        loop {
+            match self.lock_at_once() {
+                Err(Error::Busy { pid, .. }) if is_gone(&pid) && Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn lock_at_once(&self) -> Result<Locked, Error> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&self.state)
+            .map_err(|why| Error::file(&self.state, why))?;
+        let path = self.state.join("lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(&path)
+            .map_err(|why| Error::file(&path, why))?;
+        let mut holder = String::new();
+        let _ = file.read_to_string(&mut holder);
+        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .map_err(|_| Error::Busy { name: self.name.to_string(), pid: holder.trim().to_owned() })?;
+        let note = |file: &mut File| {
+            file.set_len(0)?;
+            std::io::Seek::rewind(file)?;
+            writeln!(file, "{}", std::process::id())
+        };
+        note(&mut lock).map_err(|why| Error::file(&path, why))?;
+        Ok(Locked { installation: self.clone(), lock })
+    }
+}
+
+fn is_gone(pid: &str) -> bool {
+    use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
+    pid.parse().is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH))
+}
+
+/// An installation that this process alone may change; the kernel gives the right back when it dies.
+pub struct Locked {
+    installation: Installation,
+    lock: Flock<File>,
+}
+
+impl Locked {
+    /// The right itself, for a command of an engine that may outlive us: whoever holds it, holds it until all do
+    /// not.
+    pub fn right(&self) -> Result<OwnedFd, Error> {
+        self.lock.as_fd().try_clone_to_owned().map_err(|why| Error::file(&self.state, why))
+    }
+
+    /// The same without the right to change it.
+    pub fn places(&self) -> Installation {
+        self.installation.clone()
+    }
+}
+
+impl std::ops::Deref for Locked {
+    type Target = Installation;
+
+    fn deref(&self) -> &Installation {
+        &self.installation
+    }
+}
+
+impl Locked {
+    /// What the pusher pushes where, for root alone: an address may have a login in it.
+    pub fn keep_cache(&self, cache: &PusherSettings) -> Result<PathBuf, Error> {
+        let path = self.state.join(CACHE);
+        let text = serde_json::to_string(cache).map_err(|why| Error::file(&path, why.into()))?;
+        // One that is the same stays the same file: a running pusher has it.
+        if fs::read_to_string(&path).is_ok_and(|before| before == text) {
+            return Ok(path);
+        }
+        let write = || -> std::io::Result<()> {
+            let beside = tempfile::Builder::new()
+                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+                .tempfile_in(&self.state)?;
+            fs::write(beside.path(), &text)?;
+            beside.as_file().sync_all()?;
+            beside.persist(&path).map_err(|error| error.error).map(drop)
+        };
+        write().map_err(|why| Error::file(&path, why))?;
+        Ok(path)
+    }
+
+    pub fn save(&self, record: &Record) -> Result<(), Error> {
+        self.replace(RECORD, record)
+    }
+
+    pub fn save_receipt(&self, receipt: &Receipt) -> Result<(), Error> {
+        self.replace(RECEIPT, receipt)
+    }
+
+    pub fn save_accepted(&self, accepted: &Accepted) -> Result<(), Error> {
+        self.replace(ACCEPTED, accepted)
+    }
+
+    /// Declare the runner, for its unit.
+    pub fn declare(&self, settings: &Settings) -> Result<(), Error> {
+        let file = &self.declaration;
+        let (name, text) = (&self.name, settings.declaration());
+        let text = format!(
+            "{DECLARED_BY_US} wrote this file; `vega-builder uninstall {name}` removes it.\n\
+             # After a change of it, type `vega-builder install {scope} --config {file}`.\n{text}",
+            scope = settings.scope.argument(),
+            file = file.display(),
+        );
+        let write = || -> std::io::Result<()> {
+            let folder = file.parent().unwrap_or(Path::new("/"));
+            fs::create_dir_all(folder)?;
+            let beside = tempfile::Builder::new()
+                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+                .tempfile_in(folder)?;
+            fs::write(beside.path(), text)?;
+            beside.as_file().sync_all()?;
+            beside.persist(file).map_err(|error| error.error).map(drop)
+        };
+        write().map_err(|why| Error::file(file, why))
+    }
+
+    /// Take the declaration away.
+    pub fn undeclare(&self) -> Result<(), Error> {
+        remove_file(&self.declaration)?;
+        if let Some(folder) = self.declaration.parent() {
+            // Another runner's may be there.
+            let _ = fs::remove_dir(folder);
+        }
+        Ok(())
+    }
+
+    pub fn save_store(&self, store: &Store) -> Result<(), Error> {
+        self.replace(STORE, store)
+    }
+
+    /// Replace a file as a whole: a crash leaves the old one or the new one.
+    fn replace(&self, name: &str, value: &impl serde::Serialize) -> Result<(), Error> {
+        let path = self.state.join(name);
+        let save = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.state)?;
+            serde_json::to_writer_pretty(&mut file, value)?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)?;
+            File::open(&self.state)?.sync_all()
+        };
+        save().map_err(|why| Error::file(&path, why))
+    }
+
+    /// Remove every file of this runner's; `keep_store` leaves what is known of the store's volume.
+    pub fn erase(self, keep_store: bool) -> Result<(), Error> {
+        remove_folder(&self.handover)?;
+        if keep_store && self.state.join(STORE).exists() {
+            for name in [RECORD, SECCOMP, RECEIPT, ACCEPTED, CACHE] {
+                remove_file(&self.state.join(name))?;
+            }
+        } else {
+            remove_folder(&self.state)?;
+        }
+        for parent in [self.handover.parent(), self.state.parent()].into_iter().flatten() {
+            // Another runner's folders may be there still.
+            let _ = fs::remove_dir(parent);
+        }
+        Ok(())
+    }
+
+    /// Where the seccomp profile of the container lies.
+    pub fn seccomp(&self) -> PathBuf {
+        self.state.join(SECCOMP)
+    }
+}
+
+fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(Error::file(path, why)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn remove_folder(path: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(path) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(Error::file(path, why)),
+        _ => Ok(()),
+    }
+}
