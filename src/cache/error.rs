@@ -28,7 +28,9 @@ pub enum Error {
     Address { given: String, why: String },
     #[error("{}: {why}", .path.display())]
     Disk { path: PathBuf, why: io::Error },
-    #[error("{url}: {why}; what was announced stays: type the same command again to go on")]
+    #[error(
+        "{url}: {why}; type the same command again when it can be reached: what is done already stays done"
+    )]
     Network { url: String, why: String },
     #[error("{url}: the cache answered {status}{said}")]
     Refused { url: String, status: StatusCode, said: String, wait: Option<std::time::Duration> },

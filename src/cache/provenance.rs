@@ -34,7 +34,9 @@ struct Signed {
 pub enum ProvenanceError {
     #[error("it is no in-toto statement in a DSSE envelope: {0}")]
     Form(String),
-    #[error("no signature in it is one of {0}")]
+    #[error(
+        "no signature in it is by {0}: it is another's, or forged; `vega-builder provenance` without --key shows what it says"
+    )]
     Signature(String),
 }
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context as _, bail};
+use anyhow::{anyhow, bail};
 use tokio::{net::TcpListener, signal};
 
 use crate::cache::serving;
@@ -34,9 +34,9 @@ impl Serve {
                 self.cache.display()
             );
         }
-        let listener = TcpListener::bind(self.listen)
-            .await
-            .with_context(|| format!("nobody can listen at {}: choose another with --listen", self.listen))?;
+        let listener = TcpListener::bind(self.listen).await.map_err(|why| {
+            anyhow!("cannot listen at {}: {why}; choose another address with --listen", self.listen)
+        })?;
         anstream::println!("serving {} at http://{}", self.cache.display(), listener.local_addr()?);
         let mut told = signal::unix::signal(signal::unix::SignalKind::terminate())?;
         tokio::select! {

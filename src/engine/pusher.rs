@@ -38,6 +38,10 @@ impl Cli {
         let arguments = self.pusher_arguments(pusher);
         let fingerprint = fingerprint(pusher, &arguments);
         let found = self.inspect(&name)?;
+        if found.as_ref().is_some_and(|found| found.fingerprint.is_empty()) {
+            let why = format!("a container {name} is there, and is not ours: rename it, or remove it");
+            return Err(Error::Failed { command: format!("{} create", self.program()), why });
+        }
         if let Some(found) = found.filter(|found| found.fingerprint == fingerprint) {
             if found.status != Status::Running {
                 self.run(&["start", &name])?;

@@ -75,6 +75,7 @@ impl Credential {
     pub fn find(given: Option<&str>) -> Result<(Self, String), CredentialError> {
         let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let given = given.map(str::to_owned).or_else(|| variable("VEGA_URL"));
+        given.as_deref().map(checked).transpose()?;
         if let (Some(url), Some(token)) =
             (variable("ACTIONS_ID_TOKEN_REQUEST_URL"), variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN"))
         {
