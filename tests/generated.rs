@@ -5,6 +5,26 @@ use std::{
     process::{Command, Stdio},
 };
 
+/// What people type.
+const VERBS: [&str; 16] = [
+    "up",
+    "install",
+    "verify",
+    "lint",
+    "register",
+    "status",
+    "prepare",
+    "down",
+    "uninstall",
+    "push",
+    "login",
+    "logout",
+    "provenance",
+    "serve",
+    "completions",
+    "man",
+];
+
 fn vega_builder(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vega-builder"));
     command.args(arguments).stdin(Stdio::null());
@@ -43,46 +63,21 @@ fn every_verb_has_a_page_with_an_example_and_hidden_ones_have_none() {
     let pages = folder.path().join("man/man1");
     let output = vega_builder(&["man"]).arg(&pages).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for verb in [
-        "up",
-        "install",
-        "verify",
-        "lint",
-        "register",
-        "status",
-        "prepare",
-        "down",
-        "uninstall",
-        "push",
-        "provenance",
-        "serve",
-        "completions",
-        "man",
-    ] {
+    for verb in VERBS {
         let page = fs::read_to_string(pages.join(format!("vega-builder-{verb}.1"))).unwrap();
         assert!(page.contains("Examples:") && page.contains(&format!("vega\\-builder {verb}")), "{verb}");
     }
     assert!(pages.join("vega-builder.1").exists());
-    for hidden in ["entrypoint", "as-runner", "seed", "mint", "can-start", "prove"] {
+    for hidden in
+        ["entrypoint", "as-runner", "seed", "mint", "can-start", "prove", "pusher", "describe-builds"]
+    {
         assert!(!pages.join(format!("vega-builder-{hidden}.1")).exists(), "{hidden}");
     }
 }
 
 #[test]
 fn every_verbs_help_has_an_example() {
-    for verb in [
-        "up",
-        "install",
-        "verify",
-        "lint",
-        "register",
-        "status",
-        "prepare",
-        "down",
-        "uninstall",
-        "completions",
-        "man",
-    ] {
+    for verb in VERBS {
         let output = vega_builder(&[verb, "--help"]).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(text.contains("Examples:") && text.contains("vega-builder "), "{verb}: {text}");

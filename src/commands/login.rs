@@ -21,7 +21,7 @@ use crate::{
 /// shows its own identity.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
+Examples:
   vega-builder login
   vega-builder push --to vega ./result")]
 pub struct LoginCommand {

@@ -8,6 +8,9 @@ use crate::cache::vega::{CredentialError, login_path};
 ///
 /// The credential is removed from ~/.config/vega/credential. What was pushed stays. No login is no error.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  vega-builder logout")]
 pub struct LogoutCommand {}
 
 impl LogoutCommand {
