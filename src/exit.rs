@@ -124,9 +124,10 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
     }
     if let Some(error) = error.downcast_ref::<UnitError>() {
         return Some(match error {
-            UnitError::NoCredential | UnitError::NoUnit | UnitError::NoPusher | UnitError::SameSlice(..) => {
-                Kind::Settings
-            }
+            UnitError::NoCredential
+            | UnitError::NoUnit
+            | UnitError::LoginInAddress(_)
+            | UnitError::SameSlice(..) => Kind::Settings,
             _ => Kind::Host,
         });
     }
@@ -135,6 +136,7 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
             cache::Error::Address { .. }
             | cache::Error::Key(_)
             | cache::Error::Login(_)
+            | cache::Error::CacheLogin(_)
             | cache::Error::OtherStore { .. } => Kind::Settings,
             _ => Kind::Other,
         });

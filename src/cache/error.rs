@@ -6,6 +6,7 @@ use reqwest::StatusCode;
 
 use super::{
     key::KeyError,
+    place::LoginError,
     secrets::Finding,
     vega::{CredentialError, device::DeviceError},
 };
@@ -54,6 +55,8 @@ pub enum Error {
     Key(#[from] KeyError),
     #[error(transparent)]
     Login(#[from] CredentialError),
+    #[error(transparent)]
+    CacheLogin(#[from] LoginError),
     #[error(transparent)]
     Device(#[from] DeviceError),
 }

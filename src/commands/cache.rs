@@ -44,7 +44,7 @@ Examples:
 impl CacheCommand {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let Verb::Use { url, key, conf } = self.verb;
-        let place = Place::at(&url)?;
+        let place = Place::at(&url, None)?;
         let info = place.get("nix-cache-info").await?;
         if info.is_none_or(|text| !String::from_utf8_lossy(&text).contains("StoreDir:")) {
             bail!("{} is no binary cache: it has no nix-cache-info", place.shown);

@@ -151,12 +151,23 @@ impl Down {
     /// What the runner has built is pushed before its queue goes.
     fn last_uploads(&self, engine: &Cli, installation: &Locked, progress: &Progress) -> anyhow::Result<()> {
         let name = &installation.name;
-        if engine.inspect(&engine::pusher_name(name))?.is_none() {
+        let service = systemd::pusher_service_name(name);
+        let is_service =
+            systemd::is_ours_to_arrange() && systemd::property(&service, "LoadState") == "loaded";
+        if !is_service && engine.inspect(&engine::pusher_name(name))?.is_none() {
             return Ok(());
         }
         let step = progress.step("uploads", "waiting for the last uploads");
-        let patience = if self.now { Duration::from_secs(10) } else { LAST_UPLOADS };
-        engine.stop_pusher(name, patience)?;
+        if is_service {
+            systemd::systemctl(&["stop", "--no-block", &service])?;
+            if self.now {
+                // One that is ending already is not there to be told.
+                let _ = systemd::systemctl(&["kill", "--signal=SIGINT", &service]);
+            }
+            systemd::systemctl(&["stop", &service])?;
+        } else {
+            engine.stop_pusher(name, if self.now { Duration::from_secs(10) } else { LAST_UPLOADS })?;
+        }
         let place = engine.volume_place(&engine::queue_volume(name))?;
         let state = place.as_deref().and_then(State::read).unwrap_or_default();
         match state.waiting {

@@ -97,7 +97,7 @@ impl ProvenanceCommand {
 }
 
 async fn in_cache(url: &str, path: &StorePath) -> anyhow::Result<Option<(String, Envelope)>> {
-    let place = Place::at(url)?;
+    let place = Place::at(url, None)?;
     let Some(text) = place.get(&provenance::name(path)).await? else { return Ok(None) };
     let envelope = serde_json::from_slice(&text)
         .with_context(|| format!("what {} has of {path} is no provenance", place.shown))?;

@@ -55,6 +55,10 @@ pub struct PushCommand {
     /// The secret key that signs what is pushed (`vega-builder key generate`)
     #[arg(long, value_name = "FILE", env = "VEGA_BUILDER_CACHE_KEY")]
     key: Option<PathBuf>,
+    /// What the cache is logged in with: a netrc file for http(s)://, lines like AWS_ACCESS_KEY_ID=… for an object store
+    /// [default: what the address or the environment has; for vega what `login` keeps]
+    #[arg(long, value_name = "FILE", env = "VEGA_BUILDER_CACHE_LOGIN")]
+    login: Option<PathBuf>,
     /// The Nix store to push from, as Nix's own --store [default: as nix chooses]
     #[arg(long, value_name = "STORE-URL")]
     store: Option<String>,
@@ -114,7 +118,7 @@ impl PushCommand {
     }
 
     fn push(&self) -> anyhow::Result<Push> {
-        let place = Place::at(&self.to)?;
+        let place = Place::at(&self.to, self.login.as_deref())?;
         if place.signs() && self.key.is_some() {
             return Err(KeyError::NotOurs.into());
         }

@@ -12,7 +12,7 @@ use super::{
     layer::{Error, Layers, Origin},
     settings::lasting,
 };
-use crate::value::BuildOrigin;
+use crate::value::Origins;
 
 /// A binary cache for the builds of a runner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct CacheSettings {
     /// The key that signs them, where the cache does not do that itself.
     #[serde(skip)]
     pub key_file: Option<PathBuf>,
+    /// What the cache is logged in with, in a file.
+    #[serde(skip)]
+    pub login_file: Option<PathBuf>,
     /// Caches whose paths need not be pushed.
     pub upstreams: Vec<String>,
     pub compression: String,
@@ -34,7 +37,7 @@ pub struct CacheSettings {
 pub struct PusherSettings {
     pub cache: CacheSettings,
     /// For the provenance of its builds.
-    pub origin: BuildOrigin,
+    pub origins: Origins,
 }
 
 /// What waits for the uploads.
@@ -91,8 +94,14 @@ impl CacheSettings {
 
 pub(super) fn cache_of(layers: &Layers) -> Result<Option<CacheSettings>, Error> {
     let Some(to) = layers.get("cache.to") else {
-        let stray =
-            ["cache.key-file", "cache.upstreams", "cache.wait", "cache.compression", "cache.allow-secrets"];
+        let stray = [
+            "cache.key-file",
+            "cache.login-file",
+            "cache.upstreams",
+            "cache.wait",
+            "cache.compression",
+            "cache.allow-secrets",
+        ];
         return match stray.into_iter().find_map(|key| layers.get(key)) {
             // The variable of the key serves `push` as well.
             Some(given) if !matches!(given.origin, Origin::Variable(_)) => Err(Error::value(
@@ -106,6 +115,7 @@ pub(super) fn cache_of(layers: &Layers) -> Result<Option<CacheSettings>, Error> 
     Ok(Some(CacheSettings {
         to: to.text.clone(),
         key_file: lasting(layers, "cache.key-file"),
+        login_file: lasting(layers, "cache.login-file"),
         upstreams: words(upstreams),
         compression: layers
             .get("cache.compression")

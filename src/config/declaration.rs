@@ -92,7 +92,19 @@ impl Settings {
             Some(PublisherSettings::Key(file)) => put("trust.key", path(file)),
             None => {}
         }
+        let cache = self.cache.as_ref();
+        if let Some(cache) = cache {
+            put("cache.to", text(&cache.to));
+            put("cache.upstreams", text(&cache.upstreams.join(" ")));
+            put("cache.compression", text(&cache.compression));
+            put("cache.allow-secrets", text(&cache.allow_secrets.join(" ")));
+            put("cache.wait", text(&cache.wait));
+        }
+        let (key_file, login_file) =
+            cache.map(|cache| (cache.key_file.clone(), cache.login_file.clone())).unzip();
         let files = [
+            ("cache.key-file", &key_file.flatten()),
+            ("cache.login-file", &login_file.flatten()),
             ("image-file", &self.image_file),
             ("trust.policy", &self.trust.policy),
             ("trust.trusted-root", &self.trust.trusted_root),
@@ -125,7 +137,10 @@ mod tests {
     use std::fs;
 
     use super::Settings;
-    use crate::{config::Host, value::ByteSize};
+    use crate::{
+        config::{CacheSettings, Host, Wait},
+        value::ByteSize,
+    };
 
     const HOST: Host = Host { memory: ByteSize::gib(64), processors: 16, pids: 32768 };
 
@@ -147,6 +162,15 @@ mod tests {
         settings.disk = Some(ByteSize::gib(50));
         settings.nix.extra_substituters = "https://a https://b".to_owned();
         settings.github.token_file = Some("/etc/token".into());
+        settings.cache = Some(CacheSettings {
+            to: "s3://bucket/x?region=eu".to_owned(),
+            key_file: Some("/etc/key".into()),
+            login_file: Some("/etc/login".into()),
+            upstreams: vec!["https://a".to_owned(), "https://b".to_owned()],
+            compression: "xz".to_owned(),
+            wait: Wait::Job,
+            allow_secrets: vec!["jwt:x".to_owned()],
+        });
         let mut again = declared(&settings.declaration()).unwrap();
         again.caps_origin.clone_from(&settings.caps_origin);
         assert_eq!(format!("{again:?}"), format!("{settings:?}"));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::{
-    keys::{CredentialArgs, FileArgs},
+    args::{CredentialArgs, FileArgs},
     layer::{Error, Layers, Origin},
     settings::{lasting, layers, path},
 };

@@ -3,6 +3,7 @@
 //! Every value remembers where it came from ([`Origin`]), so that an error names the flag, the variable, or
 //! the file with its line and key.
 
+mod args;
 mod cache;
 mod caps;
 mod declaration;
@@ -14,11 +15,11 @@ mod layer;
 mod settings;
 mod trust;
 
+pub use args::{CredentialArgs, FileArgs, GitHubArgs, SettingsArgs, TrustArgs};
 pub use cache::{CacheSettings, PusherSettings, Wait};
 pub use file::trust_policy;
 pub use github::{AppSettings, GitHubSettings};
 pub use host::Host;
-pub use keys::{CredentialArgs, FileArgs, GitHubArgs, SettingsArgs, TrustArgs};
 pub use layer::{Error, Given, Layer, Origin};
 pub use settings::{EngineChoice, LintSettings, NixSettings, Sandbox, Settings};
 pub use trust::{ImageSettings, PublisherSettings, TrustSettings};

@@ -6,12 +6,13 @@ use std::{
 };
 
 use super::{
+    args::{FileArgs, GitHubArgs, SettingsArgs},
     cache::{CacheSettings, cache_of},
     caps::{caps, disk},
     file,
     github::{GitHubSettings, github_of},
     host::Host,
-    keys::{self, FileArgs, GitHubArgs, SettingsArgs},
+    keys,
     layer::{Error, Layer, Layers, Origin},
     trust::{TrustSettings, trust_of},
 };

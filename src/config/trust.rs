@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::{
+    args::{FileArgs, TrustArgs},
     file,
-    keys::{FileArgs, TrustArgs},
     layer::{Error, Layers},
     settings::{VEGA_IMAGE, lasting, layers, text_or},
 };

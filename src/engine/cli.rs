@@ -22,6 +22,8 @@ pub trait Engine: Send + Sync {
     }
     /// What `info` is asked for who manages cgroups.
     fn cgroup_manager(&self) -> &'static str;
+    /// What `info` is asked for where volumes are.
+    fn volumes_folder(&self) -> &'static str;
     /// The restart policy that survives a crash; a reboot is another matter (see `boot`).
     fn restart_policy(&self) -> &'static str {
         "unless-stopped"

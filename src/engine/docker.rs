@@ -12,6 +12,10 @@ impl Engine for Docker {
         "{{.CgroupDriver}}"
     }
 
+    fn volumes_folder(&self) -> &'static str {
+        "{{.DockerRootDir}}/volumes"
+    }
+
     fn isolation(&self, container: &Container) -> Vec<String> {
         vec![
             "--security-opt=systempaths=unconfined".to_owned(),

@@ -13,6 +13,10 @@ impl Engine for Podman {
         "{{.Host.CgroupManager}}"
     }
 
+    fn volumes_folder(&self) -> &'static str {
+        "{{.Store.VolumePath}}"
+    }
+
     /// Under SELinux the folder gets this one container's label, or its root could not enter it.
     fn mount_options(&self) -> &'static str {
         ",relabel=private"

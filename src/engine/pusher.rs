@@ -21,7 +21,7 @@ pub struct Pusher {
     /// What it pushes where; on this host's disk, for root alone.
     pub settings: PathBuf,
     pub key: Option<PathBuf>,
-    /// The login at Vega.
+    /// What the cache is logged in with.
     pub login: Option<PathBuf>,
     /// The cache's own folder, where it is one on this host.
     pub folder: Option<PathBuf>,
@@ -81,7 +81,6 @@ impl Cli {
             // The queue is the runner's root's, who is nobody here.
             "--cap-drop=all".to_owned(),
             "--cap-add=DAC_OVERRIDE".to_owned(),
-            "--env=HOME=/root".to_owned(),
             format!("--entrypoint={}", contract::PROGRAM),
             format!("--volume={}:{}:ro", store_volume(&pusher.name), contract::STORE_MOUNT),
             format!("--volume={}:{}", queue_volume(&pusher.name), contract::QUEUE_MOUNT),
@@ -94,13 +93,14 @@ impl Cli {
         arguments.push(bind(&pusher.settings, &inside("settings.json"), ",readonly"));
         arguments.extend(pusher.key.iter().map(|key| bind(key, &inside("key"), ",readonly")));
         let login = pusher.login.iter();
-        arguments.extend(login.map(|login| bind(login, "/root/.config/vega/credential", ",readonly")));
+        arguments.extend(login.map(|login| bind(login, &inside("login"), ",readonly")));
         arguments.extend(pusher.folder.iter().map(|folder| bind(folder, &folder.display().to_string(), "")));
         arguments.push(pusher.local_id.clone());
         arguments.extend(["pusher", "--store=/nix/store"].map(str::to_owned));
         arguments.push(format!("--queue={}", contract::QUEUE_MOUNT));
         arguments.push(format!("--settings={}", inside("settings.json")));
         arguments.extend(pusher.key.iter().map(|_| format!("--key={}", inside("key"))));
+        arguments.extend(pusher.login.iter().map(|_| format!("--login={}", inside("login"))));
         arguments
     }
 }

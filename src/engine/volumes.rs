@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Cli, Container, Error, cli::Answer, containers::ulimits};
-use crate::contract;
+use super::{Cli, Container, Error, cli::Answer, container::INSTANCE_LABEL, containers::ulimits};
+use crate::{contract, value::RunnerName};
 
 impl Cli {
     pub fn has_volume(&self, volume: &str) -> Result<bool, Error> {
@@ -17,6 +17,21 @@ impl Cli {
             Answer::Is(output) => Some(String::from_utf8_lossy(&output.stdout).trim_end().into()),
             Answer::IsNot => None,
         })
+    }
+
+    /// Where they lie on this host, those that are still to be made among them.
+    pub fn volume_will_be_at(&self, volume: &str) -> Result<PathBuf, Error> {
+        let folder: PathBuf = self.run(&["info", "--format", self.engine.volumes_folder()])?.into();
+        Ok(folder.join(volume).join("_data"))
+    }
+
+    /// Make a volume; one that is there stays.
+    pub fn make_volume(&self, volume: &str, instance: &RunnerName) -> Result<(), Error> {
+        if self.has_volume(volume)? {
+            return Ok(());
+        }
+        let label = format!("--label={INSTANCE_LABEL}={instance}");
+        self.run(&["volume", "create", &label, volume]).map(drop)
     }
 
     /// The names of all volumes that begin with `prefix`: one question instead of one for each.

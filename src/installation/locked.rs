@@ -9,13 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{
     Accepted, Error, Receipt, Record, Store,
     places::{ACCEPTED, CACHE, DECLARED_BY_US, Installation, RECEIPT, RECORD, SECCOMP, STORE},
 };
-use crate::config::{PusherSettings, Settings};
+use crate::{
+    config::{CacheSettings, PusherSettings, Settings},
+    value::{BuildOrigin, Origins},
+};
 
 /// What an engine's command takes at most after whoever started it was killed.
 const LEFT_BEHIND: Duration = Duration::from_secs(60);
@@ -112,10 +116,21 @@ impl std::ops::Deref for Locked {
 }
 
 impl Locked {
-    /// What the pusher pushes where, for root alone: an address may have a login in it.
-    pub fn keep_cache(&self, cache: &PusherSettings) -> Result<PathBuf, Error> {
+    /// What the pusher pushes where, for root alone: an address may have a login in it. `at` is when the runner became
+    /// what it is now.
+    pub fn keep_cache(
+        &self,
+        cache: &CacheSettings,
+        origin: BuildOrigin,
+        at: Timestamp,
+    ) -> Result<PathBuf, Error> {
         let path = self.state.join(CACHE);
-        let text = serde_json::to_string(cache).map_err(|why| Error::file(&path, why.into()))?;
+        let origins = match PusherSettings::read(&path) {
+            Ok(before) => before.origins.followed_by(origin, at),
+            Err(_) => Origins::new(origin),
+        };
+        let settings = PusherSettings { cache: cache.clone(), origins };
+        let text = serde_json::to_string(&settings).map_err(|why| Error::file(&path, why.into()))?;
         // One that is the same stays the same file: a running pusher has it.
         if fs::read_to_string(&path).is_ok_and(|before| before == text) {
             return Ok(path);
@@ -130,6 +145,11 @@ impl Locked {
         };
         write().map_err(|why| Error::file(&path, why))?;
         Ok(path)
+    }
+
+    /// Nothing is pushed any more.
+    pub fn forget_cache(&self) -> Result<(), Error> {
+        remove_file(&self.state.join(CACHE))
     }
 
     pub fn save(&self, record: &Record) -> Result<(), Error> {

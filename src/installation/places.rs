@@ -206,6 +206,11 @@ impl Installation {
         self.read(ACCEPTED)
     }
 
+    /// What the pusher pushes where.
+    pub fn cache(&self) -> PathBuf {
+        self.state.join(CACHE)
+    }
+
     /// What is known of the store's volume, when there may be one.
     pub fn store(&self) -> Result<Option<Store>, Error> {
         self.read(STORE)

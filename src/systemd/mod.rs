@@ -7,12 +7,14 @@ mod beside;
 mod boot;
 mod host;
 mod plain;
+mod pusher;
 mod quadlet;
 mod text;
 mod unit;
 
 pub use boot::{Boot, forget};
 pub use host::{has_quadlet, is_ours_to_arrange, journal, program, property, systemctl, why_not};
+pub use pusher::{PusherUnit, pusher_service_name};
 pub use unit::{Unit, path_name, remove_all, service_name, slice_name};
 
 use std::{path::PathBuf, time::Duration};

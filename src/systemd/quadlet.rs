@@ -70,13 +70,13 @@ fn line(option: &str, name: &RunnerName) -> String {
     match known {
         // A volume's unit in the place of its name.
         Some(("Volume", value)) => match value.split_once(':') {
-            Some((volume, place)) if volume == format!("{name}-store") => {
-                format!("Volume={}:{place}\n", volume_file(name, "store"))
+            Some((volume, place)) => {
+                let ours =
+                    ["store", "runner", "queue"].into_iter().find(|what| volume == format!("{name}-{what}"));
+                let volume = ours.map_or_else(|| volume.to_owned(), |what| volume_file(name, what));
+                format!("Volume={}\n", word(&format!("{volume}:{place}")))
             }
-            Some((volume, place)) if volume == format!("{name}-runner") => {
-                format!("Volume={}:{place}\n", volume_file(name, "runner"))
-            }
-            _ => format!("Volume={}\n", word(value)),
+            None => format!("Volume={}\n", word(value)),
         },
         Some((key, value)) => format!("{key}={}\n", word(value)),
         None => format!("PodmanArgs={}\n", word(option)),

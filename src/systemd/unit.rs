@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Error, SPARE, beside,
+    Error, PusherUnit, SPARE, beside,
     host::{remove, replace, run, systemctl},
-    plain, quadlet,
+    plain, pusher_service_name, quadlet,
     text::path,
 };
 use crate::{
-    engine::{CANCELLING, Container},
+    engine::{CANCELLING, Container, queue_volume},
     value::RunnerName,
 };
 
@@ -29,6 +29,8 @@ pub struct Unit<'a> {
     pub program: PathBuf,
     /// What mints registration tokens, where the operator gives it: its name, and its file.
     pub credential: Option<(&'static str, PathBuf)>,
+    /// What pushes its builds, where they go to a cache.
+    pub pusher: Option<PusherUnit>,
 }
 
 /// The service's name is the same whoever makes it.
@@ -53,8 +55,9 @@ const TMPFILES: &str = "/etc/tmpfiles.d";
 /// Where the files of a runner are, those that this host has no use for among them.
 struct Places {
     container: PathBuf,
-    volumes: [PathBuf; 2],
+    volumes: [PathBuf; 3],
     service: PathBuf,
+    pusher: PathBuf,
     slice: PathBuf,
     path: PathBuf,
     tmpfiles: PathBuf,
@@ -65,8 +68,9 @@ impl Places {
         let quadlet = |name: String| Path::new(QUADLETS).join(name);
         Self {
             container: quadlet(format!("vega-builder-{name}.container")),
-            volumes: ["store", "runner"].map(|what| quadlet(quadlet::volume_file(name, what))),
+            volumes: ["store", "runner", "queue"].map(|what| quadlet(quadlet::volume_file(name, what))),
             service: Path::new(UNITS).join(service_name(name)),
+            pusher: Path::new(UNITS).join(pusher_service_name(name)),
             slice: Path::new(UNITS).join(slice_name(name)),
             path: Path::new(UNITS).join(path_name(name)),
             tmpfiles: Path::new(TMPFILES).join(format!("vega-builder-{name}.conf")),
@@ -74,8 +78,9 @@ impl Places {
     }
 
     fn all(&self) -> Vec<&PathBuf> {
-        let [store, runner] = &self.volumes;
-        vec![&self.path, &self.container, store, runner, &self.service, &self.slice, &self.tmpfiles]
+        let [store, runner, queue] = &self.volumes;
+        let own = [&self.path, &self.container, store, runner, queue, &self.service];
+        own.into_iter().chain([&self.pusher, &self.slice, &self.tmpfiles]).collect()
     }
 }
 
@@ -93,12 +98,18 @@ impl Unit<'_> {
             files.push((places.slice, beside::slice(self)));
         }
         if self.is_quadlet {
-            let [store, runner] = places.volumes;
+            let [store, runner, queue] = places.volumes;
             files.push((store, quadlet::volume(self, &self.container.store_volume())));
             files.push((runner, quadlet::volume(self, &self.container.runner_volume())));
+            if self.pusher.is_some() {
+                files.push((queue, quadlet::volume(self, &queue_volume(self.name()))));
+            }
             files.push((places.container, quadlet::container(self)));
         } else {
             files.push((places.service, plain::service(self)));
+        }
+        if let Some(pusher) = &self.pusher {
+            files.push((places.pusher, pusher.service()));
         }
         files
     }
@@ -106,6 +117,10 @@ impl Unit<'_> {
     /// Write what is missing or different, and have systemd read it; true when something was.
     pub fn write(&self) -> Result<bool, Error> {
         let (files, places) = (self.files(), Places::of(self.name()));
+        if self.pusher.is_none() && places.pusher.exists() {
+            // The last uploads come first.
+            systemctl(&["disable", "--quiet", "--now", &pusher_service_name(self.name())])?;
+        }
         let mut changed = false;
         // A Quadlet's service, say, where a plain one stood before.
         for place in places.all() {
@@ -113,8 +128,14 @@ impl Unit<'_> {
                 changed |= remove(place)?;
             }
         }
+        let mut replaced_pusher = false;
         for (path, text) in &files {
-            changed |= replace(path, text)?;
+            let replaced = replace(path, text)?;
+            if *path == places.pusher {
+                replaced_pusher = replaced;
+            } else {
+                changed |= replaced;
+            }
         }
         let tmpfiles = places.tmpfiles.display().to_string();
         run("systemd-tmpfiles", &["--create", &tmpfiles])?;
@@ -122,6 +143,15 @@ impl Unit<'_> {
         systemctl(&["enable", "--quiet", "--now", &path_name(self.name())])?;
         if !self.is_quadlet {
             systemctl(&["enable", "--quiet", &service_name(self.name())])?;
+        }
+        if self.pusher.is_some() {
+            // What it is at is in its queue: the new one goes on with it.
+            let pusher = pusher_service_name(self.name());
+            systemctl(&["enable", "--quiet", &pusher])?;
+            if replaced_pusher {
+                systemctl(&["kill", "--signal=SIGINT", &pusher])?;
+            }
+            systemctl(&["start", "--no-block", &pusher])?;
         }
         Ok(changed)
     }
@@ -162,11 +192,13 @@ impl Unit<'_> {
             "# vega-builder: written by `vega-builder install`, removed by `vega-builder uninstall {name}`\n\
              [Unit]\n\
              Description=GitHub Actions runner {name} (vega-builder)\n\
-             Wants=network-online.target\n\
+             Wants=network-online.target{pusher}\n\
              After=network-online.target systemd-tmpfiles-setup.service\n\
              # No endless loop: after ten starts in an hour it stays down and says why.\n\
              StartLimitIntervalSec=1h\n\
-             StartLimitBurst=10\n"
+             StartLimitBurst=10\n",
+            pusher =
+                self.pusher.as_ref().map_or_else(String::new, |_| format!(" {}", pusher_service_name(name)))
         )
     }
 }
@@ -175,7 +207,7 @@ impl Unit<'_> {
 pub fn remove_all(name: &RunnerName) -> Result<bool, Error> {
     let places = Places::of(name);
     let service = service_name(name);
-    let units = [&places.path, &places.service];
+    let units = [&places.path, &places.service, &places.pusher];
     for unit in units.into_iter().filter(|unit| unit.exists()) {
         let unit = unit.file_name().unwrap_or_default().to_string_lossy().into_owned();
         systemctl(&["disable", "--quiet", &unit])?;
@@ -188,13 +220,14 @@ pub fn remove_all(name: &RunnerName) -> Result<bool, Error> {
         systemctl(&["daemon-reload"])?;
         // One that failed is remembered by its name.
         let _ = systemctl(&["reset-failed", &service]);
+        let _ = systemctl(&["reset-failed", &pusher_service_name(name)]);
     }
     Ok(removed)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Unit, slice_name};
+    use super::{PusherUnit, Unit, slice_name};
     use crate::engine::for_test;
 
     fn text(is_podman: bool, is_quadlet: bool) -> String {
@@ -208,6 +241,17 @@ mod tests {
             has_slices: true,
             program: "/opt/our programs/vega-builder".into(),
             credential: Some(("github-token", "/etc/vega-builder/github-token".into())),
+            pusher: Some(PusherUnit {
+                name: container.name.clone(),
+                program: "/opt/our programs/vega-builder".into(),
+                store: "/var/lib/volumes/heavy-store/_data".into(),
+                queue: "/var/lib/volumes/heavy-queue/_data".into(),
+                settings: "/var/lib/vega-builder/heavy/cache.json".into(),
+                key: Some("/etc/vega-builder/cache key".into()),
+                login: Some("/root/.netrc".into()),
+                folder: is_podman.then(|| "/srv/cache".into()),
+                patience: container.patience.0,
+            }),
         };
         let files = unit.files();
         let all: Vec<_> =

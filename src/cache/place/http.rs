@@ -28,15 +28,21 @@ pub const STALLED: Duration = Duration::from_secs(300);
 const SHOWN: usize = 200;
 
 impl Http {
-    pub fn new(mut base: Url) -> Result<Self, String> {
-        if !base.username().is_empty() && base.scheme() == "http" && !crate::value::is_loopback(&base) {
+    /// With a login of a file's, or the one that the address has.
+    pub fn new(mut base: Url, login: Option<(String, String)>) -> Result<Self, String> {
+        let in_address = !base.username().is_empty();
+        if login.is_some() && in_address {
+            return Err("two logins are given, one in the address and one in a file: leave one of them out"
+                .to_owned());
+        }
+        if (login.is_some() || in_address) && base.scheme() == "http" && !crate::value::is_loopback(&base) {
             return Err("a password does not go over http: give https".to_owned());
         }
         let client = client().map_err(|why| why.to_string())?;
         let decoded =
             |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let login = (!base.username().is_empty())
-            .then(|| (decoded(base.username()), decoded(base.password().unwrap_or_default())));
+        let of_address = || (decoded(base.username()), decoded(base.password().unwrap_or_default()));
+        let login = login.or_else(|| in_address.then(of_address));
         let _ = (base.set_username(""), base.set_password(None));
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));

@@ -2,14 +2,18 @@
 
 mod folder;
 pub mod http;
+mod login;
 mod objects;
 mod vega;
+
+use std::path::Path;
 
 use harmonia_store_core::{signature::SecretKey, store_path::StoreDir};
 use harmonia_utils_hash::Sha256;
 use tokio::sync::mpsc::Receiver;
 use url::Url;
 
+pub use self::login::LoginError;
 use self::{folder::Folder, http::Http, objects::Objects, vega::Vega};
 use super::{
     Error, PathInfo,
@@ -49,12 +53,14 @@ const PRIORITY: u32 = 30;
 
 impl Place {
     /// By an address: `file:///folder`, `http(s)://…`, one of an object store (`s3://bucket/prefix?region=…`), or
-    /// `vega` for the tenant's namespace there (`vega+https://…`: another control plane).
-    pub fn at(given: &str) -> Result<Self, Error> {
+    /// `vega` for the tenant's namespace there (`vega+https://…`: another control plane). `login` is the file that its
+    /// login is in, when it is not where such a cache's own is looked for.
+    pub fn at(given: &str, login: Option<&Path>) -> Result<Self, Error> {
         if let Some(control_plane) = given.strip_prefix(VEGA)
             && (control_plane.is_empty() || control_plane.starts_with('+'))
         {
-            let vega = Vega::new(Some(control_plane.trim_start_matches('+')).filter(|url| !url.is_empty()))?;
+            let control_plane = control_plane.trim_start_matches('+');
+            let vega = Vega::new(Some(control_plane).filter(|url| !url.is_empty()), login)?;
             return Ok(Self { shown: vega.substituter(), kind: Kind::Vega(vega) });
         }
         let given = if given.starts_with('/') { format!("file://{given}") } else { given.to_owned() };
@@ -66,11 +72,20 @@ impl Place {
         let _ = shown.set_password(None);
         let refuse = |why: String| Error::Address { given: shown.to_string(), why };
         let kind = match url.scheme() {
-            "file" => Kind::Folder(Folder::new(
-                url.to_file_path().map_err(|()| refuse("it has no absolute path".to_owned()))?,
-            )),
-            "http" | "https" => Kind::Http(Http::new(url).map_err(refuse)?),
-            _ => Kind::Objects(Objects::new(&url).map_err(refuse)?),
+            "file" => match login {
+                Some(path) => return Err(LoginError::Folder { path: path.to_owned() }.into()),
+                None => Kind::Folder(Folder::new(
+                    url.to_file_path().map_err(|()| refuse("it has no absolute path".to_owned()))?,
+                )),
+            },
+            "http" | "https" => {
+                let login = login.map(|login| login::of_host(login, &url)).transpose()?;
+                Kind::Http(Http::new(url, login).map_err(refuse)?)
+            }
+            _ => {
+                let login = login.map(login::variables).transpose()?;
+                Kind::Objects(Objects::new(&url, login).map_err(refuse)?)
+            }
         };
         Ok(Self { shown: shown.as_str().trim_end_matches('/').to_owned(), kind })
     }
@@ -214,22 +229,22 @@ mod tests {
 
     #[test]
     fn an_address_is_taken_apart_and_a_password_is_not_shown() {
-        assert_eq!(Place::at("/srv/cache").unwrap().shown, "file:///srv/cache");
+        assert_eq!(Place::at("/srv/cache", None).unwrap().shown, "file:///srv/cache");
         assert_eq!(
-            Place::at("https://a:secret@cache.example.org/x/").unwrap().shown,
+            Place::at("https://a:secret@cache.example.org/x/", None).unwrap().shown,
             "https://a@cache.example.org/x"
         );
         for given in ["cache", "ftp://host/x", "file://host/x"] {
-            assert!(Place::at(given).is_err(), "{given}");
+            assert!(Place::at(given, None).is_err(), "{given}");
         }
-        let refused = Place::at("https://me:secret@host:port/x").err().unwrap().to_string();
+        let refused = Place::at("https://me:secret@host:port/x", None).err().unwrap().to_string();
         assert!(refused.contains("@host:port/x") && !refused.contains("secret"), "{refused}");
     }
 
     #[tokio::test]
     async fn a_cache_of_another_store_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::at(folder.path().to_str().unwrap()).unwrap();
+        let place = Place::at(folder.path().to_str().unwrap(), None).unwrap();
         let store = StoreDir::default();
         place.expect_ours(&store).await.unwrap();
         place.expect_ours(&store).await.unwrap();

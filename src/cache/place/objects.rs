@@ -18,13 +18,14 @@ pub struct Objects {
 const PARTS: usize = 3;
 
 impl Objects {
-    /// The login comes from the environment, in each store's own variables (`AWS_ACCESS_KEY_ID`, …); what the address
-    /// says after `?` goes before it (`region`, `endpoint`), in Nix's words.
-    pub fn new(url: &Url) -> Result<Self, String> {
+    /// The login comes from a file's variables, else from the environment's, in each store's own words
+    /// (`AWS_ACCESS_KEY_ID`, …); what the address says after `?` goes before it (`region`, `endpoint`), in Nix's words.
+    pub fn new(url: &Url, login: Option<Vec<(String, String)>>) -> Result<Self, String> {
         let text =
             |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-        let environment =
-            std::env::vars_os().filter_map(text).map(|(name, value)| (name.to_lowercase(), value));
+        // One of them alone: half of each would be somebody else's login.
+        let variables = login.unwrap_or_else(|| std::env::vars_os().filter_map(text).collect());
+        let variables = variables.into_iter().map(|(name, value)| (name.to_lowercase(), value));
         let asked = url.query_pairs().filter_map(|(name, value)| {
             let (name, value) = (name.into_owned(), value.into_owned());
             match name.as_str() {
@@ -34,7 +35,7 @@ impl Objects {
                 _ => None,
             }
         });
-        let mut options: Vec<(String, String)> = environment.chain(asked).collect();
+        let mut options: Vec<(String, String)> = variables.chain(asked).collect();
         if options.iter().any(|(name, value)| name == "endpoint" && value.starts_with("http://")) {
             options.push(("allow_http".to_owned(), "true".to_owned()));
         }

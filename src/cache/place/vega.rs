@@ -1,6 +1,6 @@
 //! The tenant's namespace at Vega: NARs go to addresses that are given for each, and Vega itself writes the narinfos.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use harmonia_store_core::store_path::StoreDir;
@@ -19,8 +19,8 @@ use crate::cache::{Error, PathInfo, narinfo::File, pack::Piece, retry::patiently
 pub struct Vega(Arc<vega::Vega>);
 
 impl Vega {
-    pub fn new(given: Option<&str>) -> Result<Self, Error> {
-        Ok(Self(Arc::new(vega::Vega::new(given)?)))
+    pub fn new(given: Option<&str>, login: Option<&Path>) -> Result<Self, Error> {
+        Ok(Self(Arc::new(vega::Vega::new(given, login)?)))
     }
 
     pub fn substituter(&self) -> String {

@@ -12,7 +12,7 @@ use tokio::{
 use super::{Entry, Queue, State, take::Batch};
 use crate::{
     cache::{Error, PathInfo, provenance, push::Push},
-    value::BuildOrigin,
+    value::Origins,
 };
 
 /// How often an empty queue is looked at.
@@ -28,7 +28,7 @@ const UNDESCRIBED: Duration = Duration::from_secs(5);
 pub async fn upload(
     queue: &Queue,
     push: &Arc<Push>,
-    origin: &BuildOrigin,
+    origins: &Origins,
     mut ending: watch::Receiver<bool>,
     say: impl Fn(&str),
 ) -> io::Result<()> {
@@ -53,7 +53,7 @@ pub async fn upload(
         };
         tell(queue, &mut state)?;
         let sent = match batch {
-            Ok(batch) => send(queue, push, origin, batch, &mut state, &say).await,
+            Ok(batch) => send(queue, push, origins, batch, &mut state, &say).await,
             Err(why) => Err(why),
         };
         match sent {
@@ -87,7 +87,7 @@ pub async fn upload(
 async fn send(
     queue: &Queue,
     push: &Arc<Push>,
-    origin: &BuildOrigin,
+    origins: &Origins,
     batch: Batch,
     state: &mut State,
     say: &impl Fn(&str),
@@ -100,7 +100,7 @@ async fn send(
     let stays = |path: &StorePath| outcome.refused.iter().any(|refused| refused.path == *path);
     for ((_, entry), infos) in batch.builds.iter().zip(&outputs) {
         let infos: Vec<&PathInfo> = infos.iter().filter(|info| !stays(&info.path)).collect();
-        let statement = provenance::statement(entry, &infos, origin, push.store.dir());
+        let statement = provenance::statement(entry, &infos, origins.at(entry.ended), push.store.dir());
         let envelope = provenance::signed(&statement, push.key.as_ref());
         for info in infos {
             queue.keep_provenance(&info.path, &envelope).map_err(|why| disk(queue, why))?;

@@ -72,12 +72,13 @@ const FRESH: Duration = Duration::from_secs(240);
 
 impl Credential {
     /// Who we are here, and the control plane that is meant: the one that is given, else that of the login, else Vega's.
-    pub fn find(given: Option<&str>) -> Result<(Self, String), CredentialError> {
+    /// A login's file that is named goes before everything else.
+    pub fn find(given: Option<&str>, login: Option<&Path>) -> Result<(Self, String), CredentialError> {
         let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let given = given.map(str::to_owned).or_else(|| variable("VEGA_URL"));
         given.as_deref().map(checked).transpose()?;
-        if let (Some(url), Some(token)) =
-            (variable("ACTIONS_ID_TOKEN_REQUEST_URL"), variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN"))
+        if let (None, Some(url), Some(token)) =
+            (login, variable("ACTIONS_ID_TOKEN_REQUEST_URL"), variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN"))
         {
             let url = url.parse().map_err(|_| CredentialError::NoIdentity)?;
             let repository = variable("GITHUB_REPOSITORY").ok_or(CredentialError::NoIdentity)?;
@@ -85,10 +86,11 @@ impl Credential {
             let base = checked(given.as_deref().unwrap_or(CONTROL_PLANE))?;
             return Ok((Self::Job(job), base));
         }
-        if variable("GITHUB_ACTIONS").is_some() && !login_path()?.exists() {
+        let path = login.map_or_else(login_path, |login| Ok(login.to_owned()))?;
+        if variable("GITHUB_ACTIONS").is_some() && !path.exists() {
             return Err(CredentialError::NoIdentity);
         }
-        let login = Login::read(&login_path()?)?;
+        let login = Login::read(&path)?;
         let base = checked(&login.url)?;
         // A login of one control plane is no other's business.
         if let Some(given) = given

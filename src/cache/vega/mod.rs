@@ -5,7 +5,7 @@ mod credential;
 pub mod device;
 mod presigned;
 
-use std::sync::OnceLock;
+use std::{path::Path, sync::OnceLock};
 
 use harmonia_store_core::{signature::PublicKey, store_path::StoreDir};
 use harmonia_utils_hash::Sha256;
@@ -38,8 +38,8 @@ pub struct Vega {
 
 impl Vega {
     /// Nothing is asked yet.
-    pub fn new(given: Option<&str>) -> Result<Self, Error> {
-        let (credential, base) = Credential::find(given)?;
+    pub fn new(given: Option<&str>, login: Option<&Path>) -> Result<Self, Error> {
+        let (credential, base) = Credential::find(given, login)?;
         Ok(Self { client: http::client()?, base, credential, substituter: OnceLock::new() })
     }
 

@@ -16,6 +16,7 @@ use self::{
 };
 use super::{
     steps::{
+        caching::Caching,
         confinement,
         container::container,
         declared::Declared,
@@ -110,8 +111,9 @@ impl Install {
         // A pipe that was read once is nobody's file at the next boot.
         settings.github.token_file = settings.github.token_file.as_deref().and_then(lasting);
         unit::expect_credential(&settings)?;
-        if settings.cache.is_some() {
-            return Err(UnitError::NoPusher.into());
+        if let Some(cache) = &mut settings.cache {
+            unit::expect_no_login(cache)?;
+            Caching::expect(cache)?;
         }
         unit::expect_slice(&settings.name)?;
         let installation = installation.lock()?;
@@ -238,8 +240,9 @@ impl Installing<'_> {
             is_podman,
             is_quadlet: is_podman && systemd::has_quadlet() && self.engine.major_version()? >= 5,
             has_slices: self.engine.has_slices()?,
-            program,
             credential: unit::credential(&settings),
+            pusher: unit::pusher(&settings, self.engine, &self.installation, &program)?,
+            program,
         };
         if !unit.has_slices {
             self.progress.note(

@@ -6,10 +6,11 @@ use std::{
 };
 
 use crate::{
-    commands::steps::declared,
-    config::Settings,
+    commands::steps::{caching::Caching, declared},
+    config::{CacheSettings, Settings},
+    engine::{self, Cli},
     installation::{self, Installation, Places},
-    systemd,
+    systemd::{self, PusherUnit},
     value::RunnerName,
 };
 
@@ -31,9 +32,9 @@ pub enum UnitError {
     )]
     NoUnit,
     #[error(
-        "a unit has no pusher beside it yet: leave out --cache-to (cache.to, VEGA_BUILDER_CACHE_TO), or use `vega-builder up`"
+        "everybody can read what declares a unit, and {0} has a login in it: give the address without, and the login in a file (--cache-login, cache.login-file)"
     )]
-    NoPusher,
+    LoginInAddress(String),
     #[error(
         "the slice of {0} would be that of {1}: choose a name that differs in more than hyphens and underscores"
     )]
@@ -83,6 +84,35 @@ pub fn expect_credential(settings: &Settings) -> Result<(), UnitError> {
         return Err(UnitError::NoCredential);
     }
     Ok(())
+}
+
+/// The declaration is everybody's to read.
+pub fn expect_no_login(cache: &CacheSettings) -> Result<(), UnitError> {
+    let has_login =
+        url::Url::parse(&cache.to).is_ok_and(|url| !url.username().is_empty() || url.password().is_some());
+    if has_login { Err(UnitError::LoginInAddress(cache.shown())) } else { Ok(()) }
+}
+
+/// The service beside the runner's, when its builds go to a cache.
+pub fn pusher(
+    settings: &Settings,
+    engine: &Cli,
+    installation: &Installation,
+    program: &Path,
+) -> anyhow::Result<Option<PusherUnit>> {
+    let Some(cache) = &settings.cache else { return Ok(None) };
+    let name = &settings.name;
+    Ok(Some(PusherUnit {
+        name: name.clone(),
+        program: program.to_owned(),
+        store: engine.volume_will_be_at(&engine::store_volume(name))?,
+        queue: engine.volume_will_be_at(&engine::queue_volume(name))?,
+        settings: installation.cache(),
+        key: cache.key_file.clone(),
+        login: cache.login_file.clone(),
+        folder: Caching::folder(cache),
+        patience: settings.patience.0,
+    }))
 }
 
 /// Nothing of `up`'s, and nothing that another tool declares.

@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::again::again;
 use crate::{
     commands::steps::{
+        caching::Caching,
         container::container,
         declared::Declared,
         image::{Fetch, ReadyImage},
@@ -15,11 +17,12 @@ use crate::{
         record::record,
         token::Token,
     },
-    engine::{Container, Layout, SeccompProfile, Status, local_name},
+    engine::{Container, Layout, SeccompProfile, Status, local_name, queue_volume},
     github::GitHub,
     image::ImageReference,
     installation::{self, Locked, Record, Store},
     progress::Progress,
+    systemd::{self, pusher_service_name},
 };
 
 /// One start of a declared runner.
@@ -55,6 +58,7 @@ pub async fn prepare(installation: &Locked, progress: &Progress, ahead: bool) ->
     start.declared.engine.name_image(&container.local_id, &local_name(name))?;
     start.token().await?;
     start.note(&image, &container)?;
+    start.pusher(&container)?;
     // What the last life said of itself says nothing of the next.
     installation.forget_state();
     progress.result(&format!("{name} may start: {} is verified", image.reference), &result);
@@ -159,6 +163,22 @@ impl Start<'_> {
         let token = Token::mint(&github, self.installation, Layout::Contract).await?;
         token.lay(self.installation)?;
         step.done("minted, laid down 0400 for the container's root");
+        Ok(())
+    }
+
+    /// What pushes its builds reads what they are to go by; it is started when it is not there.
+    fn pusher(&self, container: &Container) -> anyhow::Result<()> {
+        let Declared { settings, engine } = &self.declared;
+        let name = &settings.name;
+        if settings.cache.is_none() {
+            return Ok(self.installation.forget_cache()?);
+        }
+        engine.make_volume(&queue_volume(name), name)?;
+        Caching::keep(self.installation, settings, container, Timestamp::now())?;
+        if is_of_a_unit() {
+            // It may be pausing before its next try.
+            systemd::systemctl(&["start", "--no-block", &pusher_service_name(name)])?;
+        }
         Ok(())
     }
 

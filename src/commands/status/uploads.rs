@@ -4,6 +4,7 @@ use crate::{
     cache::queue,
     engine::{self, Cli, Status as ContainerStatus},
     installation::Installation,
+    systemd,
     value::ByteSize,
 };
 
@@ -11,18 +12,27 @@ use crate::{
 #[derive(serde::Serialize)]
 pub(super) struct Uploads {
     runs: bool,
+    /// Of the host's systemd, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
     #[serde(flatten)]
     said: queue::State,
 }
 
 impl Uploads {
+    fn next(&self) -> String {
+        match &self.service {
+            Some(service) => format!("see `journalctl -u {service}`"),
+            None => "type `vega-builder up` again".to_owned(),
+        }
+    }
+
     pub(super) fn lines(&self) -> impl Iterator<Item = (&'static str, String)> {
         let said = &self.said;
         let state = match (self.runs, said.error.as_str()) {
-            (false, _) => format!(
-                "{} builds wait, and the pusher does not run: type `vega-builder up` again",
-                said.waiting
-            ),
+            (false, _) => {
+                format!("{} builds wait, and the pusher does not run: {}", said.waiting, self.next())
+            }
             (true, "") => format!("{} builds wait", said.waiting),
             (true, error) => format!("{} builds wait: {error}", said.waiting),
         };
@@ -35,8 +45,16 @@ impl Uploads {
 }
 
 pub(super) fn uploads(engine: &Cli, installation: &Installation) -> Option<Uploads> {
-    let pusher = engine.inspect(&engine::pusher_name(&installation.name)).ok()??;
+    let service = installation.is_declared().then(|| systemd::pusher_service_name(&installation.name));
+    let runs = match &service {
+        Some(_) if !installation.cache().exists() => return None,
+        Some(service) => systemd::property(service, "ActiveState") == "active",
+        None => {
+            let pusher = engine.inspect(&engine::pusher_name(&installation.name)).ok()??;
+            pusher.status == ContainerStatus::Running
+        }
+    };
     let place = engine.volume_place(&engine::queue_volume(&installation.name)).ok()??;
     let said = queue::State::read(&place).unwrap_or_default();
-    Some(Uploads { runs: pusher.status == ContainerStatus::Running, said })
+    Some(Uploads { runs, service, said })
 }

@@ -2,7 +2,7 @@
 
 use super::{Up, before::Plan};
 use crate::{
-    engine::{Container, Layout},
+    engine::{Container, Layout, pusher_name},
     installation::Store,
     progress::Step,
 };
@@ -23,6 +23,8 @@ impl Up<'_> {
                 // Noted first: a crash in between must not leave a store that counts as whole.
                 self.note_seeded(container, false)?;
                 self.engine.remove(container.name.as_str())?;
+                // It has the volume as well; what it was at is in the queue.
+                self.engine.remove(&pusher_name(&container.name))?;
                 self.engine.remove_volume(&container.store_volume())?;
                 self.create_first(container)?;
             }

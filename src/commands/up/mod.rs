@@ -9,6 +9,7 @@ mod start;
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use serde_json::json;
 
 use self::before::Asked;
@@ -23,7 +24,6 @@ use super::steps::{
     token,
 };
 use crate::{
-    cache::Store,
     config::{EngineChoice, Host, Settings, SettingsArgs},
     engine::{self, Cli, Container, Layout, SeccompProfile},
     github::GitHub,
@@ -138,8 +138,8 @@ impl UpCommand {
         let engine = chosen_engine(settings.engine)?;
         // Before anything is downloaded for nothing.
         let seccomp = SeccompProfile::from_host()?;
-        if let Some(cache) = &settings.cache {
-            Caching::push(cache, Store::files("/nix/store".into()))?;
+        if let Some(cache) = &mut settings.cache {
+            Caching::expect(cache)?;
         }
         let credential = token::login(&settings.github, &settings.scope).await?;
         let github = GitHub::new(&settings.github.server, &settings.scope, &credential)?;
@@ -224,6 +224,7 @@ impl Up<'_> {
         if self.before.is_some() {
             self.installation.save(&record)?;
         }
+        let at = Timestamp::now();
         let started = (|| {
             self.hand_in(token, &container, &mut record)?;
             self.start(&container, &plan)?;
@@ -239,7 +240,7 @@ impl Up<'_> {
                 return Err(error);
             }
         };
-        self.keep_pusher(&container)?;
+        self.keep_pusher(&container, at)?;
         self.arrange_boot(&container)?;
         let runner = self.online(github, &container, &mut record, minted, wait).await?;
 
