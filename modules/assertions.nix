@@ -24,14 +24,20 @@ let
   ofInstance =
     name: instance:
     let
-      inherit (instance) trust caps;
+      inherit (instance) trust caps cache;
       of' = option name;
       other = overlaps name;
     in
     [
       {
-        assertion = builtins.match "[A-Za-z0-9][A-Za-z0-9._-]{0,63}" name != null;
-        message = "services.vega-builder.instances: \"${name}\" is no name: a runner's name has letters, digits, hyphens, underscores and dots only, and at most 64 of them.";
+        assertion =
+          builtins.match "[A-Za-z0-9][A-Za-z0-9._-]{0,63}" name != null
+          && !(lib.any (end: lib.hasSuffix end name) [
+            ".next"
+            ".seed"
+            ".pusher"
+          ]);
+        message = "services.vega-builder.instances: \"${name}\" is no name: a runner's name has letters, digits, hyphens, underscores and dots only, at most 64 of them, and no .next, .seed or .pusher at its end.";
       }
       {
         assertion = instance.repository != null || instance.organization != null;
@@ -62,8 +68,28 @@ let
         message = "${of' "credential.tokenFile"} and ${of' "credential.githubApp"} contradict each other: give one of them.";
       }
       {
-        assertion = (instance.cache.url != null) == (instance.cache.publicKey != null);
+        assertion = (cache.url != null) == (cache.publicKey != null);
         message = "${of' "cache.url"} and ${of' "cache.publicKey"} are nothing without each other.";
+      }
+      {
+        assertion = !(inStore cache.keyFile);
+        message = "${of' "cache.keyFile"} is in the Nix store, where everybody can read it: give the path of a file outside, as a string.";
+      }
+      {
+        assertion = !(inStore cache.loginFile);
+        message = "${of' "cache.loginFile"} is in the Nix store, where everybody can read it: give the path of a file outside, as a string.";
+      }
+      {
+        assertion = cache.to != null -> builtins.match "[a-z0-9+]+://[^/?#]*@.*" cache.to == null;
+        message = "${of' "cache.to"} has a login in it, and the configuration is everybody's to read: give the address without, and the login in ${of' "cache.loginFile"}.";
+      }
+      {
+        assertion = (cache.keyFile != null || cache.loginFile != null) -> cache.to != null;
+        message = "${of' "cache.keyFile"} and ${of' "cache.loginFile"} are nothing without ${of' "cache.to"}.";
+      }
+      {
+        assertion = cache.keyFile != null -> !(of.isVega instance);
+        message = "${of' "cache.keyFile"} signs nothing at Vega, which signs with your namespace's own key: leave it out.";
       }
       {
         assertion = instance.ephemeral -> of.credential instance != null;

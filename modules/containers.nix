@@ -43,6 +43,7 @@ let
     // lib.optionalAttrs (instance.organization != null) { GITHUB_ORGANIZATION = instance.organization; }
     // lib.optionalAttrs (instance.runnerGroup != null) { VEGA_RUNNER_GROUP = instance.runnerGroup; }
     // lib.optionalAttrs (caps.disk != null) { VEGA_BUILDER_DISK = toString (of.bytes caps.disk); }
+    // lib.optionalAttrs (instance.cache.to != null) { VEGA_BUILDER_UPLOADS = instance.cache.wait; }
     // lib.optionalAttrs instance.ephemeral { VEGA_RUNNER_EPHEMERAL = "true"; }
     // lib.optionalAttrs (instance.githubUrl != "https://github.com") {
       VEGA_GITHUB_URL = lib.removeSuffix "/" instance.githubUrl;
@@ -72,7 +73,8 @@ let
       volumes = [
         "${name}-store:/nix"
         "${name}-runner:/home/runner/actions-runner"
-      ];
+      ]
+      ++ lib.optional (instance.cache.to != null) "${name}-queue:/var/lib/vega-builder/queue";
       labels = {
         "dev.vega.builder.instance" = name;
         "dev.vega.builder.fingerprint" = "unit";

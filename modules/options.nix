@@ -172,6 +172,62 @@ let
         description = "Your own namespace in a binary cache, from which builds are read.";
       }
       // of "cache.url" null;
+      to = mkOption {
+        type = types.nullOr types.str;
+        example = "vega";
+        description = ''
+          Where every build that Nix finishes in the runner is pushed to by itself: `vega` (your namespace there), a folder
+          (`file:///srv/cache`), `https://…`, or an object store (`s3://bucket?region=…`). A service of this host does it;
+          what it signs with and is logged in with never enters the runner's container (docs/push.md).
+        '';
+      }
+      // of "cache.to" null;
+      keyFile = mkOption {
+        type = types.nullOr types.path;
+        example = "/run/keys/cache-key";
+        description = "The secret key that signs them (`vega-builder key generate`); outside of the Nix store.";
+      }
+      // of "cache.keyFile" null;
+      loginFile = mkOption {
+        type = types.nullOr types.path;
+        example = "/run/keys/cache-login";
+        description = ''
+          What the cache is logged in with, outside of the Nix store: a netrc file for `https://…`, lines like
+          `AWS_ACCESS_KEY_ID=…` for an object store; for `vega` what `vega-builder login` keeps for root, unless given.
+        '';
+      }
+      // of "cache.loginFile" null;
+      upstreams = mkOption {
+        type = types.listOf types.str;
+        description = "Caches whose paths need not be pushed.";
+      }
+      // of "cache.upstreams" [ "https://cache.nixos.org" ];
+      compression = mkOption {
+        type = types.enum [
+          "zstd"
+          "xz"
+          "none"
+        ];
+        description = "How NARs are compressed.";
+      }
+      // of "cache.compression" "zstd";
+      allowSecrets = mkOption {
+        type = types.listOf types.str;
+        example = [ "private-key:.*/test/.*\\.pem" ];
+        description = ''
+          No secrets although they look like them, each `RULE:EXPRESSION` as `push --allow-secret` has it; any other path with
+          a secret in it stays here.
+        '';
+      }
+      // of "cache.allowSecrets" [ ];
+      wait = mkOption {
+        type = types.enum [
+          "no"
+          "job"
+        ];
+        description = "`job`: a job ends when its builds are in the cache; `no`: they go on their way beside the next one.";
+      }
+      // of "cache.wait" "no";
       publicKey = mkOption {
         type = types.nullOr types.str;
         example = "vega-octo-org-1:AAAA…";

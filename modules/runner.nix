@@ -40,6 +40,7 @@ rec {
   # A hyphen in a slice's name is a level of the tree.
   slice = name: "vegabuilder-${lib.replaceStrings [ "-" ] [ "_" ] name}";
   service = name: "vega-builder-${name}";
+  pusher = name: "vega-builder-${name}.pusher";
   handover = name: "/run/vega-builder/${name}";
   localImage = name: "localhost/vega-builder:${name}";
 
@@ -48,6 +49,28 @@ rec {
   publicKeys =
     instance:
     instance.nix.trustedPublicKeys ++ lib.optional (instance.cache.publicKey != null) instance.cache.publicKey;
+
+  isVega = instance: instance.cache.to != null && (instance.cache.to == "vega" || lib.hasPrefix "vega+" instance.cache.to);
+  # What the cache is logged in with.
+  cacheLogin =
+    instance:
+    if instance.cache.loginFile != null then
+      toString instance.cache.loginFile
+    else if isVega instance then
+      "/root/.config/vega/credential"
+    else
+      null;
+  # The folder of this host that the cache is.
+  cacheFolder =
+    instance:
+    if instance.cache.to == null then
+      null
+    else if lib.hasPrefix "/" instance.cache.to then
+      instance.cache.to
+    else if lib.hasPrefix "file:///" instance.cache.to then
+      lib.removePrefix "file://" instance.cache.to
+    else
+      null;
 
   # What mints registration tokens: its name for systemd, and its file.
   credential =

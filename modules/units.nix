@@ -9,6 +9,7 @@
 let
   cfg = config.services.vega-builder;
   of = import ./runner.nix { inherit lib; };
+  pushers = import ./pushers.nix { inherit config lib; };
   program = lib.getExe' cfg.package "vega-builder";
   podman = lib.getExe' config.virtualisation.podman.package "podman";
   format = pkgs.formats.toml { };
@@ -54,6 +55,13 @@ let
         app-id = instance.credential.githubApp.id;
         app-key-file = named instance.credential.githubApp.privateKeyFile;
       };
+      cache = lib.optionalAttrs (instance.cache.to != null) {
+        inherit (instance.cache) to compression wait;
+        key-file = named instance.cache.keyFile;
+        login-file = of.cacheLogin instance;
+        upstreams = lib.concatStringsSep " " instance.cache.upstreams;
+        allow-secrets = lib.concatStringsSep " " instance.cache.allowSecrets;
+      };
       nix = {
         sandbox = if instance.nix.sandbox == "auto" then "auto" else lib.boolToString instance.nix.sandbox;
         max-jobs = instance.nix.maxJobs;
@@ -66,7 +74,10 @@ let
   service = name: instance: {
     description = "GitHub Actions runner ${name} (vega-builder)";
     # A token may be minted, and the signatures asked for; without a network those that were kept are judged.
-    wants = [ "network-online.target" ];
+    wants = [
+      "network-online.target"
+    ]
+    ++ lib.optional (instance.cache.to != null) "${of.pusher name}.service";
     after = [
       "network-online.target"
       "systemd-tmpfiles-setup.service"
@@ -140,7 +151,7 @@ in
       name: instance: { source = format.generate "${name}.toml" (declaration instance); }
     );
     systemd = {
-      services = each of.service service;
+      services = each of.service service // pushers;
       slices = each of.slice slice;
       paths = each of.service path;
       tmpfiles.settings."10-vega-builder" = {

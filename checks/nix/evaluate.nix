@@ -66,7 +66,7 @@ let
     freeformType = free;
     options =
       lib.genAttrs [ "serviceConfig" "sliceConfig" "pathConfig" "unitConfig" "environment" ] (_: section)
-      // lib.genAttrs [ "after" "wants" "requires" "wantedBy" "path" "restartTriggers" ] (_: lists)
+      // lib.genAttrs [ "after" "before" "wants" "requires" "wantedBy" "path" "restartTriggers" ] (_: lists)
       // lib.genAttrs [ "script" "preStart" "preStop" "postStop" ] (_: lines);
   };
   units = mkOption {

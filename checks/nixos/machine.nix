@@ -16,6 +16,12 @@ let
     network = "host";
     ephemeral = name == "ephemeral";
     credential.tokenFile = lib.mkIf (name == "ephemeral") "/root/world/github-token";
+    # As the step "a cache for its builds" makes it ready elsewhere.
+    cache = lib.mkIf (lib.elem name [ "reboot" "power-cut" ]) {
+      to = "file:///srv/vega-cache/vega-${name}";
+      keyFile = "/root/world/vega-${name}.cache-key";
+      upstreams = [ "http://127.0.0.1:9" ];
+    };
     caps = {
       memory = "768m";
       cpus = 1.5;

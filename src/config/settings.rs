@@ -229,7 +229,9 @@ fn group(layers: &Layers, scope: &Scope) -> Result<Option<String>, Error> {
 /// `vega-REPO`, with what a runner's name does not take left out.
 fn default_name(scope: &Scope) -> RunnerName {
     let name: String = format!("vega-{}", scope.short()).chars().take(64).collect();
-    name.parse().unwrap_or_else(|_| unreachable!("a repository's name has a runner name's letters"))
+    // A repository's name has a runner name's letters; one that ends as what stands beside a runner gets a hyphen there.
+    let parsed = name.parse().or_else(|_| name.replace('.', "-").parse());
+    parsed.unwrap_or_else(|_| unreachable!("letters, digits and hyphens make a name"))
 }
 
 pub(super) fn text_or(layers: &Layers, key: &str, default: &str) -> String {

@@ -8,6 +8,7 @@ use super::{Cli, Container, Handover, Layout, UserNamespace, docker::Docker, pod
 use crate::{
     commands::steps::container::environment,
     config::{Host, Settings},
+    systemd::PusherUnit,
     trust::Verified,
     value::{ByteSize, ImageDigest, RunnerName},
 };
@@ -110,6 +111,9 @@ fn the_modules_units_ask_what_those_of_install_ask() {
         let told = snapshot(name);
         for (service, unit) in told["services"].as_object().unwrap() {
             let runner = service.strip_prefix("vega-builder-").unwrap();
+            if runner.ends_with(".pusher") {
+                continue;
+            }
             let commands = |key: &str| match &unit["serviceConfig"][key] {
                 Value::Array(list) => list.iter().map(|one| one.as_str().unwrap().to_owned()).collect(),
                 one => vec![one.as_str().unwrap().to_owned()],
@@ -127,4 +131,50 @@ fn the_modules_units_ask_what_those_of_install_ask() {
             assert_eq!(unit["reloadIfChanged"], true, "a switch would kill the job");
         }
     }
+}
+
+/// A service's keys and values, as systemd reads them, from the module's words.
+fn service_of(unit: &Value) -> BTreeSet<String> {
+    let text = |value: &Value| match value {
+        Value::Bool(is_so) => if *is_so { "yes" } else { "no" }.to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let line = |(key, value): (&String, &Value)| match value {
+        Value::Array(list) if key == "LoadCredential" => {
+            list.iter().map(|one| format!("{key}={}", text(one))).collect()
+        }
+        Value::Array(list) => vec![format!("{key}={}", list.iter().map(text).collect::<Vec<_>>().join(" "))],
+        one => vec![format!("{key}={}", text(one))],
+    };
+    unit["serviceConfig"].as_object().unwrap().iter().flat_map(line).collect()
+}
+
+#[test]
+fn the_modules_pushers_are_those_of_install() {
+    let told = snapshot("every-option");
+    let name: RunnerName = "heavy".parse().unwrap();
+    let settings = settings(&told, &name);
+    let cache = settings.cache.unwrap();
+    assert_eq!((cache.upstreams.len(), cache.compression.as_str()), (2, "xz"));
+    let volume = |what: &str| format!("/var/lib/containers/storage/volumes/heavy-{what}/_data").into();
+    let ours = PusherUnit {
+        name: name.clone(),
+        program: "/package/vega-builder/bin/vega-builder".into(),
+        store: volume("store"),
+        queue: volume("queue"),
+        settings: "/var/lib/vega-builder/heavy/cache.json".into(),
+        key: cache.key_file,
+        login: cache.login_file,
+        folder: None,
+        patience: settings.patience.0,
+    };
+    let text = ours.service();
+    let section = text.split("[Service]\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let ours: BTreeSet<String> = section.lines().map(str::to_owned).collect();
+    let unit = &told["services"]["vega-builder-heavy.pusher"];
+    assert_eq!(service_of(unit), ours);
+    assert_eq!(unit["before"][0], "vega-builder-heavy.service");
+    let wants = told["services"]["vega-builder-heavy"]["wants"].as_array().unwrap();
+    assert!(wants.iter().any(|wanted| wanted == "vega-builder-heavy.pusher.service"), "{wants:?}");
 }

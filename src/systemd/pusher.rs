@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::{SPARE, service_name, text::path};
+use super::{
+    SPARE, service_name,
+    text::{path, rest},
+};
 use crate::value::RunnerName;
 
 /// What it starts with.
@@ -32,7 +35,7 @@ const KEY: &str = "cache-key";
 const LOGIN: &str = "cache-login";
 
 pub fn pusher_service_name(name: &RunnerName) -> String {
-    format!("vega-builder-{name}-pusher.service")
+    format!("vega-builder-{name}.pusher.service")
 }
 
 /// What it may do: read a store, write a queue that is another user's, speak to a cache.
@@ -75,7 +78,7 @@ impl PusherUnit {
             credentials.iter().filter_map(|(name, flag, file)| Some((name, flag, file.as_ref()?))).collect();
         let loaded: String = credentials
             .iter()
-            .map(|(name, _, file)| format!("LoadCredential={name}:{}\n", path(file)))
+            .map(|(name, _, file)| format!("LoadCredential={name}:{}\n", rest(file)))
             .collect();
         let given: String = credentials
             .iter()

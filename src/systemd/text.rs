@@ -9,6 +9,11 @@ pub fn word(text: &str) -> String {
     if !escaped.is_empty() && escaped.chars().all(is_plain) { escaped } else { format!("\"{escaped}\"") }
 }
 
+/// A path that is the rest of a line, quotes and all (`LoadCredential=`): no specifier in it.
+pub fn rest(path: &Path) -> String {
+    path.display().to_string().replace('%', "%%")
+}
+
 /// A path as one word.
 pub fn path(path: &Path) -> String {
     word(&path.display().to_string())

@@ -6,7 +6,7 @@ use super::{
     Error, PusherUnit, SPARE, beside,
     host::{remove, replace, run, systemctl},
     plain, pusher_service_name, quadlet,
-    text::path,
+    text::{path, rest},
 };
 use crate::{
     engine::{CANCELLING, Container, queue_volume},
@@ -164,7 +164,7 @@ impl Unit<'_> {
         let credential = self
             .credential
             .as_ref()
-            .map_or_else(String::new, |(name, file)| format!("LoadCredential={name}:{}\n", path(file)));
+            .map_or_else(String::new, |(name, file)| format!("LoadCredential={name}:{}\n", rest(file)));
         format!(
             "{credential}\
              ExecCondition={program} can-start {name}\n\

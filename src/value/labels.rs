@@ -81,9 +81,12 @@ pub struct RunnerName(String);
 #[derive(Debug, thiserror::Error)]
 #[error(
     "'{0}' is not a runner's name: letters, digits, hyphens, underscores and dots only, starting with a \
-     letter or digit, at most 64 of them"
+     letter or digit, at most 64 of them, and no .next, .seed or .pusher at its end"
 )]
 pub struct RunnerNameError(String);
+
+/// What stands beside a runner is called after it: no runner's own name may be that.
+const BESIDE: [&str; 3] = [".next", ".seed", ".pusher"];
 
 impl RunnerName {
     pub fn as_str(&self) -> &str {
@@ -97,7 +100,8 @@ impl FromStr for RunnerName {
     fn from_str(given: &str) -> Result<Self, Self::Err> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let starts_well = given.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if !starts_well || given.len() > 64 || !given.chars().all(allowed) {
+        let is_beside = BESIDE.iter().any(|suffix| given.ends_with(suffix));
+        if !starts_well || given.len() > 64 || !given.chars().all(allowed) || is_beside {
             return Err(RunnerNameError(given.to_owned()));
         }
         Ok(Self(given.to_owned()))
@@ -146,7 +150,7 @@ mod tests {
         for given in ["", "a,,b", "a b", "a;b", "a\"b", "ä", "a\nb", "$(x)"] {
             assert!(given.parse::<Labels>().is_err(), "{given:?}");
         }
-        for given in ["", "-a", ".a", "a/b", "a b", &"a".repeat(65)] {
+        for given in ["", "-a", ".a", "a/b", "a b", &"a".repeat(65), "a.next", "a.seed", "a.pusher"] {
             assert!(given.parse::<RunnerName>().is_err(), "{given:?}");
         }
     }

@@ -12,6 +12,7 @@
         credential.tokenFile = builtins.storeDir + "/0123456789abcdef0123456789abcdef-token";
         credential.githubApp.id = "Iv23li0123456789abcd";
         cache.url = "https://cache.example.com";
+        cache.keyFile = builtins.storeDir + "/0123456789abcdef0123456789abcdef-cache-key";
         trust.key = "/etc/cosign.pub";
         trust.identity = "x";
         userNamespace = 1000000;
@@ -19,6 +20,8 @@
       a_b = {
         runnerGroup = "heavy";
         credential.githubApp.privateKeyFile = builtins.storeDir + "/0123456789abcdef0123456789abcdef-key";
+        cache.to = "https://me:secret@cache.example.com";
+        cache.loginFile = builtins.storeDir + "/0123456789abcdef0123456789abcdef-cache-login";
         caps.memory = "100m";
         caps.disk = "1g";
         userNamespace = 1000001;
@@ -27,6 +30,8 @@
         repository = "octo-org/three";
         organization = "octo-org";
         ephemeral = true;
+        cache.to = "vega";
+        cache.keyFile = "/run/keys/cache-key";
         trust.issuer = "https://issuer.example.com";
         image = "example.com/x@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
         digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

@@ -30,6 +30,16 @@
       cache = {
         url = "https://cache.example.com/tenant/octo-org";
         publicKey = "own:CCCC";
+        to = "s3://bucket/heavy?region=eu-central-1";
+        keyFile = "/run/keys/cache-key";
+        loginFile = "/run/keys/cache-login";
+        upstreams = [
+          "https://one.example.com"
+          "https://cache.nixos.org"
+        ];
+        compression = "xz";
+        allowSecrets = [ "private-key:test/.*" ];
+        wait = "job";
       };
       ephemeral = true;
       patience = "2h";

@@ -80,11 +80,15 @@ pub fn refused(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 pub fn units(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let name = &stage.name;
     let service = stage.unit("FragmentPath")?;
+    let pusher = format!("vega-builder-{name}.pusher.service");
     let units = [
         service,
         format!("vega-builder-{name}.path"),
         format!("vegabuilder-{}.slice", name.replace('-', "_")),
-    ];
+    ]
+    .into_iter()
+    .chain(stage.settings.iter().any(|(name, _)| *name == "VEGA_BUILDER_CACHE_TO").then(|| pusher))
+    .collect::<Vec<_>>();
     let output = Command::new("systemd-analyze").arg("verify").args(&units).output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success() && !said.contains("vega"), "systemd-analyze verify: {said}");
@@ -117,10 +121,11 @@ pub fn nothing_is_left(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     ensure!(!stage.engine.exists(name), "the container is still there");
     let volumes = stage.engine.volumes()?;
     // A second runner's name begins with the first one's.
-    let ours = [format!("{name}-store"), format!("{name}-runner")];
+    let ours = ["store", "runner", "queue"].map(|what| format!("{name}-{what}"));
     ensure!(!volumes.iter().any(|volume| ours.contains(volume)), "a volume is left: {volumes:?}");
     ensure!(!stage.world.github.runners().iter().any(|runner| runner.name == *name), "GitHub still lists it");
     ensure!(stage.unit("ActiveState")? == "inactive", "the unit is {}", stage.unit("ActiveState")?);
+    ensure!(!stage.engine.exists(&format!("{name}.pusher")), "the pusher is still there");
     let slice = format!("vegabuilder-{}.slice", name.replace('-', "_"));
     // Another runner's name may begin with this one's.
     let others: Vec<String> = stage.world.github.runners().into_iter().map(|runner| runner.name).collect();

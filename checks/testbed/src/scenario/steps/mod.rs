@@ -3,6 +3,7 @@
 mod declare;
 mod images;
 mod life;
+mod uploads;
 mod walls;
 
 use super::Stage;
@@ -48,6 +49,11 @@ const STEPS: &[(&str, Step)] = &[
     ("memory hog", walls::memory_hog),
     ("fork bomb", walls::fork_bomb),
     ("hostile job", walls::hostile_job),
+    ("a cache for its builds", uploads::cache),
+    ("its builds are pushed", uploads::pushed),
+    ("a build waits for its upload", uploads::waits),
+    ("what waited is pushed", uploads::waited),
+    ("the pusher has its own in sight", uploads::walls),
 ];
 
 /// The step of this name.
