@@ -88,10 +88,6 @@ let
         message = "${of' "cache.keyFile"} and ${of' "cache.loginFile"} are nothing without ${of' "cache.to"}.";
       }
       {
-        assertion = cache.keyFile != null -> !(of.isVega instance);
-        message = "${of' "cache.keyFile"} signs nothing at Vega, which signs with your namespace's own key: leave it out.";
-      }
-      {
         assertion = instance.ephemeral -> of.credential instance != null;
         message = "${of' "ephemeral"} needs ${of' "credential.tokenFile"} or ${of' "credential.githubApp"}: a token is minted for every job.";
       }

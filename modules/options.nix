@@ -185,7 +185,10 @@ let
       keyFile = mkOption {
         type = types.nullOr types.path;
         example = "/run/keys/cache-key";
-        description = "The secret key that signs them (`vega-builder key generate`); outside of the Nix store.";
+        description = ''
+          The secret key that signs them (`vega-builder key generate`); outside of the Nix store. Vega signs the paths with
+          your namespace's own key: there it signs where they were built, and is this host's own unless given.
+        '';
       }
       // of "cache.keyFile" null;
       loginFile = mkOption {

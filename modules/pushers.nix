@@ -12,15 +12,15 @@ let
   service =
     name: instance:
     let
-      store = "${volumes}/${name}-store/_data";
+      store = "${volumes}/${name}-store/_data/store";
       queue = "${volumes}/${name}-queue/_data";
       state = "/var/lib/vega-builder/${name}";
       folder = of.cacheFolder instance;
       credentials =
-        lib.optional (instance.cache.keyFile != null) {
+        lib.optional (of.cacheKey instance != null) {
           name = "cache-key";
           flag = "key";
-          file = toString instance.cache.keyFile;
+          file = of.cacheKey instance;
         }
         ++ lib.optional (of.cacheLogin instance != null) {
           name = "cache-login";

@@ -51,6 +51,15 @@ rec {
     instance.nix.trustedPublicKeys ++ lib.optional (instance.cache.publicKey != null) instance.cache.publicKey;
 
   isVega = instance: instance.cache.to != null && (instance.cache.to == "vega" || lib.hasPrefix "vega+" instance.cache.to);
+  # What signs what is pushed; at Vega only where it was built.
+  cacheKey =
+    instance:
+    if instance.cache.keyFile != null then
+      toString instance.cache.keyFile
+    else if isVega instance then
+      "/var/lib/vega-builder/host-key"
+    else
+      null;
   # What the cache is logged in with.
   cacheLogin =
     instance:

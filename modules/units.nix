@@ -57,7 +57,7 @@ let
       };
       cache = lib.optionalAttrs (instance.cache.to != null) {
         inherit (instance.cache) to compression wait;
-        key-file = named instance.cache.keyFile;
+        key-file = of.cacheKey instance;
         login-file = of.cacheLogin instance;
         upstreams = lib.concatStringsSep " " instance.cache.upstreams;
         allow-secrets = lib.concatStringsSep " " instance.cache.allowSecrets;

@@ -122,7 +122,6 @@ fn every_contradiction_is_told_by_its_options_name() {
         "instances.a-b.cache.keyFile and",
         "instances.a_b.cache.loginFile is in the Nix store",
         "instances.a_b.cache.to has a login in it",
-        "instances.c/d.cache.keyFile signs nothing at Vega",
         "instances.a_b.caps.memory",
         "instances.a_b.caps.disk",
         "instances.c/d.trust.issuer",

@@ -3,7 +3,7 @@
 //! The crate `narinfo` writes other keys in another order, and none for paths that are named by their content; what a
 //! client compares byte by byte (a mirror, a log) should not differ from Nix's own.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, str::FromStr as _};
 
 use harmonia_store_core::{
     signature::{SecretKey, fingerprint_path},
@@ -62,6 +62,20 @@ pub fn narinfo(info: &PathInfo, file: &File, store: &StoreDir, key: Option<&Secr
         line("CA", ca);
     }
     text
+}
+
+/// What a cache's narinfo says that its path refers to, the path itself left out; nothing when it is no narinfo of this
+/// path.
+pub fn references(text: &[u8], path: &StorePath, store: &StoreDir) -> Option<Vec<StorePath>> {
+    let text = std::str::from_utf8(text).ok()?;
+    let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    if line("StorePath")?.trim() != store.display(path).to_string() {
+        return None;
+    }
+    let all = line("References").unwrap_or_default().split_whitespace().map(StorePath::from_str);
+    all.filter(|reference| reference.as_ref().map_or(true, |reference| reference != path))
+        .collect::<Result<_, _>>()
+        .ok()
 }
 
 /// What a signature is over.

@@ -12,7 +12,7 @@ use super::{Error, PathInfo, compression::Compression, meter::Meter, store::Stor
 pub type Piece = bytes::Bytes;
 
 /// How large a piece is.
-pub const PIECE: usize = 256 << 10;
+pub const PIECE: usize = 64 << 10;
 
 /// The whole of a compressed NAR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use regex::bytes::Regex;
@@ -41,7 +42,10 @@ const NIX_KEY: &str = r"\A[A-Za-z0-9._-]+:[A-Za-z0-9+/]{86}==\s*\z";
 const LOGINS: [&str; 2] = [".netrc", "netrc"];
 const LOGIN: &str = r"(?m)\b(?:password|passwd)\s+\S+";
 
-const BUFFER: usize = 1 << 20;
+const BUFFER: usize = 256 << 10;
+/// From so many bytes on several threads look through a path.
+const LARGE: u64 = 16 << 20;
+const THREADS: usize = 4;
 /// Longer than what any rule needs to be seen whole.
 const OVERLAP: usize = 2 << 10;
 
@@ -122,21 +126,29 @@ impl Scanner {
 
     /// The first secret below `root`, if there is one; links are not followed.
     pub fn scan(&self, root: &Path) -> io::Result<Option<Finding>> {
-        let mut left = vec![root.to_owned()];
-        let mut buffer = vec![0; BUFFER];
-        while let Some(path) = left.pop() {
-            let metadata = path.symlink_metadata()?;
-            if metadata.is_dir() {
-                for entry in path.read_dir()? {
-                    left.push(entry?.path());
+        let (files, size) = files(root)?;
+        let threads = if size < LARGE { 1 } else { THREADS.min(processors()) };
+        let next = AtomicUsize::new(0);
+        let look = || -> io::Result<Option<(usize, Finding)>> {
+            let mut buffer = vec![0; BUFFER];
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(path) = files.get(at) else { return Ok(None) };
+                if let Some(rule) = self.file(path, &mut buffer)? {
+                    // Nobody begins a file that comes after it.
+                    next.fetch_max(files.len(), Ordering::Relaxed);
+                    return Ok(Some((at, Finding { rule, file: path.clone() })));
                 }
-            } else if metadata.is_file()
-                && let Some(rule) = self.file(&path, &mut buffer)?
-            {
-                return Ok(Some(Finding { rule, file: path }));
             }
-        }
-        Ok(None)
+        };
+        let found = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(look)).collect();
+            let joined = |other: std::thread::ScopedJoinHandle<'_, _>| {
+                other.join().unwrap_or_else(|why| std::panic::resume_unwind(why))
+            };
+            std::iter::once(look()).chain(others.into_iter().map(joined)).collect::<io::Result<Vec<_>>>()
+        })?;
+        Ok(found.into_iter().flatten().min_by_key(|(at, _)| *at).map(|(_, finding)| finding))
     }
 
     fn file(&self, path: &Path, buffer: &mut [u8]) -> io::Result<Option<&'static str>> {
@@ -188,6 +200,27 @@ impl Scanner {
     }
 }
 
+/// The files below, in the order in which they are looked through, and how much that is.
+fn files(root: &Path) -> io::Result<(Vec<PathBuf>, u64)> {
+    let (mut left, mut files, mut size) = (vec![root.to_owned()], Vec::new(), 0);
+    while let Some(path) = left.pop() {
+        let metadata = path.symlink_metadata()?;
+        if metadata.is_dir() {
+            for entry in path.read_dir()? {
+                left.push(entry?.path());
+            }
+        } else if metadata.is_file() {
+            size += metadata.len();
+            files.push(path);
+        }
+    }
+    Ok((files, size))
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -232,7 +265,7 @@ mod tests {
         for (rule, name, text) in secrets() {
             assert_eq!(found(name, text.as_bytes()), Some(rule), "{name}");
             if !["nix-key", "netrc"].contains(&rule) {
-                for before in [3, (1 << 20) - 10, (1 << 20) - 60, (1 << 21) - 2100] {
+                for before in [3, super::BUFFER - 10, super::BUFFER - 60, 2 * super::BUFFER - 2100] {
                     let long = [vec![b'\n'; before], text.clone().into_bytes(), vec![0; 1 << 20]].concat();
                     assert_eq!(found(name, &long), Some(rule), "{name} after {before}");
                 }

@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
+    str::FromStr as _,
 };
 
 use harmonia_store_core::store_path::{StoreDir, StorePath};
@@ -65,6 +66,15 @@ impl Store {
             }
         }
         Ok(references_first(all.into_values().collect()))
+    }
+
+    /// The store path that is named by its whole name, or by a link to it.
+    pub fn named(&self, given: &str) -> Option<StorePath> {
+        let of = |name: &str| {
+            let base = name.strip_prefix(self.dir.to_str())?.trim_matches('/');
+            StorePath::from_str(base).ok()
+        };
+        of(given).or_else(|| of(std::fs::read_link(given).ok()?.to_str()?))
     }
 
     /// Where a path's content lies, when it lies here.

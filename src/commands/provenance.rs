@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     cache::{
+        key::public_path,
         place::Place,
         provenance::{self, Envelope},
         queue::Queue,
@@ -59,7 +60,12 @@ impl ProvenanceCommand {
                 if self.from.is_none() { "; --from asks another cache" } else { " to that cache" }
             );
         };
-        let signer = if self.key.is_empty() { None } else { Some(envelope.signer(&self.key)?) };
+        let own = own_key();
+        let signer = match &own {
+            _ if !self.key.is_empty() => Some(envelope.signer(&self.key)?),
+            Some(own) => envelope.signer(std::slice::from_ref(own)).ok(),
+            None => None,
+        };
         let statement = envelope.statement()?;
         if !is_about(&statement, &path) {
             bail!("what {place} has under the name of {path} is about another path");
@@ -69,6 +75,7 @@ impl ProvenanceCommand {
             Output::Text => {
                 print(&path, &statement);
                 let by = match signer {
+                    Some(key) if self.key.is_empty() => format!("by {}, this host's own key", key.name()),
                     Some(key) => format!("by {}, as it must be", key.name()),
                     None => "not checked; --key does".to_owned(),
                 };
@@ -94,6 +101,12 @@ impl ProvenanceCommand {
         }
         in_cache(super::push::DEFAULT_CACHE, path).await
     }
+}
+
+/// The public half of the key with which this host signs where a path was built, when it has one.
+fn own_key() -> Option<PublicKey> {
+    let file = public_path(&Places::standard().host_key());
+    fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
 async fn in_cache(url: &str, path: &StorePath) -> anyhow::Result<Option<(String, Envelope)>> {

@@ -129,6 +129,8 @@ impl PushCommand {
             upstreams: Upstreams::new(&upstream)?,
             scanner: (!self.no_secret_scan).then(|| Scanner::new(self.allow_secret.clone())),
             key: self.key.as_deref().map(key::read).transpose()?,
+            // Only a runner knows where it builds.
+            provenance_key: None,
             compression: Compression::of(&self.compression, self.level)?,
             meter: Arc::new(Meter::default()),
         })

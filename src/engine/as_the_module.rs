@@ -1,6 +1,11 @@
 //! The NixOS module gives its containers what `install` gives its own: compared by the module's committed snapshots.
 
-use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
@@ -157,11 +162,12 @@ fn the_modules_pushers_are_those_of_install() {
     let settings = settings(&told, &name);
     let cache = settings.cache.unwrap();
     assert_eq!((cache.upstreams.len(), cache.compression.as_str()), (2, "xz"));
-    let volume = |what: &str| format!("/var/lib/containers/storage/volumes/heavy-{what}/_data").into();
+    let volume =
+        |what: &str| PathBuf::from(format!("/var/lib/containers/storage/volumes/heavy-{what}/_data"));
     let ours = PusherUnit {
         name: name.clone(),
         program: "/package/vega-builder/bin/vega-builder".into(),
-        store: volume("store"),
+        store: volume("store").join("store"),
         queue: volume("queue"),
         settings: "/var/lib/vega-builder/heavy/cache.json".into(),
         key: cache.key_file,

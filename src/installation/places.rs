@@ -11,6 +11,7 @@ use super::{
     locked::{Locked, remove_folder},
 };
 use crate::{
+    cache::key::public_path,
     config::{Host, Settings},
     value::{RunnerName, Scope},
 };
@@ -51,6 +52,11 @@ impl Places {
         }
     }
 
+    /// The key with which this host signs where a path was built.
+    pub fn host_key(&self) -> PathBuf {
+        self.state.join("host-key")
+    }
+
     pub fn installation(&self, name: &RunnerName) -> Installation {
         Installation {
             name: name.clone(),
@@ -81,7 +87,16 @@ impl Places {
 
     /// Forget what was cached, when no runner is left to profit from it.
     pub fn tidy(&self) -> Result<(), Error> {
-        if self.installed().is_empty() { remove_folder(&self.cache) } else { Ok(()) }
+        if !self.installed().is_empty() {
+            return Ok(());
+        }
+        remove_folder(&self.cache)?;
+        let key = self.host_key();
+        for file in [public_path(&key), key] {
+            let _ = fs::remove_file(file);
+        }
+        let _ = fs::remove_dir(&self.state);
+        Ok(())
     }
 
     /// Every first id of a user namespace that another runner's files belong to, and whose it is.

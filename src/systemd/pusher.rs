@@ -17,7 +17,7 @@ pub struct PusherUnit {
     pub name: RunnerName,
     /// This very program.
     pub program: PathBuf,
-    /// Where the engine has the runner's store, and its queue.
+    /// Where the engine has the runner's store paths, and its queue.
     pub store: PathBuf,
     pub queue: PathBuf,
     /// The file that `prepare` writes down what is pushed where in.

@@ -244,7 +244,7 @@ mod tests {
             pusher: Some(PusherUnit {
                 name: container.name.clone(),
                 program: "/opt/our programs/vega-builder".into(),
-                store: "/var/lib/volumes/heavy-store/_data".into(),
+                store: "/var/lib/volumes/heavy-store/_data/store".into(),
                 queue: "/var/lib/volumes/heavy-queue/_data".into(),
                 settings: "/var/lib/vega-builder/heavy/cache.json".into(),
                 key: Some("/etc/vega-builder/cache key".into()),

@@ -30,8 +30,6 @@
         repository = "octo-org/three";
         organization = "octo-org";
         ephemeral = true;
-        cache.to = "vega";
-        cache.keyFile = "/run/keys/cache-key";
         trust.issuer = "https://issuer.example.com";
         image = "example.com/x@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
         digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

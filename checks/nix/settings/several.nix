@@ -6,6 +6,7 @@
     labels = [ "self-hosted" ];
     patience = "1h";
     credential.tokenFile = "/run/keys/github-token";
+    cache.to = "vega";
     caps = {
       memory = "4g";
       cpus = 2;

@@ -9,6 +9,7 @@ pub mod engine;
 pub mod heavy;
 pub mod layout;
 pub mod nix_store;
+pub mod pushing;
 pub mod registry;
 pub mod salted;
 pub mod scenario;

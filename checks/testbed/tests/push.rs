@@ -3,81 +3,16 @@
 use std::{
     fs,
     os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
-    path::{Path, PathBuf},
-    process::{Command, Output},
+    path::Path,
+    process::Command,
 };
 
-use serde_json::Value;
 use simulator::{cache::Server, fault::Fault, s3};
 use testbed::{
     nix_store::NixStore,
+    pushing::{PushBench, hash, result},
     scene::{program, succeeded},
 };
-
-/// A store, a cache and a key of one test's own.
-struct Bench {
-    store: NixStore,
-    folder: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let bench = Self { store: NixStore::new().unwrap(), folder: tempfile::tempdir().unwrap() };
-        let made = Command::new(program())
-            .args(["key", "generate", "--name", "test-1", "--out"])
-            .arg(bench.key())
-            .output()
-            .unwrap();
-        succeeded(&made).unwrap();
-        bench
-    }
-
-    fn key(&self) -> PathBuf {
-        self.folder.path().join("key")
-    }
-
-    fn public_key(&self) -> String {
-        fs::read_to_string(self.folder.path().join("key.pub")).unwrap().trim().to_owned()
-    }
-
-    fn cache(&self) -> PathBuf {
-        self.folder.path().join("cache")
-    }
-
-    fn push(&self, to: &str, paths: &[&str], options: &[&str]) -> Output {
-        self.command(to, paths, options).output().unwrap()
-    }
-
-    fn command(&self, to: &str, paths: &[&str], options: &[&str]) -> Command {
-        let mut command = Command::new(program());
-        command
-            .args(["push", "--store", &self.store.url(), "--to", to, "--output", "json", "--key"])
-            .arg(self.key())
-            .args(["--upstream", ""])
-            .args(options)
-            .args(paths);
-        command
-    }
-
-    /// Push to the folder, and give the result.
-    fn pushed(&self, paths: &[&str], options: &[&str]) -> Value {
-        let to = self.cache();
-        result(&succeeded(&self.push(to.to_str().unwrap(), paths, options)).unwrap())
-    }
-
-    fn narinfo(&self, path: &str) -> String {
-        fs::read_to_string(self.cache().join(format!("{}.narinfo", hash(path)))).unwrap()
-    }
-}
-
-fn hash(path: &str) -> &str {
-    &path.trim_start_matches("/nix/store/")[..32]
-}
-
-fn result(out: &str) -> Value {
-    let last: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
-    last["result"].clone()
-}
 
 fn field<'a>(narinfo: &'a str, name: &str) -> &'a str {
     narinfo.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).unwrap_or_default()
@@ -103,7 +38,7 @@ fn tree(path: &Path, is_strange: bool) -> std::io::Result<()> {
 
 #[test]
 fn nars_and_narinfos_are_bit_by_bit_what_nix_itself_writes() {
-    let bench = Bench::new();
+    let bench = PushBench::new().unwrap();
     let lower = bench.store.add("lower", &[], |path| tree(path, false)).unwrap();
     let strange = bench.store.add("strange", &[], |path| tree(path, true)).unwrap();
     let own = format!("/nix/store/{}-upper", "0".repeat(32));
@@ -128,11 +63,11 @@ fn nars_and_narinfos_are_bit_by_bit_what_nix_itself_writes() {
 
     for compression in ["none", "zstd", "xz"] {
         let _ = fs::remove_dir_all(bench.cache());
-        let told = bench.pushed(&[&upper, &source], &["--compression", compression]);
+        let told = bench.pushed(&[&upper, &source], &["--compression", compression]).unwrap();
         assert_eq!((told["closure"].as_u64(), told["pushed"].as_array().unwrap().len()), (Some(4), 4));
         for path in all {
             let (ours, nixs) = (
-                bench.narinfo(path),
+                bench.narinfo(path).unwrap(),
                 fs::read_to_string(theirs.join(format!("{}.narinfo", hash(path)))).unwrap(),
             );
             for name in ["StorePath", "NarHash", "NarSize", "References", "Deriver", "CA"] {
@@ -169,10 +104,10 @@ fn unpacked(compression: &str, bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn nix_takes_it_with_our_key_alone_and_refuses_a_flipped_byte_and_a_foreign_key() {
-    let bench = Bench::new();
+    let bench = PushBench::new().unwrap();
     let lower = bench.store.file("lower", &[]).unwrap();
     let upper = bench.store.file("upper", &[&lower]).unwrap();
-    let told = bench.pushed(&[&upper], &[]);
+    let told = bench.pushed(&[&upper], &[]).unwrap();
     let cache = told["substituter"].as_str().unwrap().to_owned();
     assert_eq!(told["public_key"], bench.public_key());
 
@@ -184,7 +119,7 @@ fn nix_takes_it_with_our_key_alone_and_refuses_a_flipped_byte_and_a_foreign_key(
     assert_eq!(fs::read(taker.real(&upper)).unwrap(), fs::read(bench.store.real(&upper)).unwrap());
     assert!(taker.real(&lower).exists());
 
-    let nar = bench.cache().join(field(&bench.narinfo(&lower), "URL"));
+    let nar = bench.cache().join(field(&bench.narinfo(&lower).unwrap(), "URL"));
     let mut bytes = fs::read(&nar).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
@@ -196,7 +131,7 @@ fn nix_takes_it_with_our_key_alone_and_refuses_a_flipped_byte_and_a_foreign_key(
 
 #[test]
 fn a_secret_stays_here_and_so_does_all_that_depends_on_it() {
-    let bench = Bench::new();
+    let bench = PushBench::new().unwrap();
     let clean = bench.store.file("clean", &[]).unwrap();
     let text = format!(
         "-----BEGIN {} KEY-----\n{}\n",
@@ -211,7 +146,7 @@ fn a_secret_stays_here_and_so_does_all_that_depends_on_it() {
     let to = bench.cache();
     let output = bench.push(to.to_str().unwrap(), &[&above], &[]);
     assert_eq!(output.status.code(), Some(11), "{output:?}");
-    let told = result(&String::from_utf8_lossy(&output.stdout));
+    let told = result(&String::from_utf8_lossy(&output.stdout)).unwrap();
     assert_eq!(told["pushed"].as_array().unwrap().len(), 1);
     let why: Vec<&str> =
         told["refused"].as_array().unwrap().iter().filter_map(|one| one["why"].as_str()).collect();
@@ -219,13 +154,13 @@ fn a_secret_stays_here_and_so_does_all_that_depends_on_it() {
     assert!(why[1].contains("depends on") && why[1].contains("leak"), "{why:?}");
     // Not a byte of them has left.
     assert_eq!(fs::read_dir(bench.cache().join("nar")).unwrap().count(), 1);
-    let told = bench.pushed(&[&above], &["--allow-secret", "private-key:key[.]pem"]);
+    let told = bench.pushed(&[&above], &["--allow-secret", "private-key:key[.]pem"]).unwrap();
     assert_eq!((told["present"].as_u64(), told["pushed"].as_array().unwrap().len()), (Some(1), 2));
 }
 
 #[test]
 fn a_damaged_path_is_not_announced_and_the_rest_is() {
-    let bench = Bench::new();
+    let bench = PushBench::new().unwrap();
     let fine = bench.store.file("fine", &[]).unwrap();
     for (name, large) in [("small", false), ("large", true)] {
         let damaged = bench
@@ -240,19 +175,19 @@ fn a_damaged_path_is_not_announced_and_the_rest_is() {
         let to = bench.cache();
         let output = bench.push(to.to_str().unwrap(), &[&above], &[]);
         assert_eq!(output.status.code(), Some(11), "{output:?}");
-        let told = result(&String::from_utf8_lossy(&output.stdout));
+        let told = result(&String::from_utf8_lossy(&output.stdout)).unwrap();
         assert!(told["refused"][0]["why"].as_str().unwrap().contains("not what its hash says"), "{told}");
         assert_eq!(told["refused"].as_array().unwrap().len(), 2);
         for path in [&damaged, &above] {
             assert!(!bench.cache().join(format!("{}.narinfo", hash(path))).exists());
         }
-        assert!(bench.narinfo(&fine).contains("fine"));
+        assert!(bench.narinfo(&fine).unwrap().contains("fine"));
     }
 }
 
 #[test]
 fn what_is_there_or_upstream_is_not_pushed_and_an_upstream_that_is_away_has_nothing() {
-    let bench = Bench::new();
+    let bench = PushBench::new().unwrap();
     let [common, own] = ["common", "own"].map(|name| bench.store.file(name, &[]).unwrap());
     let top = bench.store.file("top", &[&common, &own]).unwrap();
     let upstream = Server::start().unwrap();
@@ -268,12 +203,13 @@ fn what_is_there_or_upstream_is_not_pushed_and_an_upstream_that_is_away_has_noth
     let upstreams = format!("http://127.0.0.1:1,{}", upstream.url());
     let output = bench.push(cache.url(), &[&top], &["--upstream", &upstreams]);
     let out = succeeded(&output).unwrap();
-    let told = result(&out);
+    let told = result(&out).unwrap();
     assert_eq!((told["upstream"].as_u64(), told["pushed"].as_array().unwrap().len()), (Some(1), 2), "{told}");
     assert!(out.contains("http://127.0.0.1:1 did not answer"), "{out}");
     assert!(cache.file(&format!("{}.narinfo", hash(&common))).is_none());
     let before = cache.faults.requests().iter().filter(|one| one.method == "PUT").count();
-    let told = result(&succeeded(&bench.push(cache.url(), &[&top], &["--upstream", &upstreams])).unwrap());
+    let told =
+        result(&succeeded(&bench.push(cache.url(), &[&top], &["--upstream", &upstreams])).unwrap()).unwrap();
     assert_eq!((told["present"].as_u64(), told["upstream"].as_u64()), (Some(2), Some(1)));
     assert_eq!(cache.faults.requests().iter().filter(|one| one.method == "PUT").count(), before);
 }
@@ -285,137 +221,10 @@ fn put(server: &Server, name: &str, text: &str) {
 }
 
 #[test]
-fn a_cache_that_is_busy_or_cuts_the_line_gets_all_of_it_all_the_same() {
-    let bench = Bench::new();
-    let lower = bench.store.add("lower", &[], |path| fs::write(path, vec![3; 9 << 20])).unwrap();
-    let upper = bench.store.file("upper", &[&lower]).unwrap();
-    let cache = Server::start().unwrap();
-    cache.faults.add(Fault::status("HEAD", "narinfo", 503, &[("retry-after", "1")]));
-    cache.faults.add(Fault::status("PUT", "nar/", 500, &[]).times(2));
-    cache.faults.add(Fault::new("PUT", "narinfo", simulator::fault::Kind::DropReply));
-    cache.faults.add(Fault::status("PUT", "narinfo", 429, &[]));
-    let began = std::time::Instant::now();
-    succeeded(&bench.push(cache.url(), &[&upper], &[])).unwrap();
-    assert!(began.elapsed().as_secs_f32() > 1.0, "Retry-After was not honoured");
-    for path in [&lower, &upper] {
-        assert!(cache.file(&format!("{}.narinfo", hash(path))).is_some());
-    }
-    // A refusal is no fault that passes: said once, with its reason.
-    let other = bench.store.file("other", &[]).unwrap();
-    cache.faults.add(Fault::status("PUT", "nar/", 403, &[]).times(9));
-    let output = bench.push(cache.url(), &[&other], &[]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("403"), "{output:?}");
-    assert_eq!(cache.faults.requests().iter().filter(|one| one.status == 403).count(), 1);
-}
-
-#[test]
-fn a_push_that_was_killed_goes_on_where_it_was() {
-    let bench = Bench::new();
-    let mut below = bench.store.file("p0", &[]).unwrap();
-    for number in 1..30 {
-        below = bench.store.file(&format!("p{number}"), &[&below]).unwrap();
-    }
-    let cache = Server::start().unwrap();
-    // Each narinfo takes its time: the kill comes in the middle.
-    let slow = simulator::fault::Kind::Delay(std::time::Duration::from_millis(60));
-    cache.faults.add(Fault::new("PUT", "narinfo", slow).times(30));
-    let mut child = Command::new(program())
-        .args(["push", "--store", &bench.store.url(), "--to", cache.url(), "--upstream", "", &below])
-        .spawn()
-        .unwrap();
-    let announced = || cache.names().iter().filter(|name| name.ends_with(".narinfo")).count();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while announced() < 8 && std::time::Instant::now() < deadline {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let had = announced();
-    assert!((8..30).contains(&had), "{had}");
-    let told = result(&succeeded(&bench.push(cache.url(), &[&below], &[])).unwrap());
-    assert!(told["present"].as_u64().unwrap() >= had as u64, "{told}");
-    assert_eq!(announced(), 30);
-}
-
-#[test]
-fn a_cache_that_wants_a_length_gets_it_for_a_large_path() {
-    let bench = Bench::new();
-    let large = bench.store.add("large", &[], |path| fs::write(path, vec![3; 9 << 20])).unwrap();
-    let cache = Server::start().unwrap();
-    cache.faults.add(Fault::status("PUT", "nar/", 411, &[]));
-    succeeded(&bench.push(cache.url(), &[&large], &[])).unwrap();
-    assert!(cache.file(&format!("{}.narinfo", hash(&large))).is_some());
-}
-
-#[test]
-fn a_garbage_collection_in_the_middle_takes_nothing_of_what_is_pushed() {
-    let bench = Bench::new();
-    let mut below = bench.store.file("p0", &[]).unwrap();
-    for number in 1..80 {
-        below = bench.store.file(&format!("p{number}"), &[&below]).unwrap();
-    }
-    let unheld = bench.store.file("unheld", &[]).unwrap();
-    let cache = Server::start().unwrap();
-    let slow = simulator::fault::Kind::Delay(std::time::Duration::from_millis(1500));
-    cache.faults.add(Fault::new("PUT", "nar/", slow).times(80));
-    std::thread::scope(|scope| {
-        let push = scope.spawn(|| bench.push(cache.url(), &[&below], &[]));
-        // The first NAR is on its way, and most have not been read.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while !cache.names().iter().any(|name| name.starts_with("nar/")) {
-            assert!(std::time::Instant::now() < deadline, "nothing was pushed");
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-        bench.store.collect_garbage().unwrap();
-        assert!(!bench.store.real(&unheld).exists() && bench.store.real(&below).exists());
-        let told = result(&succeeded(&push.join().unwrap()).unwrap());
-        assert_eq!(told["pushed"].as_array().unwrap().len(), 80);
-    });
-    // Nothing holds them any longer.
-    bench.store.collect_garbage().unwrap();
-    assert!(!bench.store.real(&below).exists());
-}
-
-#[test]
-fn a_large_path_is_pushed_in_little_memory() {
-    let bench = Bench::new();
-    // No two blocks alike, so that it stays large.
-    let large = bench.store.add("large", &[], |path| {
-        let mut state = 88_172_645_463_325_252_u64;
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()
-        };
-        fs::write(path, (0..(400 << 20) / 8).flat_map(|_| next()).collect::<Vec<u8>>())
-    });
-    let large = large.unwrap();
-    let to = bench.cache();
-    let mut child = Command::new(program())
-        .args(["push", "--store", &bench.store.url(), "--upstream", "", &large, "--to"])
-        .arg(&to)
-        .spawn()
-        .unwrap();
-    let mut most = 0;
-    while child.try_wait().unwrap().is_none() {
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        most = most.max(kib.unwrap_or_default());
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    println!("{} MiB", most >> 10);
-    assert!((1..128 << 10).contains(&most), "{} MiB", most >> 10);
-    assert!(to.join(format!("{}.narinfo", hash(&large))).exists());
-}
-
-#[test]
 fn what_cannot_be_looked_through_for_secrets_does_not_leave_unseen() {
-    let bench = Bench::new();
+    let bench = PushBench::new().unwrap();
     let path = bench.store.file("there", &[]).unwrap();
-    bench.pushed(&[&path], &[]);
+    bench.pushed(&[&path], &[]).unwrap();
     let elsewhere = format!("file://{}", bench.cache().display());
     let to = bench.folder.path().join("other");
     let push = |options: &[&str]| {
@@ -435,38 +244,8 @@ fn what_cannot_be_looked_through_for_secrets_does_not_leave_unseen() {
 }
 
 #[test]
-fn a_full_disk_leaves_nothing_half_done_and_the_same_push_goes_on_when_there_is_room() {
-    let bench = Bench::new();
-    let place = bench.cache();
-    fs::create_dir(&place).unwrap();
-    let mount = |options: &str| {
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&place);
-        succeeded(&mount.output().unwrap()).unwrap();
-    };
-    mount("size=2m");
-    let small = bench.store.file("small", &[]).unwrap();
-    let large = bench.store.add("large", &[], |path| fs::write(path, vec![7; 6 << 20])).unwrap();
-    let top = bench.store.file("top", &[&large, &small]).unwrap();
-    let none = ["--compression", "none"];
-    let full = bench.push(place.to_str().unwrap(), &[&top], &none);
-    let error = String::from_utf8_lossy(&full.stderr).into_owned();
-    assert!(full.status.code() == Some(1) && error.contains("No space left"), "{error}");
-    let files = |folder: &Path| -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap().flatten();
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-    };
-    assert!(files(&place.join("nar")).iter().all(|name| !name.starts_with('.')), "{:?}", files(&place));
-    assert!(!place.join(format!("{}.narinfo", hash(&top))).exists());
-    mount("remount,size=32m");
-    succeeded(&bench.push(place.to_str().unwrap(), &[&top], &none)).unwrap();
-    assert!(place.join(format!("{}.narinfo", hash(&top))).exists());
-    succeeded(&Command::new("umount").arg(&place).output().unwrap()).unwrap();
-}
-
-#[test]
 fn an_object_store_gets_what_a_folder_gets_large_paths_in_parts() {
-    let bench = Bench::new();
+    let bench = PushBench::new().unwrap();
     let store = s3::Server::start().unwrap();
     let noise: Vec<u8> = (0..24_u32 << 20).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let large = bench.store.add("large", &[], |path| fs::write(path, noise)).unwrap();
@@ -478,11 +257,11 @@ fn an_object_store_gets_what_a_folder_gets_large_paths_in_parts() {
         push.output().unwrap()
     };
     store.faults.add(Fault::status("PUT", "/", 503, &[]));
-    let told = result(&succeeded(&push(s3::SECRET_KEY)).unwrap());
+    let told = result(&succeeded(&push(s3::SECRET_KEY)).unwrap()).unwrap();
     assert_eq!((told["pushed"].as_array().unwrap().len(), store.open_uploads()), (2, 0));
-    bench.pushed(&[&top], &["--compression", "none"]);
+    bench.pushed(&[&top], &["--compression", "none"]).unwrap();
     for path in [&large, &top] {
-        let narinfo = bench.narinfo(path);
+        let narinfo = bench.narinfo(path).unwrap();
         let at =
             |name: &str| store.object(&format!("some/prefix/{name}")).unwrap_or_else(|| panic!("{name}"));
         assert_eq!(String::from_utf8(at(&format!("{}.narinfo", hash(path)))).unwrap(), narinfo);
@@ -490,7 +269,7 @@ fn an_object_store_gets_what_a_folder_gets_large_paths_in_parts() {
         assert!(at(url) == fs::read(bench.cache().join(url)).unwrap(), "{url} differs");
     }
     // What is there is not pushed again.
-    assert_eq!(result(&succeeded(&push(s3::SECRET_KEY)).unwrap())["present"], 2);
+    assert_eq!(result(&succeeded(&push(s3::SECRET_KEY)).unwrap()).unwrap()["present"], 2);
     let mut nobody = bench.command(&url, &[&top], &[]);
     let refused =
         nobody.env("AWS_ACCESS_KEY_ID", "nobody").env("AWS_SECRET_ACCESS_KEY", "x").output().unwrap();
@@ -500,7 +279,7 @@ fn an_object_store_gets_what_a_folder_gets_large_paths_in_parts() {
 
 #[test]
 fn bad_words_are_told_by_name_before_anything_leaves() {
-    let bench = Bench::new();
+    let bench = PushBench::new().unwrap();
     let path = bench.store.file("x", &[]).unwrap();
     let to = bench.cache();
     let to = to.to_str().unwrap();

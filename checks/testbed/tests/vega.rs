@@ -5,10 +5,14 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::{Command, Output},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
-use simulator::{fault::Fault, vega::Server};
+use simulator::{
+    fault::{Fault, Kind},
+    vega::Server,
+};
 use testbed::{
     nix_store::NixStore,
     scene::{program, succeeded},
@@ -220,4 +224,29 @@ fn a_credential_goes_neither_to_another_control_plane_nor_with_a_key_of_ones_own
     let mut plain = bench.push(&[&small]);
     let (code, error) = failed(&plain.env("VEGA_URL", "http://vega.example").output().unwrap());
     assert!(code == 2 && error.contains("https"), "{code} {error}");
+}
+
+#[test]
+fn a_control_plane_that_restarts_in_the_middle_gets_all_of_it() {
+    let mut bench = Bench::new();
+    bench.vega.person(1, "approves");
+    succeeded(&bench.login()).unwrap();
+    let paths = bench.store.files("p", 100).unwrap();
+    let slow = Kind::Delay(Duration::from_millis(60));
+    bench.vega.faults.add(Fault::new("POST", "/api/cache", slow).times(usize::MAX));
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let mut child = bench.push(&paths).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let published = |bench: &Bench| {
+        let hashes = paths.iter().map(|path| &path.trim_start_matches("/nix/store/")[..32]);
+        hashes.filter(|hash| bench.vega.narinfo(OWNER, hash).is_some()).count()
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while published(&bench) < 10 {
+        assert!(Instant::now() < deadline, "nothing was pushed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    bench.vega.restart(Duration::from_millis(300)).unwrap();
+    assert!(published(&bench) < 100, "it was over before the restart");
+    assert!(child.wait().unwrap().success());
+    assert_eq!(published(&bench), 100);
 }

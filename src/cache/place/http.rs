@@ -24,6 +24,8 @@ pub struct Http {
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// An upload of which nothing goes through for so long has stalled.
 pub const STALLED: Duration = Duration::from_secs(300);
+/// So many at most, and half of what a process may have open.
+const CONNECTIONS: usize = 512;
 /// More of an error's text nobody reads.
 const SHOWN: usize = 200;
 
@@ -48,6 +50,11 @@ impl Http {
             base.set_path(&format!("{}/", base.path()));
         }
         Ok(Self { client, base, login })
+    }
+
+    /// Each may have a connection of its own; one that is encrypted costs more to make.
+    pub fn questions(&self) -> usize {
+        if self.base.scheme() == "http" { CONNECTIONS } else { CONNECTIONS / 4 }
     }
 
     pub async fn has(&self, name: &str) -> Result<bool, Error> {
@@ -110,7 +117,7 @@ impl Http {
 pub fn client() -> Result<Client, Error> {
     Client::builder()
         .connect_timeout(Duration::from_secs(30))
-        .pool_max_idle_per_host(64)
+        .pool_max_idle_per_host(CONNECTIONS)
         // What a cache redirects to is another server, which has no business with our upload.
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("vega-builder/", env!("CARGO_PKG_VERSION")))
@@ -120,16 +127,25 @@ pub fn client() -> Result<Client, Error> {
 
 /// Send a file while it is made: it may take as long as something goes through.
 pub async fn streamed(request: RequestBuilder, url: &Url, stream: Stream) -> Result<Response, Error> {
+    streamed_within(STALLED, request, url, stream).await
+}
+
+async fn streamed_within(
+    stalled: Duration,
+    request: RequestBuilder,
+    url: &Url,
+    stream: Stream,
+) -> Result<Response, Error> {
     let moved = Arc::new(Mutex::new(tokio::time::Instant::now()));
     let sent = request.body(body(stream, moved.clone())).send();
     tokio::pin!(sent);
     loop {
-        let deadline = *moved.lock().await + STALLED;
+        let deadline = *moved.lock().await + stalled;
         tokio::select! {
             response = &mut sent => return response.map_err(|why| failed(url, &why)),
             () = tokio::time::sleep_until(deadline) => {
-                if *moved.lock().await + STALLED <= tokio::time::Instant::now() {
-                    return Err(Error::Stalled { url: shown(url), seconds: STALLED.as_secs() });
+                if *moved.lock().await + stalled <= tokio::time::Instant::now() {
+                    return Err(Error::Stalled { url: shown(url), seconds: stalled.as_secs() });
                 }
             }
         }
@@ -191,4 +207,34 @@ pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, time::Duration};
+
+    use tokio::sync::mpsc;
+
+    use super::{Error, Stream, client, streamed_within};
+    use crate::cache::pack::Piece;
+
+    #[tokio::test]
+    async fn an_upload_that_nobody_reads_any_more_is_an_error_and_no_hang() {
+        // It takes the connection, and as much as fits into the kernel's own buffers.
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url: url::Url = format!("http://{}/nar/x", server.local_addr().unwrap()).parse().unwrap();
+        let (send, pieces) = mpsc::channel(4);
+        let feeding = tokio::spawn(async move {
+            let mut fed = 0_u64;
+            while send.send(Ok(Piece::from_static(&[7; 65536]))).await.is_ok() {
+                fed += 1;
+            }
+            fed
+        });
+        let request = client().unwrap().put(url.clone());
+        let stream = Stream { pieces, size: None, hash: None };
+        let sent = streamed_within(Duration::from_millis(300), request, &url, stream).await;
+        assert!(matches!(sent, Err(Error::Stalled { .. })), "{sent:?}");
+        assert!(feeding.await.unwrap() > 1, "nothing went out at first");
+    }
 }

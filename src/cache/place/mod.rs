@@ -8,7 +8,10 @@ mod vega;
 
 use std::path::Path;
 
-use harmonia_store_core::{signature::SecretKey, store_path::StoreDir};
+use harmonia_store_core::{
+    signature::SecretKey,
+    store_path::{StoreDir, StorePath},
+};
 use harmonia_utils_hash::Sha256;
 use tokio::sync::mpsc::Receiver;
 use url::Url;
@@ -137,13 +140,19 @@ impl Place {
         Err(Error::OtherStore { cache: self.shown.clone(), theirs: theirs.to_owned(), ours: ours.to_owned() })
     }
 
+    /// What a path that is there refers to, by its narinfo; nothing when it is not there.
+    pub async fn references(&self, path: &StorePath) -> Result<Option<Vec<StorePath>>, Error> {
+        let text = self.get(&narinfo::name(path)).await?;
+        Ok(text.and_then(|text| narinfo::references(&text, path, &StoreDir::default())))
+    }
+
     /// Whether a file of this name is there.
     pub async fn has(&self, name: &str) -> Result<bool, Error> {
         match &self.kind {
             Kind::Folder(folder) => Ok(folder.has(name)),
             Kind::Http(http) => http.has(name).await,
             Kind::Objects(objects) => objects.has(name).await,
-            Kind::Vega(vega) => vega.has(name).await,
+            Kind::Vega(vega) => Ok(vega.get(name).await?.is_some()),
         }
     }
 
@@ -153,7 +162,7 @@ impl Place {
             Kind::Folder(folder) => folder.get(name),
             Kind::Http(http) => http.get(name).await,
             Kind::Objects(objects) => objects.get(name).await,
-            Kind::Vega(_) => Ok(None),
+            Kind::Vega(vega) => vega.get(name).await,
         }
     }
 
@@ -201,6 +210,15 @@ impl Place {
             Kind::Http(http) => http.stream(name, stream).await,
             Kind::Objects(objects) => objects.stream(name, stream).await,
             Kind::Vega(vega) => vega.stream(name, stream).await,
+        }
+    }
+
+    /// How many small questions go well side by side.
+    pub fn questions(&self) -> usize {
+        match &self.kind {
+            Kind::Folder(_) => 1,
+            Kind::Http(http) => http.questions(),
+            Kind::Objects(_) | Kind::Vega(_) => 128,
         }
     }
 

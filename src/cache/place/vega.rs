@@ -31,14 +31,16 @@ impl Vega {
         self.0.public_key().await
     }
 
-    pub async fn has(&self, name: &str) -> Result<bool, Error> {
+    pub async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let url: Url = format!("{}/{name}", self.substituter()).parse().expect("both halves were checked");
-        let response = self.0.client.head(url.clone()).timeout(http::PATIENCE).send().await;
+        let response = self.0.client.get(url.clone()).timeout(http::PATIENCE).send().await;
         let response = response.map_err(|why| http::failed(&url, &why))?;
         match response.status() {
-            StatusCode::OK => Ok(true),
+            StatusCode::OK => {
+                Ok(Some(response.bytes().await.map_err(|why| http::failed(&url, &why))?.to_vec()))
+            }
             // A namespace of which nothing is public yet, or at all.
-            status if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => Ok(false),
+            status if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => Ok(None),
             _ => Err(http::refused(&url, response).await),
         }
     }

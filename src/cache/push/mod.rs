@@ -3,13 +3,17 @@
 
 mod gate;
 mod nar;
+mod present;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use harmonia_store_core::{signature::SecretKey, store_path::StorePath};
 
-use self::gate::Sending;
+use self::{gate::Sending, present::Present};
 use super::{
     Error, PathInfo, Store,
     compression::Compression,
@@ -32,6 +36,8 @@ pub struct Push {
     pub scanner: Option<Scanner>,
     /// None: what is pushed has the signatures that it came with.
     pub key: Option<SecretKey>,
+    /// What signs where a path was built: the same key, or the host's own where the cache signs the paths itself.
+    pub provenance_key: Option<SecretKey>,
     pub compression: Compression,
     pub meter: Arc<Meter>,
 }
@@ -62,21 +68,48 @@ impl Push {
     /// Push the closure of what is named. What was announced stays announced when a later path fails: the same push
     /// again goes on from there.
     pub async fn run(self: &Arc<Self>, wanted: Vec<String>) -> Result<Outcome, Error> {
+        patiently(|| self.place.expect_ours(self.store.dir())).await?;
+        self.upstreams.ask_again();
+        let mut present = Present::default();
+        let paths: HashMap<&String, StorePath> =
+            wanted.iter().filter_map(|name| Some((name, self.store.named(name)?))).collect();
+        present.ask(&self.place, paths.values().cloned(), true).await?;
+        let named: HashSet<&StorePath> = paths.values().collect();
+        // What a path that is there refers to is there as well, or upstream; else Nix is asked for all of it.
+        let below: Vec<StorePath> = present.absent().filter(|path| !named.contains(path)).cloned().collect();
+        let count = below.len();
+        let upstream = self.upstream(below).await;
+        let is_whole = upstream.len() == count;
+        let is_there = |name: &String| is_whole && paths.get(name).is_some_and(|path| present.has(path));
+        let rest: Vec<String> = wanted.iter().filter(|name| !is_there(name)).cloned().collect();
         let of = self.clone();
-        let infos = blocking(move || of.store.closure(&wanted)).await?;
-        self.run_described(infos).await
+        let infos =
+            if rest.is_empty() { Vec::new() } else { blocking(move || of.store.closure(&rest)).await? };
+        self.send(infos, present, upstream).await
     }
 
     /// The same for a closure that is described already, references first.
     pub async fn run_described(self: &Arc<Self>, infos: Vec<PathInfo>) -> Result<Outcome, Error> {
-        let mut outcome = Outcome { closure: infos.len(), ..Outcome::default() };
-        self.upstreams.ask_again();
         patiently(|| self.place.expect_ours(self.store.dir())).await?;
-        let infos = self.not_there(infos).await?;
-        outcome.present = outcome.closure - infos.len();
-        let all = infos.len();
-        let infos = self.not_upstream(infos).await;
-        outcome.upstream = all - infos.len();
+        self.upstreams.ask_again();
+        self.send(infos, Present::default(), HashSet::new()).await
+    }
+
+    async fn send(
+        self: &Arc<Self>,
+        infos: Vec<PathInfo>,
+        mut present: Present,
+        mut upstream: HashSet<StorePath>,
+    ) -> Result<Outcome, Error> {
+        let mut outcome = Outcome::default();
+        present.ask(&self.place, infos.iter().map(|info| info.path.clone()), false).await?;
+        let infos: Vec<PathInfo> = infos.into_iter().filter(|info| !present.has(&info.path)).collect();
+        let asked = infos.iter().map(|info| info.path.clone()).filter(|path| !upstream.contains(path));
+        let more = self.upstream(asked.collect()).await;
+        upstream.extend(more);
+        let infos: Vec<PathInfo> = infos.into_iter().filter(|info| !upstream.contains(&info.path)).collect();
+        (outcome.present, outcome.upstream) = (present.all().count(), upstream.len());
+        outcome.closure = outcome.present + outcome.upstream + infos.len();
         let (infos, refused) = self.harmless(infos).await?;
         outcome.refused = refused;
         self.meter.expect(infos.len() as u64, infos.iter().map(|info| info.nar_size).sum());
@@ -86,25 +119,12 @@ impl Push {
         Ok(outcome)
     }
 
-    async fn not_there(&self, infos: Vec<PathInfo>) -> Result<Vec<PathInfo>, Error> {
-        let asked = infos.into_iter().map(|info| async move {
-            let name = narinfo::name(&info.path);
-            let has = patiently(|| self.place.has(&name)).await?;
-            Ok::<_, Error>((!has).then_some(info))
+    /// Those that another cache has for certain.
+    async fn upstream(&self, paths: Vec<StorePath>) -> HashSet<StorePath> {
+        let asked = paths.into_iter().map(|path| async move {
+            self.upstreams.having(&narinfo::name(&path)).await.is_some().then_some(path)
         });
-        // In order: references stay first.
-        stream::iter(asked)
-            .buffered(self.place.width())
-            .try_filter_map(|info| async { Ok(info) })
-            .try_collect()
-            .await
-    }
-
-    async fn not_upstream(&self, infos: Vec<PathInfo>) -> Vec<PathInfo> {
-        let asked = infos.into_iter().map(|info| async move {
-            self.upstreams.having(&narinfo::name(&info.path)).await.is_none().then_some(info)
-        });
-        stream::iter(asked).buffered(64).filter_map(|info| async { info }).collect().await
+        stream::iter(asked).buffer_unordered(64).filter_map(|path| async { path }).collect().await
     }
 
     /// What has no secret in it, and refers to nothing that has; and the rest.
@@ -116,7 +136,11 @@ impl Push {
             let of = self.clone();
             async move {
                 let path = info.path.clone();
-                let found = blocking(move || of.look_through(&path)).await?;
+                let found = match blocking(move || of.look_through(&path)).await {
+                    // It is gone, say: that is no other path's fault.
+                    Err(why @ Error::Read { .. }) => Some(why.to_string()),
+                    found => found?,
+                };
                 Ok::<_, Error>((info, found))
             }
         });

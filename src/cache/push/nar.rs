@@ -31,6 +31,9 @@ const PIECES: usize = 8;
 /// Levels from here on take so much memory for each thread that one must do.
 const HEAVY: i32 = 13;
 
+/// More threads than that take more memory than a whole push may, and are faster than most lines.
+const MOST: usize = 8;
+
 /// What goes on side by side.
 pub struct Limits {
     room: Semaphore,
@@ -75,7 +78,7 @@ impl Push {
         let (of, info) = (self.clone(), info.clone());
         let (bytes, packed) = blocking(move || {
             let mut bytes = Vec::new();
-            let packed = of.pack(&info, 1, |piece| {
+            let packed = of.pack(&info, 0, |piece| {
                 bytes.extend_from_slice(&piece);
                 Ok(())
             })?;
@@ -160,11 +163,13 @@ impl Push {
         pack::pack(&self.store, info, self.compression, threads, &self.meter, take)
     }
 
-    /// How many threads compress a large one.
+    /// How many threads compress a large one, beside the one that reads and hashes it.
     fn threads(&self) -> u32 {
         match self.compression {
-            Compression::Zstd(level) if level < HEAVY => u32::try_from(processors()).unwrap_or(1),
-            _ => 1,
+            Compression::Zstd(level) if level < HEAVY => {
+                u32::try_from((processors() - 1).clamp(1, MOST)).unwrap_or(1)
+            }
+            _ => 0,
         }
     }
 

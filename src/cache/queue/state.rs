@@ -16,6 +16,9 @@ pub struct State {
     pub pushed: u64,
     /// Compressed bytes that were pushed, ever.
     pub bytes: u64,
+    /// Compressed bytes of what is on its way now that have gone out already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sending: Option<u64>,
     /// Builds that found no room.
     pub dropped: u64,
     /// The last paths that stayed here, and why.
@@ -36,6 +39,7 @@ impl Default for State {
             waiting: 0,
             pushed: 0,
             bytes: 0,
+            sending: None,
             dropped: 0,
             refused: Vec::new(),
             error: String::new(),

@@ -15,6 +15,8 @@ use crate::{
     value::Origins,
 };
 
+/// How often somebody who looks sees another figure.
+const TOLD: Duration = Duration::from_secs(1);
 /// How often an empty queue is looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// Between two tries at a cache that takes nothing: from, and up to.
@@ -53,7 +55,11 @@ pub async fn upload(
         };
         tell(queue, &mut state)?;
         let sent = match batch {
-            Ok(batch) => send(queue, push, origins, batch, &mut state, &say).await,
+            Ok(batch) => {
+                let shown = state.clone();
+                let sent = send(queue, push, origins, batch, &mut state, &say);
+                told_meanwhile(sent, queue, push, shown).await
+            }
             Err(why) => Err(why),
         };
         match sent {
@@ -84,6 +90,26 @@ pub async fn upload(
     }
 }
 
+/// A push, and every second how far it is.
+async fn told_meanwhile(
+    sent: impl Future<Output = Result<(), Error>>,
+    queue: &Queue,
+    push: &Push,
+    mut shown: State,
+) -> Result<(), Error> {
+    let (before, mut ticks) = (push.meter.bytes_sent(), tokio::time::interval(TOLD));
+    tokio::pin!(sent);
+    loop {
+        tokio::select! {
+            sent = &mut sent => return sent,
+            _ = ticks.tick() => {
+                shown.sending = Some(push.meter.bytes_sent() - before);
+                tell(queue, &mut shown).map_err(|why| disk(queue, why))?;
+            }
+        }
+    }
+}
+
 async fn send(
     queue: &Queue,
     push: &Arc<Push>,
@@ -101,7 +127,7 @@ async fn send(
     for ((_, entry), infos) in batch.builds.iter().zip(&outputs) {
         let infos: Vec<&PathInfo> = infos.iter().filter(|info| !stays(&info.path)).collect();
         let statement = provenance::statement(entry, &infos, origins.at(entry.ended), push.store.dir());
-        let envelope = provenance::signed(&statement, push.key.as_ref());
+        let envelope = provenance::signed(&statement, push.provenance_key.as_ref());
         for info in infos {
             queue.keep_provenance(&info.path, &envelope).map_err(|why| disk(queue, why))?;
             push.put_provenance(&info.path, &envelope).await?;
@@ -143,4 +169,82 @@ fn tell(queue: &Queue, state: &mut State) -> io::Result<()> {
     }
     state.since = Timestamp::now();
     queue.tell(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Read as _, path::Path, sync::Arc};
+
+    use jiff::Timestamp;
+    use sha2::{Digest as _, Sha256};
+    use tokio::sync::watch;
+
+    use super::{super::READY, Entry, Queue, State, upload};
+    use crate::{
+        cache::{
+            Store, compression::Compression, meter::Meter, place::Place, push::Push, secrets::Scanner,
+            upstream::Upstreams,
+        },
+        value::{BuildOrigin, ByteSize, Caps, Origins},
+    };
+
+    const HERE: &str = "00000000000000000000000000000000-here";
+    const GONE: &str = "11111111111111111111111111111111-gone";
+
+    /// A build of one path, as the hook and the describer leave it.
+    fn queued(queue: &Queue, path: &str, file: &Path) {
+        let mut nar = Vec::new();
+        nix_nar::Encoder::new(file).unwrap().read_to_end(&mut nar).unwrap();
+        let entry = Entry {
+            drv: format!("/nix/store/{path}.drv"),
+            outputs: vec![format!("/nix/store/{path}")],
+            ended: Timestamp::UNIX_EPOCH,
+            sandbox: true,
+            job: None,
+        };
+        let hash = format!("sha256:{}", hex::encode(Sha256::digest(&nar)));
+        let info = serde_json::json!({ "path": entry.outputs[0], "narHash": hash, "narSize": nar.len(), "references": [] });
+        queue.write("paths", &path[..32], &info).unwrap();
+        queue.write(READY, path, &entry).unwrap();
+    }
+
+    fn origins() -> Origins {
+        let caps = Caps { memory: ByteSize::gib(1), cpus: "1".parse().unwrap(), pids: 64 };
+        let text = String::new;
+        let [runner, scope, image, digest, signer] = [text(), text(), text(), text(), text()];
+        Origins::new(BuildOrigin { runner, scope, image, digest, signer, caps })
+    }
+
+    #[tokio::test]
+    async fn a_path_that_a_power_cut_took_stays_out_and_holds_up_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let [store, cache, root] = ["store", "cache", "queue"].map(|name| folder.path().join(name));
+        fs::create_dir_all(&store).unwrap();
+        let queue = Queue::at(&root, 9);
+        fs::create_dir(&root).unwrap();
+        queue.prepare().unwrap();
+        for path in [HERE, GONE] {
+            fs::write(store.join(path), path).unwrap();
+            queued(&queue, path, &store.join(path));
+        }
+        fs::remove_file(store.join(GONE)).unwrap();
+        let push = Push {
+            store: Store::files(store),
+            place: Place::at(cache.to_str().unwrap(), None).unwrap(),
+            upstreams: Upstreams::new(&[]).unwrap(),
+            scanner: Some(Scanner::new(Vec::new())),
+            key: None,
+            provenance_key: None,
+            compression: Compression::None,
+            meter: Arc::new(Meter::default()),
+        };
+        let (end, ending) = watch::channel(false);
+        end.send(true).unwrap();
+        upload(&queue, &Arc::new(push), &origins(), ending, |_| {}).await.unwrap();
+        assert!(cache.join(format!("{}.narinfo", &HERE[..32])).exists());
+        let said = State::read(&root).unwrap();
+        assert_eq!((said.pushed, said.waiting, said.refused.len()), (1, 0, 1), "{said:?}");
+        assert!(said.refused[0].0 == GONE && said.refused[0].1.contains("No such file"), "{said:?}");
+        assert_eq!(queue.waiting().unwrap(), 0);
+    }
 }

@@ -105,7 +105,7 @@ pub fn pusher(
     Ok(Some(PusherUnit {
         name: name.clone(),
         program: program.to_owned(),
-        store: engine.volume_will_be_at(&engine::store_volume(name))?,
+        store: engine.volume_will_be_at(&engine::store_volume(name))?.join("store"),
         queue: engine.volume_will_be_at(&engine::queue_volume(name))?,
         settings: installation.cache(),
         key: cache.key_file.clone(),

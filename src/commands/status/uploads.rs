@@ -36,7 +36,9 @@ impl Uploads {
             (true, "") => format!("{} builds wait", said.waiting),
             (true, error) => format!("{} builds wait: {error}", said.waiting),
         };
-        let pushed = format!("{} paths pushed so far, {}", said.pushed, ByteSize(said.bytes));
+        let now =
+            said.sending.map_or_else(String::new, |bytes| format!(", {} on their way now", ByteSize(bytes)));
+        let pushed = format!("{} paths pushed so far, {}{now}", said.pushed, ByteSize(said.bytes));
         let dropped = (said.dropped > 0)
             .then(|| ("", format!("{} builds found the queue full, and are not pushed", said.dropped)));
         let refused = said.refused.iter().map(|(path, why)| ("stays here", format!("{path}: {why}")));

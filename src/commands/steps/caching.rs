@@ -7,9 +7,9 @@ use jiff::Timestamp;
 
 use crate::{
     cache::{
-        Error, Store,
+        Store,
         compression::Compression,
-        key::{self, KeyError},
+        key,
         meter::Meter,
         place::Place,
         push::Push,
@@ -19,7 +19,7 @@ use crate::{
     },
     config::{CacheSettings, Settings},
     engine::Container,
-    installation::Locked,
+    installation::{Locked, Places},
     value::BuildOrigin,
 };
 
@@ -30,9 +30,8 @@ impl Caching {
     /// Every mistake in them shows here, before anything is pushed.
     pub fn push(settings: &CacheSettings, store: Store) -> anyhow::Result<Push> {
         let place = Place::at(&settings.to, settings.login_file.as_deref())?;
-        if place.signs() && settings.key_file.is_some() {
-            return Err(Error::from(KeyError::NotOurs).into());
-        }
+        let read = || settings.key_file.as_deref().map(key::read).transpose();
+        let (key, provenance_key) = (if place.signs() { None } else { read()? }, read()?);
         let allowed = settings.allow_secrets.iter().map(|given| given.parse());
         let allowed = allowed.collect::<Result<Vec<Allowed>, _>>()?;
         Ok(Push {
@@ -40,7 +39,8 @@ impl Caching {
             place,
             upstreams: Upstreams::new(&settings.upstreams)?,
             scanner: Some(Scanner::new(allowed)),
-            key: settings.key_file.as_deref().map(key::read).transpose()?,
+            key,
+            provenance_key,
             compression: Compression::of(&settings.compression, None)?,
             meter: Arc::new(Meter::default()),
         })
@@ -49,8 +49,13 @@ impl Caching {
     /// The same before a runner is made: what `login` keeps is named, and a mistake is told before anything is
     /// downloaded for nothing.
     pub fn expect(settings: &mut CacheSettings) -> anyhow::Result<()> {
-        if is_vega(&settings.to) && settings.login_file.is_none() {
-            settings.login_file = Some(vega::login_path()?);
+        if is_vega(&settings.to) {
+            if settings.login_file.is_none() {
+                settings.login_file = Some(vega::login_path()?);
+            }
+            if settings.key_file.is_none() {
+                settings.key_file = Some(host_key()?);
+            }
         }
         Self::push(settings, Store::files("/nix/store".into())).map(drop)
     }
@@ -63,6 +68,10 @@ impl Caching {
         at: Timestamp,
     ) -> anyhow::Result<Option<PathBuf>> {
         let Some(cache) = &settings.cache else { return Ok(None) };
+        let own = Places::standard().host_key();
+        if is_vega(&cache.to) && cache.key_file.as_ref().is_none_or(|file| *file == own) {
+            host_key()?;
+        }
         // Anybody may read it.
         if let Some(folder) = Self::folder(cache) {
             fs::DirBuilder::new()
@@ -89,6 +98,24 @@ impl Caching {
         }
         url::Url::parse(&settings.to).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()
     }
+}
+
+/// This host's own key, made when it is missing: it signs where a path was built, where the cache signs the paths itself.
+pub fn host_key() -> anyhow::Result<PathBuf> {
+    let places = Places::standard();
+    let file = places.host_key();
+    if !file.exists() {
+        let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
+        let name: String =
+            host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&places.state)
+            .with_context(|| places.state.display().to_string())?;
+        key::generate(&format!("host-{name}-1"), &file)?;
+    }
+    Ok(file)
 }
 
 /// Whether it is the tenant's namespace at Vega.

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -49,6 +50,11 @@ impl Server {
                 .layer(middleware::from_fn_with_state(around, Faults::around)))
         })?;
         Ok(Self { loopback, faults, files, upstream })
+    }
+
+    /// End, with every connection cut, and be back after a while with all that it had.
+    pub fn restart(&mut self, away: Duration) -> anyhow::Result<()> {
+        self.loopback.restart(away)
     }
 
     pub fn url(&self) -> &str {

@@ -10,6 +10,7 @@ mod upload;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -92,6 +93,11 @@ impl Server {
                 .with_state(state))
         })?;
         Ok(Self { loopback, faults, hub })
+    }
+
+    /// End, with every connection cut, and be back after a while with all that it had.
+    pub fn restart(&mut self, away: Duration) -> anyhow::Result<()> {
+        self.loopback.restart(away)
     }
 
     pub fn url(&self) -> &str {

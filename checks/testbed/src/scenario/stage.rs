@@ -76,7 +76,8 @@ impl<'a> Stage<'a> {
     /// What unit and container last said, for a failure.
     fn told(&self) -> String {
         let output = Command::new("journalctl")
-            .args(["-b", "--no-pager", "-o", "cat", "-n", "25", "-u", &self.service()])
+            .args(["-b", "--no-pager", "-o", "cat", "-n", "40", "-u", &self.service()])
+            .args(["-u", &format!("vega-builder-{}.pusher.service", self.name)])
             .output();
         let journal = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
         format!("the journal of {}:\n{}", self.service(), journal.unwrap_or_default())
