@@ -73,9 +73,7 @@ pub fn references(text: &[u8], path: &StorePath, store: &StoreDir) -> Option<Vec
         return None;
     }
     let all = line("References").unwrap_or_default().split_whitespace().map(StorePath::from_str);
-    all.filter(|reference| reference.as_ref().map_or(true, |reference| reference != path))
-        .collect::<Result<_, _>>()
-        .ok()
+    all.filter(|reference| reference.as_ref() != Ok(path)).collect::<Result<_, _>>().ok()
 }
 
 /// What a signature is over.

@@ -76,18 +76,18 @@ impl PusherUnit {
         let credentials = [(KEY, "--key", &self.key), (LOGIN, "--login", &self.login)];
         let credentials: Vec<_> =
             credentials.iter().filter_map(|(name, flag, file)| Some((name, flag, file.as_ref()?))).collect();
-        let loaded: String = credentials
+        let loaded: Vec<_> = credentials
             .iter()
             .map(|(name, _, file)| format!("LoadCredential={name}:{}\n", rest(file)))
             .collect();
-        let given: String = credentials
+        let given: Vec<_> = credentials
             .iter()
             .map(|(name, flag, _)| format!(" {flag}=${{CREDENTIALS_DIRECTORY}}/{name}"))
             .collect();
         let seen = |from: &Path| path(Path::new(&format!("-{}", from.display())));
         let state = self.settings.parent().unwrap_or(Path::new("/"));
-        let folder =
-            self.folder.iter().map(|folder| format!("BindPaths={}\n", seen(folder))).collect::<String>();
+        let folder = self.folder.as_deref();
+        let folder = folder.map_or_else(String::new, |folder| format!("BindPaths={}\n", seen(folder)));
         format!(
             "# vega-builder: written by `vega-builder install`, removed by `vega-builder uninstall {name}`\n\
              [Unit]\n\
@@ -114,6 +114,8 @@ impl PusherUnit {
              \n\
              [Install]\n\
              WantedBy=multi-user.target\n",
+            loaded = loaded.concat(),
+            given = given.concat(),
             runner = service_name(name),
             program = path(&self.program),
             bound = path(&self.program),

@@ -226,15 +226,15 @@ mod tests {
         let (send, pieces) = mpsc::channel(4);
         let feeding = tokio::spawn(async move {
             let mut fed = 0_u64;
-            while send.send(Ok(Piece::from_static(&[7; 65536]))).await.is_ok() {
+            while send.send(Ok(Piece::from(vec![7; 65536]))).await.is_ok() {
                 fed += 1;
             }
             fed
         });
         let request = client().unwrap().put(url.clone());
         let stream = Stream { pieces, size: None, hash: None };
-        let sent = streamed_within(Duration::from_millis(300), request, &url, stream).await;
-        assert!(matches!(sent, Err(Error::Stalled { .. })), "{sent:?}");
+        let outcome = streamed_within(Duration::from_millis(300), request, &url, stream).await;
+        assert!(matches!(outcome, Err(Error::Stalled { .. })), "{outcome:?}");
         assert!(feeding.await.unwrap() > 1, "nothing went out at first");
     }
 }

@@ -87,7 +87,7 @@ pub fn units(stage: &mut Stage<'_>) -> anyhow::Result<()> {
         format!("vegabuilder-{}.slice", name.replace('-', "_")),
     ]
     .into_iter()
-    .chain(stage.settings.iter().any(|(name, _)| *name == "VEGA_BUILDER_CACHE_TO").then(|| pusher))
+    .chain(stage.settings.iter().any(|(name, _)| *name == "VEGA_BUILDER_CACHE_TO").then_some(pusher))
     .collect::<Vec<_>>();
     let output = Command::new("systemd-analyze").arg("verify").args(&units).output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
