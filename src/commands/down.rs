@@ -154,7 +154,9 @@ impl Down {
         let service = systemd::pusher_service_name(name);
         let is_service =
             systemd::is_ours_to_arrange() && systemd::property(&service, "LoadState") == "loaded";
-        if !is_service && engine.inspect(&engine::pusher_name(name))?.is_none() {
+        let pusher = engine.inspect(&engine::pusher_name(name))?;
+        let is_ours = pusher.is_some_and(|found| !found.fingerprint.is_empty());
+        if !is_service && !is_ours {
             return Ok(());
         }
         let step = progress.step("uploads", "waiting for the last uploads");
@@ -190,12 +192,12 @@ impl Down {
         let name = &installation.name;
         let mut removed = Vec::new();
         // Ours by their label, or by the names that a crash left behind.
-        let is_ours = engine.inspect(name.as_str())?.is_some_and(|found| !found.fingerprint.is_empty());
-        if is_ours {
-            engine.remove(name.as_str())?;
-            removed.push(format!("container {name}"));
+        for container in [name.to_string(), engine::pusher_name(name)] {
+            if engine.inspect(&container)?.is_some_and(|found| !found.fingerprint.is_empty()) {
+                engine.remove(&container)?;
+                removed.push(format!("container {container}"));
+            }
         }
-        engine.remove(&engine::pusher_name(name))?;
         engine.remove(&engine::successor_name(name))?;
         engine.remove(&engine::seeder_name(name))?;
         let volumes = [

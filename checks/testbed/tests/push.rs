@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use simulator::{cache::Server, fault::Fault, s3};
+use simulator::{cache::Server, fault::Fault, objects};
 use testbed::{
     nix_store::NixStore,
     pushing::{PushBench, hash, result},
@@ -246,18 +246,18 @@ fn what_cannot_be_looked_through_for_secrets_does_not_leave_unseen() {
 #[test]
 fn an_object_store_gets_what_a_folder_gets_large_paths_in_parts() {
     let bench = PushBench::new().unwrap();
-    let store = s3::Server::start().unwrap();
+    let store = objects::Server::start().unwrap();
     let noise: Vec<u8> = (0..24_u32 << 20).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let large = bench.store.add("large", &[], |path| fs::write(path, noise)).unwrap();
     let top = bench.store.file("top", &[&large]).unwrap();
-    let url = format!("s3://{}/some/prefix?region=eu-central-1&endpoint={}", s3::BUCKET, store.url());
+    let url = format!("s3://{}/some/prefix?region=eu-central-1&endpoint={}", objects::BUCKET, store.url());
     let push = |secret: &str| {
         let mut push = bench.command(&url, &[&top], &["--compression", "none"]);
-        push.env("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", secret);
+        push.env("AWS_ACCESS_KEY_ID", objects::ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", secret);
         push.output().unwrap()
     };
     store.faults.add(Fault::status("PUT", "/", 503, &[]));
-    let told = result(&succeeded(&push(s3::SECRET_KEY)).unwrap()).unwrap();
+    let told = result(&succeeded(&push(objects::SECRET_KEY)).unwrap()).unwrap();
     assert_eq!((told["pushed"].as_array().unwrap().len(), store.open_uploads()), (2, 0));
     bench.pushed(&[&top], &["--compression", "none"]).unwrap();
     for path in [&large, &top] {
@@ -269,12 +269,69 @@ fn an_object_store_gets_what_a_folder_gets_large_paths_in_parts() {
         assert!(at(url) == fs::read(bench.cache().join(url)).unwrap(), "{url} differs");
     }
     // What is there is not pushed again.
-    assert_eq!(result(&succeeded(&push(s3::SECRET_KEY)).unwrap()).unwrap()["present"], 2);
+    assert_eq!(result(&succeeded(&push(objects::SECRET_KEY)).unwrap()).unwrap()["present"], 2);
     let mut nobody = bench.command(&url, &[&top], &[]);
     let refused =
         nobody.env("AWS_ACCESS_KEY_ID", "nobody").env("AWS_SECRET_ACCESS_KEY", "x").output().unwrap();
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && error.contains("AccessDenied"), "{error}");
+}
+
+#[test]
+fn googles_and_azures_stores_get_it_with_a_login_from_a_file() {
+    let bench = PushBench::new().unwrap();
+    let noise: Vec<u8> = (0..24_u32 << 20).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let large = bench.store.add("large", &[], |path| fs::write(path, noise)).unwrap();
+    let top = bench.store.file("top", &[&large]).unwrap();
+    bench.pushed(&[&top], &["--compression", "none"]).unwrap();
+    let google = r#"GOOGLE_SERVICE_ACCOUNT_KEY='{"private_key":"x","private_key_id":"x","client_email":"x","disable_oauth":true}'"#;
+    let azure = format!(
+        "# ours\nAZURE_STORAGE_ACCOUNT_NAME={}\nAZURE_STORAGE_ACCOUNT_KEY=dGVzdGJlZA==\n",
+        objects::ACCOUNT
+    );
+    for (scheme, login) in [("gs", google.to_owned()), ("az", azure)] {
+        let store = objects::Server::start().unwrap();
+        let url = format!("{scheme}://{}/some/prefix?endpoint={}", objects::BUCKET, store.url());
+        let file = bench.folder.path().join(scheme);
+        fs::write(&file, login).unwrap();
+        let push =
+            || bench.push(&url, &[&top], &["--compression", "none", "--login", file.to_str().unwrap()]);
+        // Others could read it.
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        let refused = push();
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let told = result(&succeeded(&push()).unwrap()).unwrap();
+        assert_eq!((told["pushed"].as_array().unwrap().len(), store.open_uploads()), (2, 0), "{scheme}");
+        for path in [&large, &top] {
+            let narinfo = bench.narinfo(path).unwrap();
+            let at =
+                |name: &str| store.object(&format!("some/prefix/{name}")).unwrap_or_else(|| panic!("{name}"));
+            assert_eq!(String::from_utf8(at(&format!("{}.narinfo", hash(path)))).unwrap(), narinfo);
+            let url = field(&narinfo, "URL");
+            assert!(at(url) == fs::read(bench.cache().join(url)).unwrap(), "{url} differs");
+        }
+        assert_eq!(result(&succeeded(&push()).unwrap()).unwrap()["present"], 2, "{scheme}");
+    }
+}
+
+#[test]
+fn a_cache_behind_http_gets_its_login_from_a_netrc_file() {
+    let bench = PushBench::new().unwrap();
+    let path = bench.store.file("x", &[]).unwrap();
+    let cache = Server::start().unwrap();
+    cache.wants_login("me", "s$cret");
+    let file = bench.folder.path().join("netrc");
+    let push = |text: &str| {
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        bench.push(cache.url(), &[&path], &["--login", file.to_str().unwrap()])
+    };
+    let wrong = push("machine 127.0.0.1 login me password wrong");
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(!wrong.status.success() && said.contains("401") && !said.contains("wrong"), "{said}");
+    succeeded(&push("machine 127.0.0.1\n  login me\n  password s$cret\n")).unwrap();
+    assert!(cache.file(&format!("{}.narinfo", hash(&path))).is_some());
 }
 
 #[test]

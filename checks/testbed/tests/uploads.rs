@@ -274,3 +274,20 @@ fn podman_a_mistake_in_the_caches_settings_is_told_before_anything_is_made() {
     }
     assert!(!bench.scene.engine.containers().unwrap().contains(&bench.scene.name));
 }
+
+#[test]
+fn podman_a_container_that_only_has_the_pushers_name_is_left_alone() {
+    let bench = Bench::new("squatted");
+    let (name, squatter) = (&bench.scene.name, format!("{}.pusher", bench.scene.name));
+    bench.scene.up(&[]).unwrap();
+    let image = bench.scene.engine.said(&["inspect", "--format", "{{.Image}}", name]).unwrap();
+    bench.scene.engine.said(&["create", "--name", &squatter, image.trim()]).unwrap();
+    let key = bench.key();
+    let cache = ["--cache-to", "/tmp/nowhere", "--cache-key", key.to_str().unwrap()];
+    let output = bench.scene.run(&[&["up", &bench.scene.repository][..], &cache].concat()).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains(&squatter) && said.contains("not ours"), "{said}");
+    bench.scene.down().unwrap();
+    assert!(bench.scene.engine.exists(&squatter), "down took somebody else's container");
+    bench.scene.engine.said(&["rm", &squatter]).unwrap();
+}

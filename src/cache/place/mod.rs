@@ -119,23 +119,30 @@ impl Place {
         matches!(self.kind, Kind::Vega(_))
     }
 
-    /// Whether it is a cache of this store; one that is new becomes it.
+    /// It is a cache of this store; one that is new becomes it.
     pub async fn expect_ours(&self, store: &StoreDir) -> Result<(), Error> {
+        if self.is_ours(store).await? {
+            return Ok(());
+        }
+        let ours = store.to_str();
+        let text = format!("StoreDir: {ours}\nWantMassQuery: 1\nPriority: {PRIORITY}\n");
+        self.put(INFO, text.into()).await
+    }
+
+    /// Whether it is a cache, then of this store, and not only the place for one.
+    pub async fn is_ours(&self, store: &StoreDir) -> Result<bool, Error> {
         let ours = store.to_str();
         if self.signs() {
-            return Ok(());
+            return Ok(true);
         }
         if let Kind::Folder(folder) = &self.kind {
             folder.tidy();
         }
-        let Some(text) = self.get(INFO).await? else {
-            let text = format!("StoreDir: {ours}\nWantMassQuery: 1\nPriority: {PRIORITY}\n");
-            return self.put(INFO, text.into()).await;
-        };
+        let Some(text) = self.get(INFO).await? else { return Ok(false) };
         let text = String::from_utf8_lossy(&text);
         let theirs = text.lines().find_map(|line| line.strip_prefix("StoreDir:")).map_or(ours, str::trim);
         if theirs == ours {
-            return Ok(());
+            return Ok(true);
         }
         Err(Error::OtherStore { cache: self.shown.clone(), theirs: theirs.to_owned(), ours: ours.to_owned() })
     }

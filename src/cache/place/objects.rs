@@ -29,14 +29,19 @@ impl Objects {
         let asked = url.query_pairs().filter_map(|(name, value)| {
             let (name, value) = (name.into_owned(), value.into_owned());
             match name.as_str() {
-                // Nix names the host alone.
-                "endpoint" if !value.contains("://") => Some((name, format!("https://{value}"))),
-                "endpoint" | "region" => Some((name, value)),
+                "endpoint" => {
+                    // Nix names the host alone.
+                    let value = if value.contains("://") { value } else { format!("https://{value}") };
+                    let name = if url.scheme() == "gs" { "google_base_url" } else { "endpoint" };
+                    Some((name.to_owned(), value))
+                }
+                "region" => Some((name, value)),
                 _ => None,
             }
         });
         let mut options: Vec<(String, String)> = variables.chain(asked).collect();
-        if options.iter().any(|(name, value)| name == "endpoint" && value.starts_with("http://")) {
+        let is_endpoint = |name: &str| matches!(name, "endpoint" | "google_base_url");
+        if options.iter().any(|(name, value)| is_endpoint(name) && value.starts_with("http://")) {
             options.push(("allow_http".to_owned(), "true".to_owned()));
         }
         let mut bare = url.clone();

@@ -68,12 +68,14 @@ impl Push {
     /// Push the closure of what is named. What was announced stays announced when a later path fails: the same push
     /// again goes on from there.
     pub async fn run(self: &Arc<Self>, wanted: Vec<String>) -> Result<Outcome, Error> {
-        patiently(|| self.place.expect_ours(self.store.dir())).await?;
+        let is_cache = patiently(|| self.place.is_ours(self.store.dir())).await?;
         self.upstreams.ask_again();
         let mut present = Present::default();
         let paths: HashMap<&String, StorePath> =
             wanted.iter().filter_map(|name| Some((name, self.store.named(name)?))).collect();
-        present.ask(&self.place, paths.values().cloned(), true).await?;
+        if is_cache {
+            present.ask(&self.place, paths.values().cloned(), true).await?;
+        }
         let named: HashSet<&StorePath> = paths.values().collect();
         // What a path that is there refers to is there as well, or upstream; else Nix is asked for all of it.
         let below: Vec<StorePath> = present.absent().filter(|path| !named.contains(path)).cloned().collect();
@@ -90,7 +92,6 @@ impl Push {
 
     /// The same for a closure that is described already, references first.
     pub async fn run_described(self: &Arc<Self>, infos: Vec<PathInfo>) -> Result<Outcome, Error> {
-        patiently(|| self.place.expect_ours(self.store.dir())).await?;
         self.upstreams.ask_again();
         self.send(infos, Present::default(), HashSet::new()).await
     }
@@ -102,6 +103,7 @@ impl Push {
         mut upstream: HashSet<StorePath>,
     ) -> Result<Outcome, Error> {
         let mut outcome = Outcome::default();
+        patiently(|| self.place.expect_ours(self.store.dir())).await?;
         present.ask(&self.place, infos.iter().map(|info| info.path.clone()), false).await?;
         let infos: Vec<PathInfo> = infos.into_iter().filter(|info| !present.has(&info.path)).collect();
         let asked = infos.iter().map(|info| info.path.clone()).filter(|path| !upstream.contains(path));

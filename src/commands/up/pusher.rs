@@ -36,7 +36,8 @@ impl Up<'_> {
     }
 
     fn take_pusher_away(&self) -> anyhow::Result<()> {
-        if self.before.is_some() && self.engine.inspect(&pusher_name(&self.settings.name))?.is_some() {
+        let found = self.engine.inspect(&pusher_name(&self.settings.name))?;
+        if found.is_some_and(|found| !found.fingerprint.is_empty()) {
             self.engine.stop_pusher(&self.settings.name, self.settings.patience.0)?;
             self.engine.remove(&pusher_name(&self.settings.name))?;
         }

@@ -11,11 +11,13 @@ use axum::{
     Router,
     body::{Body, to_bytes},
     extract::{Path, State},
-    http::{Method, StatusCode},
+    http::{HeaderMap, Method, StatusCode},
     middleware,
     response::{IntoResponse as _, Response},
     routing::any,
 };
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use crate::{fault::Faults, loopback::Loopback};
 
@@ -27,6 +29,7 @@ pub struct Server {
     pub faults: Faults,
     files: Files,
     upstream: Arc<Mutex<BTreeSet<String>>>,
+    login: Arc<Mutex<Option<String>>>,
 }
 
 #[derive(Clone)]
@@ -34,6 +37,8 @@ struct Shared {
     files: Files,
     /// Hashes of paths that need not be here.
     upstream: Arc<Mutex<BTreeSet<String>>>,
+    /// The one header that opens it, where it is closed.
+    login: Arc<Mutex<Option<String>>>,
 }
 
 impl Server {
@@ -41,7 +46,8 @@ impl Server {
         let faults = Faults::new(|status, message| {
             (StatusCode::from_u16(status).unwrap_or_default(), message.to_owned()).into_response()
         });
-        let shared = Shared { files: Files::default(), upstream: Arc::default() };
+        let shared = Shared { files: Files::default(), upstream: Arc::default(), login: Arc::default() };
+        let login = shared.login.clone();
         let (files, upstream, around) = (shared.files.clone(), shared.upstream.clone(), faults.clone());
         let loopback = Loopback::serve(0, |_| {
             Ok(Router::new()
@@ -49,7 +55,7 @@ impl Server {
                 .with_state(shared)
                 .layer(middleware::from_fn_with_state(around, Faults::around)))
         })?;
-        Ok(Self { loopback, faults, files, upstream })
+        Ok(Self { loopback, faults, files, upstream, login })
     }
 
     /// End, with every connection cut, and be back after a while with all that it had.
@@ -71,6 +77,12 @@ impl Server {
         lock(&self.files).keys().cloned().collect()
     }
 
+    /// From now on only who shows this login may do anything.
+    pub fn wants_login(&self, user: &str, password: &str) {
+        let login = BASE64_STANDARD.encode(format!("{user}:{password}"));
+        *lock(&self.login) = Some(format!("Basic {login}"));
+    }
+
     /// A path of this hash may be referred to without being here.
     pub fn is_upstream(&self, hash: &str) {
         lock(&self.upstream).insert(hash.to_owned());
@@ -81,8 +93,13 @@ async fn answer(
     State(shared): State<Shared>,
     Path(name): Path<String>,
     method: Method,
+    headers: HeaderMap,
     body: Body,
 ) -> Response {
+    let shown = headers.get("authorization").and_then(|value| value.to_str().ok());
+    if lock(&shared.login).as_deref().is_some_and(|login| shown != Some(login)) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
     match method {
         Method::GET | Method::HEAD => match lock(&shared.files).get(&name) {
             Some(bytes) => bytes.clone().into_response(),

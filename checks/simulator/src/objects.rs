@@ -1,5 +1,5 @@
-//! An object store that speaks as S3 does, as far as a cache needs it: objects whole or in parts, in one bucket, for whoever
-//! signs requests with the key that it knows.
+//! An object store that speaks as S3 does, as Google's and as Azure's, as far as a cache needs it: objects whole or in parts,
+//! in one bucket, for whoever shows the key that it knows.
 
 use std::{
     collections::BTreeMap,
@@ -21,6 +21,7 @@ use crate::{fault::Faults, loopback::Loopback};
 /// Who may.
 pub const ACCESS_KEY: &str = "AKIDTESTBED";
 pub const SECRET_KEY: &str = "testbed-secret-access-key";
+pub const ACCOUNT: &str = "testbed";
 pub const BUCKET: &str = "builds";
 /// Every part but the last has so many bytes at least.
 const LEAST: usize = 5 << 20;
@@ -30,6 +31,8 @@ struct State {
     objects: BTreeMap<String, Vec<u8>>,
     /// Uploads that are under way: their parts by number.
     uploads: BTreeMap<String, BTreeMap<u32, Vec<u8>>>,
+    /// Azure's: an object's blocks by their names.
+    blocks: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
 }
 
 #[derive(Clone, Default)]
@@ -73,13 +76,46 @@ impl Server {
 
     /// Uploads that were begun and neither completed nor aborted.
     pub fn open_uploads(&self) -> usize {
-        self.hub.lock().uploads.len()
+        let state = self.hub.lock();
+        state.uploads.len() + state.blocks.len()
     }
 }
 
 fn refusal(status: StatusCode, code: &str) -> Response {
     (status, format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>{code}</Message></Error>"))
         .into_response()
+}
+
+/// S3 signs, Google has a bearer, Azure a key that both sides have.
+fn may(headers: &HeaderMap) -> bool {
+    let authorization =
+        headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_signed = headers.contains_key("x-amz-content-sha256")
+        && authorization.starts_with(&format!("AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/"));
+    is_signed
+        || authorization.starts_with("Bearer")
+        || headers.contains_key("x-ms-version") && authorization.starts_with(&format!("SharedKey {ACCOUNT}:"))
+}
+
+/// Azure's parts: each by its name, until a list says what the object is.
+fn block(state: &mut State, key: String, part: &str, id: Option<&String>, bytes: &[u8]) -> Response {
+    let blocks = state.blocks.entry(key.clone()).or_default();
+    match (part, id) {
+        ("block", Some(id)) => {
+            blocks.insert(id.clone(), bytes.to_vec());
+        }
+        ("blocklist", _) => {
+            let list = String::from_utf8_lossy(bytes).into_owned();
+            let names = list.split("<Uncommitted>").skip(1).filter_map(|rest| rest.split('<').next());
+            let Some(parts) = names.map(|name| blocks.remove(name)).collect::<Option<Vec<_>>>() else {
+                return refusal(StatusCode::BAD_REQUEST, "InvalidBlockList");
+            };
+            state.blocks.remove(&key);
+            state.objects.insert(key, parts.concat());
+        }
+        _ => return refusal(StatusCode::BAD_REQUEST, "InvalidQueryParameterValue"),
+    }
+    (StatusCode::CREATED, [(ETAG, "\"object\"")]).into_response()
 }
 
 async fn answer(
@@ -90,10 +126,7 @@ async fn answer(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let authorization =
-        headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let scope = format!("AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/");
-    if !authorization.starts_with(&scope) || !headers.contains_key("x-amz-content-sha256") {
+    if !may(&headers) {
         return refusal(StatusCode::FORBIDDEN, "AccessDenied");
     }
     if bucket != BUCKET {
@@ -103,6 +136,9 @@ async fn answer(
         return refusal(StatusCode::BAD_REQUEST, "IncompleteBody");
     };
     let mut state = hub.lock();
+    if let Some(part) = query.get("comp") {
+        return block(&mut state, key, part, query.get("blockid"), &bytes);
+    }
     match (method, query.get("uploadId")) {
         (Method::GET | Method::HEAD, None) => match state.objects.get(&key) {
             Some(bytes) => {

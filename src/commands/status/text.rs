@@ -1,0 +1,107 @@
+//! The same for a person.
+
+use super::Report;
+use crate::{contract::State, progress::printable};
+
+impl Report {
+    /// On standard output, a line for each thing.
+    pub(super) fn print(&self) {
+        let record = &self.record;
+        let line = |name: &str, text: &str| anstream::println!("  {name:12} {text}");
+        anstream::println!("{} for {}", record.identity.name, record.identity.scope);
+        if let Some((service, state)) = &self.unit {
+            line("unit", &format!("{service}, {state}"));
+        }
+        line("container", &self.container_line());
+        line("image", &record.image);
+        line("digest", record.digest.as_str());
+        let evidence = &record.evidence;
+        line("verified", &format!("{:.0}, signed by {}", evidence.verified_at, evidence.signer()));
+        line("trusted by", &format!("{} ({}), {}", evidence.publisher, evidence.policy, evidence.root.name));
+        line("caps asked", &record.caps.to_string());
+        line(
+            "in force",
+            &match &self.in_force {
+                Some(Ok(_)) => "all of them".to_owned(),
+                Some(Err(why)) => why.clone(),
+                None => "nothing runs".to_owned(),
+            },
+        );
+        line(
+            "runner",
+            &match &self.state {
+                Some(state) => format!("{} since {:.0}{}", words(state), state.since, sandbox(state)),
+                None => "says nothing of itself".to_owned(),
+            },
+        );
+        let saved = record.registered.as_ref().is_some_and(|known| known.is_same(&record.identity));
+        line(
+            "registered",
+            if saved { "saved: a restart needs no token" } else { "not yet, as far as is known here" },
+        );
+        line("labels", &record.identity.labels.to_string());
+        if let Some(accepted) = &record.accepted {
+            line("STRANGERS", &format!("their code may run on this machine: accepted {:.0}", accepted.at));
+            for finding in &accepted.findings {
+                line("", &printable(finding));
+            }
+        }
+        line(
+            "GitHub",
+            &match &self.github {
+                Ok(Some(runner)) if runner.busy => format!("{}, busy (runner {})", runner.status, runner.id),
+                Ok(Some(runner)) => format!("{}, idle (runner {})", runner.status, runner.id),
+                Ok(None) => {
+                    format!("does not know it; type `vega-builder register {}`", record.identity.name)
+                }
+                Err(why) => format!("not asked: {why}"),
+            },
+        );
+        if let Some(size) = self.store {
+            line("store", &size.to_string());
+        }
+        if let Some(uploads) = &self.uploads {
+            uploads.lines().for_each(|(name, text)| line(name, &printable(&text)));
+        }
+    }
+
+    fn container_line(&self) -> String {
+        match &self.container {
+            Err(why) => format!("not known: {why}"),
+            Ok(None) => match &self.unit {
+                Some((service, _)) => format!("none now; see `journalctl -u {service}`"),
+                None => format!("gone; type `vega-builder up {}`", self.record.identity.scope.argument()),
+            },
+            Ok(Some(_)) if !self.runs_what_was_verified() => format!(
+                "is of ANOTHER IMAGE than the one that was verified; type `vega-builder up {}`",
+                self.record.identity.scope.argument()
+            ),
+            Ok(Some(found)) => {
+                let status = format!("{:?}", found.status).to_lowercase();
+                format!(
+                    "{status} in {}, process {}, restarted {} times",
+                    self.record.engine, found.pid, found.restarts
+                )
+            }
+        }
+    }
+}
+
+fn words(state: &State) -> String {
+    let phase = serde_json::to_value(state.phase).ok();
+    let phase = phase.as_ref().and_then(|phase| phase.as_str()).unwrap_or_default().replace('-', " ");
+    let mut words =
+        if state.message.is_empty() { phase } else { format!("{phase} ({})", printable(&state.message)) };
+    if !state.draining.is_empty() {
+        words = format!("{words}, draining: {}", printable(&state.draining));
+    }
+    words
+}
+
+fn sandbox(state: &State) -> &'static str {
+    match state.sandbox {
+        Some(true) => ", builds in the sandbox",
+        Some(false) => ", builds WITHOUT the sandbox",
+        None => "",
+    }
+}
