@@ -6,7 +6,7 @@ use std::{
 };
 
 /// What people type.
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 17] = [
     "up",
     "install",
     "verify",
@@ -21,6 +21,7 @@ const VERBS: [&str; 16] = [
     "logout",
     "provenance",
     "serve",
+    "logs",
     "completions",
     "man",
 ];

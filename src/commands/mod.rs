@@ -17,6 +17,7 @@ pub mod key;
 pub mod lint;
 pub mod login;
 pub mod logout;
+pub mod logs;
 pub mod man;
 pub mod mint;
 pub mod prepare;

@@ -47,6 +47,26 @@ fn podman_status_tells_what_runs_under_which_caps_and_what_github_says() {
 }
 
 #[test]
+fn podman_logs_are_the_runners_own_and_what_would_move_the_cursor_does_not() {
+    let scene = Scene::new("logs").unwrap();
+    let none = scene.run(&["logs", "octo-org/nowhere"]).unwrap();
+    assert_eq!(none.status.code(), Some(2), "{none:?}");
+    scene.up(&[]).unwrap();
+    // Whoever may write to the container's own standard output could write anything.
+    let evil = r"printf 'EVIL\033[2J\033]0;x\007\n' >/proc/1/fd/1";
+    scene.engine.said(&["exec", "--user=0", &scene.name, "sh", "-c", evil]).unwrap();
+    let said = succeeded(&scene.run(&["logs", &scene.name]).unwrap()).unwrap();
+    assert!(said.contains("Listening for Jobs") && said.contains("EVIL"), "{said}");
+    assert!(!said.contains('\u{1b}') && !said.contains('\u{7}'), "{said:?}");
+    let last = succeeded(&scene.run(&["logs", &scene.name, "--lines", "1"]).unwrap()).unwrap();
+    assert_eq!(last.lines().count(), 1, "{last}");
+    let uploads = scene.run(&["logs", &scene.name, "--uploads"]).unwrap();
+    let said = String::from_utf8_lossy(&uploads.stderr).into_owned();
+    assert!(!uploads.status.success() && said.contains("--cache-to"), "{said}");
+    scene.down().unwrap();
+}
+
+#[test]
 fn podman_a_container_of_another_image_under_the_runners_name_shows() {
     let scene = Scene::new("impostor").unwrap();
     scene.up(&[]).unwrap();
