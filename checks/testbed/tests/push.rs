@@ -291,6 +291,9 @@ fn googles_and_azures_stores_get_it_with_a_login_from_a_file() {
     );
     for (scheme, login) in [("gs", google.to_owned()), ("az", azure)] {
         let store = objects::Server::start().unwrap();
+        if scheme == "gs" {
+            store.open();
+        }
         let url = format!("{scheme}://{}/some/prefix?endpoint={}", objects::BUCKET, store.url());
         let file = bench.folder.path().join(scheme);
         fs::write(&file, login).unwrap();

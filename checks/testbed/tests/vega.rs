@@ -229,7 +229,7 @@ fn a_credential_goes_neither_to_another_control_plane_nor_with_a_key_of_ones_own
 #[test]
 fn a_control_plane_that_restarts_in_the_middle_gets_all_of_it() {
     let mut bench = Bench::new();
-    bench.vega.person(1, "approves");
+    bench.vega.person(0, "");
     succeeded(&bench.login()).unwrap();
     let paths = bench.store.files("p", 100).unwrap();
     let slow = Kind::Delay(Duration::from_millis(60));
