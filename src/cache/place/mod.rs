@@ -119,11 +119,8 @@ impl Place {
         matches!(self.kind, Kind::Vega(_))
     }
 
-    /// It is a cache of this store; one that is new becomes it.
-    pub async fn expect_ours(&self, store: &StoreDir) -> Result<(), Error> {
-        if self.is_ours(store).await? {
-            return Ok(());
-        }
+    /// Make a cache of this store of what was none yet.
+    pub async fn become_ours(&self, store: &StoreDir) -> Result<(), Error> {
         let ours = store.to_str();
         let text = format!("StoreDir: {ours}\nWantMassQuery: 1\nPriority: {PRIORITY}\n");
         self.put(INFO, text.into()).await
@@ -271,11 +268,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::at(folder.path().to_str().unwrap(), None).unwrap();
         let store = StoreDir::default();
-        place.expect_ours(&store).await.unwrap();
-        place.expect_ours(&store).await.unwrap();
+        assert!(!place.is_ours(&store).await.unwrap());
+        place.become_ours(&store).await.unwrap();
+        assert!(place.is_ours(&store).await.unwrap());
         let text = std::fs::read_to_string(folder.path().join("nix-cache-info")).unwrap();
         assert!(text.starts_with("StoreDir: /nix/store\n"), "{text}");
         place.put("nix-cache-info", "StoreDir: /gnu/store\n".into()).await.unwrap();
-        assert!(place.expect_ours(&store).await.unwrap_err().to_string().contains("/gnu/store"));
+        assert!(place.is_ours(&store).await.unwrap_err().to_string().contains("/gnu/store"));
     }
 }

@@ -68,14 +68,14 @@ impl Push {
     /// Push the closure of what is named. What was announced stays announced when a later path fails: the same push
     /// again goes on from there.
     pub async fn run(self: &Arc<Self>, wanted: Vec<String>) -> Result<Outcome, Error> {
-        let is_cache = patiently(|| self.place.is_ours(self.store.dir())).await?;
         self.upstreams.ask_again();
         let mut present = Present::default();
         let paths: HashMap<&String, StorePath> =
             wanted.iter().filter_map(|name| Some((name, self.store.named(name)?))).collect();
-        if is_cache {
-            present.ask(&self.place, paths.values().cloned(), true).await?;
-        }
+        let (is_cache, ()) = tokio::try_join!(
+            patiently(|| self.place.is_ours(self.store.dir())),
+            present.ask(&self.place, paths.values().cloned(), true)
+        )?;
         let named: HashSet<&StorePath> = paths.values().collect();
         // What a path that is there refers to is there as well, or upstream; else Nix is asked for all of it.
         let below: Vec<StorePath> = present.absent().filter(|path| !named.contains(path)).cloned().collect();
@@ -87,23 +87,27 @@ impl Push {
         let of = self.clone();
         let infos =
             if rest.is_empty() { Vec::new() } else { blocking(move || of.store.closure(&rest)).await? };
-        self.send(infos, present, upstream).await
+        self.send(infos, is_cache, present, upstream).await
     }
 
     /// The same for a closure that is described already, references first.
     pub async fn run_described(self: &Arc<Self>, infos: Vec<PathInfo>) -> Result<Outcome, Error> {
         self.upstreams.ask_again();
-        self.send(infos, Present::default(), HashSet::new()).await
+        let is_cache = patiently(|| self.place.is_ours(self.store.dir())).await?;
+        self.send(infos, is_cache, Present::default(), HashSet::new()).await
     }
 
     async fn send(
         self: &Arc<Self>,
         infos: Vec<PathInfo>,
+        is_cache: bool,
         mut present: Present,
         mut upstream: HashSet<StorePath>,
     ) -> Result<Outcome, Error> {
         let mut outcome = Outcome::default();
-        patiently(|| self.place.expect_ours(self.store.dir())).await?;
+        if !is_cache {
+            patiently(|| self.place.become_ours(self.store.dir())).await?;
+        }
         present.ask(&self.place, infos.iter().map(|info| info.path.clone()), false).await?;
         let infos: Vec<PathInfo> = infos.into_iter().filter(|info| !present.has(&info.path)).collect();
         let asked = infos.iter().map(|info| info.path.clone()).filter(|path| !upstream.contains(path));

@@ -8,7 +8,7 @@ use harmonia_store_core::store_path::StorePath;
 use crate::cache::{Error, place::Place, retry::patiently};
 
 /// So many questions are under way at first; each answer makes room for one more, up to what the cache can take.
-const AT_FIRST: usize = 64;
+const AT_FIRST: usize = 128;
 
 /// Every path that the cache was asked about, and whether it has it.
 #[derive(Default)]
