@@ -57,7 +57,7 @@ rec {
     if instance.cache.keyFile != null then
       toString instance.cache.keyFile
     else if isVega instance then
-      "/var/lib/vega-builder/host-key"
+      "/var/lib/vega-builder/.host-key"
     else
       null;
   # What the cache is logged in with.

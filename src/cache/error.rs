@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use nix::errno::Errno;
 use reqwest::StatusCode;
 
 use super::{
@@ -74,11 +75,42 @@ impl Error {
         }
     }
 
+    /// Whether it is about this one path, which no other try makes better, and no other path has to wait for. What this
+    /// process lacks for the moment is no path's fault: such a path would be lost.
+    pub fn is_of_its_path(&self) -> bool {
+        match self {
+            // Nix is asked for a path whose names it alone can read, and is not on every host.
+            Self::Damaged { .. } | Self::Nix { .. } => true,
+            Self::Read { why, .. } => {
+                let code = why.raw_os_error().map(Errno::from_raw);
+                !matches!(code, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM))
+            }
+            Self::Refused { status, .. } => *status == StatusCode::PAYLOAD_TOO_LARGE,
+            _ => false,
+        }
+    }
+
     /// How long the other side wants us to wait.
     pub fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
             Self::Refused { wait, .. } => *wait,
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use nix::errno::Errno;
+
+    use super::Error;
+
+    #[test]
+    fn a_path_is_not_given_up_because_too_many_files_are_open() {
+        let read = |errno: Errno| Error::Read { path: "x".into(), why: io::Error::from(errno) };
+        assert!(read(Errno::ENOENT).is_of_its_path() && read(Errno::EIO).is_of_its_path());
+        assert!(!read(Errno::EMFILE).is_of_its_path() && !read(Errno::ENOMEM).is_of_its_path());
     }
 }

@@ -45,6 +45,8 @@ pub struct Pusher {
 
 /// How often it is looked whether that what a pusher rests on is still what it was.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a folder that should be there is waited for.
+const UNSEEN: Duration = Duration::from_secs(5);
 
 impl Pusher {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
@@ -56,6 +58,8 @@ impl Pusher {
             say("waiting for the runner's first start");
             tokio::select! {
                 () = ground.changed() => {}
+                // What was not there when a service began comes into its sight with the next one.
+                () = sleep(UNSEEN), if ground.text.is_some() => {}
                 _ = told.recv() => {}
                 _ = interrupted.recv() => {}
             }
@@ -121,5 +125,22 @@ impl Ground {
         while self.has_folders() == had_folders && fs::read(&self.settings).ok() == self.text {
             sleep(LOOK).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use super::Pusher;
+
+    #[tokio::test]
+    async fn a_pusher_that_began_while_the_store_was_laid_anew_does_not_wait_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = folder.path().join("cache.json");
+        fs::write(&settings, "{}").unwrap();
+        let [store, queue] = ["store", "queue"].map(|name| folder.path().join(name));
+        let pusher = Pusher { store, queue, settings, key: None, login: None };
+        tokio::time::timeout(Duration::from_secs(60), pusher.run()).await.unwrap().unwrap();
     }
 }

@@ -52,9 +52,9 @@ impl Places {
         }
     }
 
-    /// The key with which this host signs where a path was built.
+    /// The key with which this host signs where a path was built; no runner has such a name.
     pub fn host_key(&self) -> PathBuf {
-        self.state.join("host-key")
+        self.state.join(".host-key")
     }
 
     pub fn installation(&self, name: &RunnerName) -> Installation {

@@ -1,14 +1,19 @@
 //! What a cache is logged in with, from a file that only its owner reads: in the form that such a cache's users have it in
 //! already.
 
-use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path, path::PathBuf};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use netrc::Netrc;
 use url::Url;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    #[error("the cache's login {}: {why}", .path.display())]
+    #[error("the cache's login {}: {why}; name a file that is there and that you can read", .path.display())]
     File { path: PathBuf, why: io::Error },
     #[error("others can read the cache's login: type `chmod 0600 {}`", .path.display())]
     Open { path: PathBuf },
@@ -24,7 +29,7 @@ pub enum LoginError {
         .path.display()
     )]
     NoVariables { path: PathBuf },
-    #[error("a folder needs no login: leave out {}", .path.display())]
+    #[error("a folder needs no login: leave out the file {}", .path.display())]
     Folder { path: PathBuf },
 }
 
@@ -42,23 +47,34 @@ pub fn of_host(path: &Path, url: &Url) -> Result<(String, String), LoginError> {
     found.map(|found| (found.login.clone(), found.password.clone())).ok_or_else(no_host)
 }
 
-/// Lines like `AWS_ACCESS_KEY_ID=…`, as docker's `--env-file` and systemd's `EnvironmentFile=` have them.
+/// Lines like `AWS_ACCESS_KEY_ID=…`, as docker's `--env-file` has them, a value in quotes or not: no variable of ours goes
+/// into it, because a `$` is a letter of a password.
 pub fn variables(path: &Path) -> Result<Vec<(String, String)>, LoginError> {
     let text = read(path)?;
-    let variables: Result<Vec<_>, _> = dotenvy::Iter::new(text.as_bytes()).collect();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let variables: Option<Vec<_>> = lines.map(|line| line.split_once('=')).collect();
+    let bare = |value: &str| {
+        let quoted = ['\'', '"'].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+        quoted.unwrap_or(value).to_owned()
+    };
     match variables {
-        Ok(variables) if !variables.is_empty() => Ok(variables),
+        Some(variables) if !variables.is_empty() => Ok(variables
+            .into_iter()
+            .map(|(name, value)| (name.trim().to_owned(), bare(value.trim())))
+            .collect()),
         _ => Err(LoginError::NoVariables { path: path.to_owned() }),
     }
 }
 
 fn read(path: &Path) -> Result<String, LoginError> {
     let failed = |why| LoginError::File { path: path.to_owned(), why };
-    let text = fs::read_to_string(path).map_err(failed)?;
-    let metadata = fs::metadata(path).map_err(failed)?;
+    let mut file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
     if metadata.is_file() && metadata.mode() & 0o077 != 0 {
         return Err(LoginError::Open { path: path.to_owned() });
     }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(failed)?;
     Ok(text)
 }
 
@@ -98,9 +114,9 @@ mod tests {
 
     #[test]
     fn variables_are_lines_with_comments_between() {
-        let file = file("# ours\nAWS_ACCESS_KEY_ID=AK\nAWS_SECRET_ACCESS_KEY='a+b/c=='\n");
+        let file = file("# ours\nAWS_ACCESS_KEY_ID=AK\nAWS_SECRET_ACCESS_KEY='a+$HOME/c#='\n");
         let found = variables(file.path()).unwrap();
-        assert_eq!(found[1], ("AWS_SECRET_ACCESS_KEY".to_owned(), "a+b/c==".to_owned()));
+        assert_eq!(found[1], ("AWS_SECRET_ACCESS_KEY".to_owned(), "a+$HOME/c#=".to_owned()));
         assert_eq!(found.len(), 2);
     }
 

@@ -92,7 +92,7 @@ impl<'a> Sending<'a> {
                     self.nodes[index].file = Some(file);
                     work.extend(self.ready(index));
                 }
-                Done::Nar(Err(why @ (Error::Damaged { .. } | Error::Read { .. }))) => {
+                Done::Nar(Err(why)) if why.is_of_its_path() => {
                     nars -= 1;
                     self.refuse(index, why.to_string());
                 }

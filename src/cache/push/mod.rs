@@ -144,7 +144,7 @@ impl Push {
                 let path = info.path.clone();
                 let found = match blocking(move || of.look_through(&path)).await {
                     // It is gone, say: that is no other path's fault.
-                    Err(why @ Error::Read { .. }) => Some(why.to_string()),
+                    Err(why) if why.is_of_its_path() => Some(why.to_string()),
                     found => found?,
                 };
                 Ok::<_, Error>((info, found))

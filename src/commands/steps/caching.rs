@@ -1,6 +1,11 @@
 //! From the cache's settings to a push, and to what a pusher starts with.
 
-use std::{fs, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -9,7 +14,7 @@ use crate::{
     cache::{
         Store,
         compression::Compression,
-        key,
+        key::{self, KeyError},
         meter::Meter,
         place::Place,
         push::Push,
@@ -53,11 +58,13 @@ impl Caching {
             if settings.login_file.is_none() {
                 settings.login_file = Some(vega::login_path()?);
             }
-            if settings.key_file.is_none() {
-                settings.key_file = Some(host_key()?);
-            }
         }
-        Self::push(settings, Store::files("/nix/store".into())).map(drop)
+        Self::push(settings, Store::files("/nix/store".into()))?;
+        if is_vega(&settings.to) && settings.key_file.is_none() {
+            // Made when there is something to sign with it.
+            settings.key_file = Some(Places::standard().host_key());
+        }
+        Ok(())
     }
 
     /// Write down what a pusher starts with; `at` is the moment from which on the runner is this one.
@@ -70,7 +77,7 @@ impl Caching {
         let Some(cache) = &settings.cache else { return Ok(None) };
         let own = Places::standard().host_key();
         if is_vega(&cache.to) && cache.key_file.as_ref().is_none_or(|file| *file == own) {
-            host_key()?;
+            make_host_key(&own)?;
         }
         // Anybody may read it.
         if let Some(folder) = Self::folder(cache) {
@@ -100,22 +107,19 @@ impl Caching {
     }
 }
 
-/// This host's own key, made when it is missing: it signs where a path was built, where the cache signs the paths itself.
-pub fn host_key() -> anyhow::Result<PathBuf> {
-    let places = Places::standard();
-    let file = places.host_key();
-    if !file.exists() {
-        let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
-        let name: String =
-            host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&places.state)
-            .with_context(|| places.state.display().to_string())?;
-        key::generate(&format!("host-{name}-1"), &file)?;
+/// This host's own key, when it is missing: it signs where a path was built, where the cache signs the paths itself.
+fn make_host_key(file: &Path) -> anyhow::Result<()> {
+    if file.exists() {
+        return Ok(());
     }
-    Ok(file)
+    let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
+    let name: String =
+        host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+    match key::generate(&format!("host-{name}-1"), file) {
+        // Another runner's first start was quicker.
+        Ok(_) | Err(KeyError::Exists { .. }) => Ok(()),
+        Err(why) => Err(why.into()),
+    }
 }
 
 /// Whether it is the tenant's namespace at Vega.
