@@ -54,10 +54,8 @@ impl Caching {
     /// The same before a runner is made: what `login` keeps is named, and a mistake is told before anything is
     /// downloaded for nothing.
     pub fn expect(settings: &mut CacheSettings) -> anyhow::Result<()> {
-        if is_vega(&settings.to) {
-            if settings.login_file.is_none() {
-                settings.login_file = Some(vega::login_path()?);
-            }
+        if is_vega(&settings.to) && settings.login_file.is_none() {
+            settings.login_file = Some(vega::login_path()?);
         }
         Self::push(settings, Store::files("/nix/store".into()))?;
         if is_vega(&settings.to) && settings.key_file.is_none() {
