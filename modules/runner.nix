@@ -11,6 +11,7 @@ let
     h = 3600;
     d = 86400;
   };
+  fileOr = file: other: if file != null then toString file else other;
   parsed = text: builtins.match "([0-9]+)([a-zA-Z]?)" text;
 in
 rec {
@@ -53,22 +54,10 @@ rec {
   isVega = instance: instance.cache.to != null && (instance.cache.to == "vega" || lib.hasPrefix "vega+" instance.cache.to);
   # What signs what is pushed; at Vega only where it was built.
   cacheKey =
-    instance:
-    if instance.cache.keyFile != null then
-      toString instance.cache.keyFile
-    else if isVega instance then
-      "/var/lib/vega-builder/.host-key"
-    else
-      null;
+    instance: fileOr instance.cache.keyFile (if isVega instance then "/var/lib/vega-builder/.host-key" else null);
   # What the cache is logged in with.
   cacheLogin =
-    instance:
-    if instance.cache.loginFile != null then
-      toString instance.cache.loginFile
-    else if isVega instance then
-      "/root/.config/vega/credential"
-    else
-      null;
+    instance: fileOr instance.cache.loginFile (if isVega instance then "/root/.config/vega/credential" else null);
   # The folder of this host that the cache is.
   cacheFolder =
     instance:

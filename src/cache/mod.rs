@@ -21,3 +21,7 @@ pub mod vega;
 pub use error::Error;
 pub use info::PathInfo;
 pub use store::Store;
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}

@@ -10,6 +10,8 @@ use std::{
 
 use regex::bytes::Regex;
 
+use super::processors;
+
 /// A kind of secret: its name, and how it looks.
 struct Rule {
     name: &'static str,
@@ -215,10 +217,6 @@ fn files(root: &Path) -> io::Result<(Vec<PathBuf>, u64)> {
         }
     }
     Ok((files, size))
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 #[cfg(test)]

@@ -243,6 +243,16 @@ fn what_cannot_be_looked_through_for_secrets_does_not_leave_unseen() {
     assert!(to.join(format!("{}.narinfo", hash(&path))).exists());
 }
 
+fn has_what_the_folder_has(store: &objects::Server, bench: &PushBench, paths: &[&str]) {
+    let at = |name: &str| store.object(&format!("some/prefix/{name}")).unwrap_or_else(|| panic!("{name}"));
+    for path in paths {
+        let narinfo = bench.narinfo(path).unwrap();
+        assert_eq!(String::from_utf8(at(&format!("{}.narinfo", hash(path)))).unwrap(), narinfo);
+        let url = field(&narinfo, "URL");
+        assert!(at(url) == fs::read(bench.cache().join(url)).unwrap(), "{url} differs");
+    }
+}
+
 #[test]
 fn an_object_store_gets_what_a_folder_gets_large_paths_in_parts() {
     let bench = PushBench::new().unwrap();
@@ -260,14 +270,7 @@ fn an_object_store_gets_what_a_folder_gets_large_paths_in_parts() {
     let told = result(&succeeded(&push(objects::SECRET_KEY)).unwrap()).unwrap();
     assert_eq!((told["pushed"].as_array().unwrap().len(), store.open_uploads()), (2, 0));
     bench.pushed(&[&top], &["--compression", "none"]).unwrap();
-    for path in [&large, &top] {
-        let narinfo = bench.narinfo(path).unwrap();
-        let at =
-            |name: &str| store.object(&format!("some/prefix/{name}")).unwrap_or_else(|| panic!("{name}"));
-        assert_eq!(String::from_utf8(at(&format!("{}.narinfo", hash(path)))).unwrap(), narinfo);
-        let url = field(&narinfo, "URL");
-        assert!(at(url) == fs::read(bench.cache().join(url)).unwrap(), "{url} differs");
-    }
+    has_what_the_folder_has(&store, &bench, &[&large, &top]);
     // What is there is not pushed again.
     assert_eq!(result(&succeeded(&push(objects::SECRET_KEY)).unwrap()).unwrap()["present"], 2);
     let mut nobody = bench.command(&url, &[&top], &[]);
@@ -306,14 +309,7 @@ fn googles_and_azures_stores_get_it_with_a_login_from_a_file() {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         let told = result(&succeeded(&push()).unwrap()).unwrap();
         assert_eq!((told["pushed"].as_array().unwrap().len(), store.open_uploads()), (2, 0), "{scheme}");
-        for path in [&large, &top] {
-            let narinfo = bench.narinfo(path).unwrap();
-            let at =
-                |name: &str| store.object(&format!("some/prefix/{name}")).unwrap_or_else(|| panic!("{name}"));
-            assert_eq!(String::from_utf8(at(&format!("{}.narinfo", hash(path)))).unwrap(), narinfo);
-            let url = field(&narinfo, "URL");
-            assert!(at(url) == fs::read(bench.cache().join(url)).unwrap(), "{url} differs");
-        }
+        has_what_the_folder_has(&store, &bench, &[&large, &top]);
         assert_eq!(result(&succeeded(&push()).unwrap()).unwrap()["present"], 2, "{scheme}");
     }
 }

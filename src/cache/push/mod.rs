@@ -21,6 +21,7 @@ use super::{
     narinfo::{self, File},
     pack::Piece,
     place::Place,
+    processors,
     provenance::{self, Envelope},
     retry::patiently,
     secrets::Scanner,
@@ -212,10 +213,6 @@ impl Push {
 fn depends(info: &PathInfo, bad: &HashSet<StorePath>) -> Option<String> {
     let on = info.others().find(|path| bad.contains(path))?;
     Some(format!("it depends on {on}, which stays here"))
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
 }
 
 async fn blocking<T: Send + 'static>(

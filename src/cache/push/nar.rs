@@ -12,13 +12,14 @@ use harmonia_utils_hash::Sha256;
 use reqwest::StatusCode;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{Push, blocking, processors};
+use super::{Push, blocking};
 use crate::cache::{
     Error, PathInfo,
     compression::Compression,
     narinfo::{self, File},
     pack::{self, Packed, Piece},
     place::Stream,
+    processors,
     retry::delivered,
 };
 

@@ -174,7 +174,7 @@ fn tell(queue: &Queue, state: &mut State) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Read as _, path::Path, sync::Arc};
+    use std::{ffi::OsStr, fs, io::Read as _, os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
 
     use jiff::Timestamp;
     use sha2::{Digest as _, Sha256};
@@ -190,6 +190,7 @@ mod tests {
     };
 
     const HERE: &str = "00000000000000000000000000000000-here";
+    const STRANGE: &str = "22222222222222222222222222222222-strange";
     const GONE: &str = "11111111111111111111111111111111-gone";
 
     /// A build of one path, as the hook and the describer leave it.
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_path_that_a_power_cut_took_stays_out_and_holds_up_no_other() {
+    async fn a_path_that_a_power_cut_took_and_a_hostile_builds_names_in_no_encoding_hold_up_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let [store, cache, root] = ["store", "cache", "queue"].map(|name| folder.path().join(name));
         fs::create_dir_all(&store).unwrap();
@@ -229,6 +230,10 @@ mod tests {
             queued(&queue, path, &store.join(path));
         }
         fs::remove_file(store.join(GONE)).unwrap();
+        // Whatever says that its content is another: Nix, which is not on every host, or its hash.
+        queued(&queue, STRANGE, &store.join(HERE));
+        fs::create_dir(store.join(STRANGE)).unwrap();
+        fs::write(store.join(STRANGE).join(OsStr::from_bytes(b"\xff")), "x").unwrap();
         let push = Push {
             store: Store::files(store),
             place: Place::at(cache.to_str().unwrap(), None).unwrap(),
@@ -244,8 +249,9 @@ mod tests {
         upload(&queue, &Arc::new(push), &origins(), ending, |_| {}).await.unwrap();
         assert!(cache.join(format!("{}.narinfo", &HERE[..32])).exists());
         let said = State::read(&root).unwrap();
-        assert_eq!((said.pushed, said.waiting, said.refused.len()), (1, 0, 1), "{said:?}");
-        assert!(said.refused[0].0 == GONE && said.refused[0].1.contains("No such file"), "{said:?}");
+        assert_eq!((said.pushed, said.waiting, said.refused.len()), (1, 0, 2), "{said:?}");
+        let gone = said.refused.iter().find(|(path, _)| path == GONE).unwrap();
+        assert!(gone.1.contains("No such file"), "{said:?}");
         assert_eq!(queue.waiting().unwrap(), 0);
     }
 }

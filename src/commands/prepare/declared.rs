@@ -58,7 +58,13 @@ pub async fn prepare(installation: &Locked, progress: &Progress, ahead: bool) ->
     start.declared.engine.name_image(&container.local_id, &local_name(name))?;
     start.token().await?;
     start.note(&image, &container)?;
-    start.pusher(&container)?;
+    if let Err(why) = start.pusher(&container) {
+        // Builds wait in their queue: that is no reason to run none.
+        let unit = pusher_service_name(name);
+        progress.note(&format!(
+            "builds are not pushed until this is mended: {why:#}; then type `systemctl restart {unit}`"
+        ));
+    }
     // What the last life said of itself says nothing of the next.
     installation.forget_state();
     progress.result(&format!("{name} may start: {} is verified", image.reference), &result);
