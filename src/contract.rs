@@ -20,6 +20,8 @@ pub const HANDOVER_MOUNT: &str = "/run/vega-builder/handover";
 pub const HANDOVER_TOKEN: &str = "registration-token";
 /// In the handover folder: what PID 1 last said of itself (see [`Phase`]).
 pub const HANDOVER_STATE: &str = "state.json";
+/// In the handover folder: while it lies there, no job starts, and PID 1 rests when the running one has ended.
+pub const HANDOVER_DRAIN: &str = "drain";
 /// Where an image with a shell entrypoint expects the token (Vega's published image).
 pub const FOREIGN_TOKEN: &str = "/home/runner/.runner-token";
 /// The runner's root: its registration, work folder and logs; a volume.
@@ -111,6 +113,8 @@ pub enum Phase {
     Listening,
     /// A job is running.
     Busy,
+    /// No job runs, and none starts until the host says so.
+    Drained,
     /// The container is about to end; the message says why, when something is wrong.
     Stopping,
 }

@@ -30,12 +30,25 @@ pub enum Kind {
     Strangers = 10,
     /// Some paths were not pushed, for a reason of their own.
     StaysHere = 11,
+    /// A drain goes on: a job, or an upload, has not ended yet.
+    AtWork = 12,
 }
 
 /// The runner does not listen, for a reason that its container gave.
 #[derive(Debug, thiserror::Error)]
 #[error("the runner does not come online: {why}; type `vega-builder status {name}` to see more")]
 pub struct NotOnline {
+    pub name: String,
+    pub why: String,
+}
+
+/// Waited for no longer; nothing was undone.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{why}; {name} goes on draining, and starts no job: `vega-builder drain {name}` waits for the rest, \
+     `vega-builder resume {name}` calls it off"
+)]
+pub struct StillAtWork {
     pub name: String,
     pub why: String,
 }
@@ -104,6 +117,9 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
     if error.is::<NotOnline>() {
         return Some(Kind::Offline);
     }
+    if error.is::<StillAtWork>() {
+        return Some(Kind::AtWork);
+    }
     if let Some(error) = error.downcast_ref::<installation::Error>() {
         return Some(match error {
             installation::Error::None
@@ -118,7 +134,7 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
             | installation::Error::ByUp { .. }
             | installation::Error::Declared { .. }
             | installation::Error::UserIdsTaken { .. } => Kind::Settings,
-            installation::Error::NoRegistration { .. } => Kind::Offline,
+            installation::Error::NoRegistration { .. } | installation::Error::Drained { .. } => Kind::Offline,
             _ => Kind::Host,
         });
     }

@@ -1,13 +1,13 @@
-//! `can-start`: a declared runner's unit asks it before everything else, so that it does not start in vain.
+//! `can-start`: a runner's unit asks it before everything else, so that it does not start in vain.
 
 use std::process::ExitCode;
 
 use super::steps::declared::Declared;
-use crate::installation::Places;
+use crate::installation::{Error, Places};
 
-/// Say whether a declared runner has a registration, or a way to one
+/// Say whether a runner is to start: that it is not drained, and, when it is declared, has a registration or a way to one
 ///
-/// The unit's ExecCondition: exit code 0, it has; 1, it has not, and one line says what to type. The unit then waits
+/// The unit's ExecCondition: exit code 0, it is; 1, it is not, and one line says what to type. The unit then waits
 /// without failing, and its path unit starts it when `register` has brought a token. 255: it cannot be told, and the unit
 /// fails.
 #[derive(Debug, clap::Args)]
@@ -36,6 +36,12 @@ impl CanStart {
 
     fn lacks(&self) -> anyhow::Result<Option<String>> {
         let installation = Places::standard().find(Some(&self.runner))?;
+        if let Err(drained @ Error::Drained { .. }) = installation.expect_not_drained() {
+            return Ok(Some(drained.to_string()));
+        }
+        if !installation.is_declared() {
+            return Ok(None);
+        }
         Declared::read(&installation)?.lacks(&installation)
     }
 }

@@ -1,9 +1,10 @@
 //! `down`: stop, deregister, remove; nothing of the runner is left on the host or at GitHub.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::steps::ending::{end_pusher, end_unit};
 use crate::{
     cache::queue::State,
     config::{CredentialArgs, EngineChoice},
@@ -50,9 +51,6 @@ pub struct Down {
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
-
-/// Larger builds than that are pushed before somebody types `down`, or with --keep-store.
-const LAST_UPLOADS: Duration = Duration::from_secs(600);
 
 impl Down {
     pub fn output(&self) -> Output {
@@ -107,7 +105,8 @@ impl Down {
 
         let step = progress.step("stop", "stopping the container");
         if installation.is_declared() {
-            stop_unit(&engine, &installation)?;
+            systemd::systemctl(&["stop", &systemd::path_name(&installation.name)])?;
+            end_unit(&engine, &installation.name)?;
         }
         let stopped = stop(&engine, &installation)?;
         step.done(stopped);
@@ -151,24 +150,13 @@ impl Down {
     /// What the runner has built is pushed before its queue goes.
     fn last_uploads(&self, engine: &Cli, installation: &Locked, progress: &Progress) -> anyhow::Result<()> {
         let name = &installation.name;
-        let service = systemd::pusher_service_name(name);
-        let is_service =
-            systemd::is_ours_to_arrange() && systemd::property(&service, "LoadState") == "loaded";
-        let pusher = engine.inspect(&engine::pusher_name(name))?;
-        let is_ours = pusher.is_some_and(|found| !found.fingerprint.is_empty());
-        if !is_service && !is_ours {
+        if !installation.cache().exists() {
             return Ok(());
         }
         let step = progress.step("uploads", "waiting for the last uploads");
-        if is_service {
-            systemd::systemctl(&["stop", "--no-block", &service])?;
-            if self.now {
-                // One that is ending already is not there to be told.
-                let _ = systemd::systemctl(&["kill", "--signal=SIGINT", &service]);
-            }
-            systemd::systemctl(&["stop", &service])?;
-        } else {
-            engine.stop_pusher(name, if self.now { Duration::from_secs(10) } else { LAST_UPLOADS })?;
+        if !end_pusher(engine, name, self.now)? {
+            step.done("nothing pushes them");
+            return Ok(());
         }
         let place = engine.volume_place(&engine::queue_volume(name))?;
         let state = place.as_deref().and_then(State::read).unwrap_or_default();
@@ -220,16 +208,6 @@ impl Down {
         removed.push(installation.state.display().to_string());
         Ok(removed)
     }
-}
-
-/// End the unit for good; the job is not waited for.
-fn stop_unit(engine: &Cli, installation: &Locked) -> anyhow::Result<()> {
-    let service = systemd::service_name(&installation.name);
-    systemd::systemctl(&["stop", &systemd::path_name(&installation.name)])?;
-    // From now on nobody starts it again; the interrupt ends the patience that the unit's own stop has.
-    systemd::systemctl(&["stop", "--no-block", &service])?;
-    engine.stop(&installation.name)?;
-    Ok(systemd::systemctl(&["stop", &service])?)
 }
 
 fn stop(engine: &Cli, installation: &Locked) -> anyhow::Result<&'static str> {

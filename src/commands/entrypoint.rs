@@ -45,16 +45,40 @@ impl Entrypoint {
 /// From the first look at the environment to the end; the exit code.
 fn supervise() -> anyhow::Result<u8> {
     credentials::hide()?;
-    let credentials = Credentials::take()?;
+    let mut credentials = Credentials::take()?;
     secrecy::harden();
     let environment = Environment::read(|name| std::env::var(name).ok())?;
     banner(&environment);
     let mut report = Report::new();
-    let Booted { closure, daemon, token } = match boot(&environment, credentials, &mut report) {
+    loop {
+        if stop::is_drain() {
+            report.drain("");
+            report.enter(
+                Phase::Drained,
+                "no job starts here: `vega-builder resume` on the host has it take them again",
+            );
+            say("drained: no job starts here until `vega-builder resume` on the host");
+            if !stop::rest_drained() {
+                report.enter(Phase::Stopping, "told to stop");
+                return Ok(0);
+            }
+            say("it takes jobs again");
+            report.enter(Phase::Starting, "");
+        }
+        work(&environment, std::mem::take(&mut credentials), &mut report)?;
+        if !stop::is_drain() {
+            return Ok(0);
+        }
+    }
+}
+
+/// From a clean store to the order to end, or to take no job for a while.
+fn work(environment: &Environment, credentials: Credentials, report: &mut Report) -> anyhow::Result<()> {
+    let Booted { closure, daemon, token } = match boot(environment, credentials, report) {
         Ok(booted) => booted,
         Err(_) if stop::ordered() => {
             report.enter(Phase::Stopping, "told to stop");
-            return Ok(0);
+            return Ok(());
         }
         Err(error) => {
             if error.downcast_ref().is_some_and(store::Error::is_damage) {
@@ -65,18 +89,18 @@ fn supervise() -> anyhow::Result<u8> {
         }
     };
     let supervisor = Supervisor {
-        environment: &environment,
+        environment,
         closure: &closure,
         daemon,
-        report: &mut report,
+        report,
         mask: Arc::new(Mask::default()),
         token,
-        garbage: Garbage::new(&environment),
-        describer: Describer::new(&environment),
+        garbage: Garbage::new(environment),
+        describer: Describer::new(environment),
         asked: None,
     };
     match supervisor.run() {
-        Ending::Asked | Ending::JobDone => Ok(0),
+        Ending::Asked | Ending::JobDone => Ok(()),
         Ending::Broken(why) => Err(anyhow::anyhow!(why)),
     }
 }

@@ -57,7 +57,8 @@ fn running(engine: &Cli, installation: &Installation) -> anyhow::Result<Inspecte
     }
 }
 
-fn prove(engine: &Cli, record: &Record, running: &Inspected) -> anyhow::Result<()> {
+/// Its image, and its caps as the kernel has them.
+pub fn prove(engine: &Cli, record: &Record, running: &Inspected) -> anyhow::Result<()> {
     let pinned = format!("{}@{}", record.image, record.digest);
     engine.expect_container(&running.image_id, &record.local_id, pinned)?;
     Ok(InForce::of(running.pid)?.prove(&record.caps)?)

@@ -52,6 +52,8 @@ impl Register {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let progress = Progress::new(self.output);
         let installation = Places::standard().find(self.runner.as_deref())?.lock()?;
+        // A token would lie there, and the unit that it starts would end at once.
+        installation.expect_not_drained()?;
         let subject = Subject::of(&installation)?;
         let runs = subject
             .engine

@@ -59,6 +59,11 @@ impl Cli {
         Ok(true)
     }
 
+    /// Start one that was made before, and has ended.
+    pub fn start_pusher(&self, runner: &RunnerName) -> Result<(), Error> {
+        self.run(&["start", &pusher_name(runner)]).map(drop)
+    }
+
     /// Let it push what waits, for so long at most, and end it.
     pub fn stop_pusher(&self, runner: &RunnerName, patience: Duration) -> Result<(), Error> {
         let wait = format!("--time={}", patience.as_secs());

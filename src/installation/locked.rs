@@ -14,7 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::{
     Accepted, Error, Receipt, Record, Store,
-    places::{ACCEPTED, CACHE, DECLARED_BY_US, Installation, RECEIPT, RECORD, SECCOMP, STORE},
+    places::{ACCEPTED, CACHE, DECLARED_BY_US, DRAINED, Installation, RECEIPT, RECORD, SECCOMP, STORE},
 };
 use crate::{
     config::{CacheSettings, PusherSettings, Settings},
@@ -202,7 +202,7 @@ impl Locked {
     }
 
     /// Replace a file as a whole: a crash leaves the old one or the new one.
-    fn replace(&self, name: &str, value: &impl serde::Serialize) -> Result<(), Error> {
+    pub(super) fn replace(&self, name: &str, value: &impl serde::Serialize) -> Result<(), Error> {
         let path = self.state.join(name);
         let save = || -> std::io::Result<()> {
             let mut file = tempfile::NamedTempFile::new_in(&self.state)?;
@@ -218,7 +218,7 @@ impl Locked {
     pub fn erase(self, keep_store: bool) -> Result<(), Error> {
         remove_folder(&self.handover)?;
         if keep_store && self.state.join(STORE).exists() {
-            for name in [RECORD, SECCOMP, RECEIPT, ACCEPTED, CACHE] {
+            for name in [RECORD, SECCOMP, RECEIPT, ACCEPTED, CACHE, DRAINED] {
                 remove_file(&self.state.join(name))?;
             }
         } else {
@@ -237,7 +237,7 @@ impl Locked {
     }
 }
 
-fn remove_file(path: &Path) -> Result<(), Error> {
+pub(super) fn remove_file(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
         Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(Error::file(path, why)),
         _ => Ok(()),

@@ -1,10 +1,12 @@
 //! What `up` leaves on the host: a folder with the record of one runner, a lock, and the handover folder.
 
+mod drained;
 mod handover;
 mod locked;
 mod places;
 mod record;
 
+pub use drained::Drained;
 pub use locked::Locked;
 pub use places::{Installation, Places};
 pub use record::{Accepted, Identity, Receipt, Record, Store};
@@ -53,6 +55,8 @@ pub enum Error {
         "{name} was installed by `up`; to hand it to systemd, type `vega-builder down {name} --keep-store` first, then this command again"
     )]
     ByUp { name: String },
+    #[error("{name} is drained since {since:.0}, and takes no jobs: type `vega-builder resume {name}`")]
+    Drained { name: String, since: jiff::Timestamp },
     #[error("{name} has no units of ours: type `vega-builder down {name}`")]
     NotInstalled { name: String },
     #[error("{name} is declared by {}, which is not ours to change: {next}", .file.display())]

@@ -174,6 +174,7 @@ pub(super) const CACHE: &str = "cache.json";
 pub(super) const STORE: &str = "store.json";
 pub(super) const SECCOMP: &str = "seccomp.json";
 pub(super) const ACCEPTED: &str = "accepted.json";
+pub(super) const DRAINED: &str = "drained.json";
 pub(super) const RECEIPT: &str = "receipt.json";
 
 /// One runner's folders.
@@ -231,7 +232,7 @@ impl Installation {
         self.read(STORE)
     }
 
-    fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+    pub(super) fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
         let path = self.state.join(name);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,

@@ -57,7 +57,7 @@ impl Report {
         self.state.damaged = true;
     }
 
-    /// It is told to end, and lets its job finish first.
+    /// It is told to end, and lets its job finish first; not any more, when `how` is empty.
     pub fn drain(&mut self, how: &str) {
         if self.state.draining != how {
             how.clone_into(&mut self.state.draining);

@@ -49,7 +49,7 @@ pub struct Supervisor<'a> {
     pub token: Option<RegistrationToken>,
     pub garbage: Option<Garbage>,
     pub describer: Option<Describer>,
-    /// Since when it is told to end.
+    /// Since when it is told to end with patience.
     pub asked: Option<Instant>,
 }
 
@@ -180,7 +180,10 @@ impl Supervisor<'_> {
                     listener.stop(PATIENCE);
                     break Verdict::Done;
                 }
-                self.report.drain("the container ends after it");
+                let after = if stop::is_drain() { "no other follows" } else { "the container ends after it" };
+                self.report.drain(after);
+            } else {
+                self.report.drain("");
             }
             if let Some(event) = listener.event(TICK) {
                 life.note(&event);
@@ -208,10 +211,11 @@ impl Supervisor<'_> {
 
     /// Whether a listener may go on under an order to end: its job is not over, and the operator has patience.
     fn may_finish(&mut self, order: Order, life: &Life) -> bool {
-        let asked = *self.asked.get_or_insert_with(Instant::now);
         let patient = match order {
             Order::AfterTheJob => true,
-            Order::WithPatience => asked.elapsed() < self.environment.patience,
+            Order::WithPatience => {
+                self.asked.get_or_insert_with(Instant::now).elapsed() < self.environment.patience
+            }
             Order::AtOnce => false,
         };
         patient && life.is_at_work()

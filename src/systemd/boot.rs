@@ -76,10 +76,10 @@ impl Boot<'_> {
     fn unit(&self, starter: &Path) -> String {
         let (name, starter) = (self.name, path(starter));
         let patience = (self.patience + SPARE).as_secs();
-        let verify = self
-            .verifier
-            .as_deref()
-            .map_or_else(String::new, |program| format!("ExecStartPre={} prepare {name}\n", path(program)));
+        let verify = self.verifier.as_deref().map_or_else(String::new, |program| {
+            let program = path(program);
+            format!("ExecCondition={program} can-start {name}\nExecStartPre={program} prepare {name}\n")
+        });
         let both = self.pusher.as_ref().map_or_else(|| name.to_string(), |pusher| format!("{name} {pusher}"));
         // Its own patience is short: what it does not get done in it stays queued.
         let last = self
@@ -156,6 +156,8 @@ mod tests {
         let unit = boot(&name).unit(Path::new("/usr/bin/podman"));
         let lines: Vec<&str> = unit.lines().filter(|line| line.starts_with("Exec")).collect();
         let expected = [
+            // Not one that is drained.
+            "ExecCondition=/usr/local/bin/vega-builder can-start vega-x",
             "ExecStartPre=/usr/local/bin/vega-builder prepare vega-x",
             "ExecStart=/usr/bin/podman start vega-x vega-x.pusher",
             // The pusher goes on while the runner ends.

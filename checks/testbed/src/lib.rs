@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod by_hand;
+pub mod caching;
 pub mod cgroup;
 pub mod conformance;
 pub mod cosign;

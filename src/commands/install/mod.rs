@@ -133,6 +133,9 @@ impl Install {
             }
         };
         let places = installation.places();
+        if installation.resume()? {
+            progress.note("it was drained: it takes jobs again");
+        }
         // Its unit takes the lock next.
         drop(installation);
         let waiting =

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use self::again::again;
+use super::steps::image::ReadyImage;
 use crate::{
     engine,
     installation::{Locked, Places},
@@ -54,15 +55,29 @@ impl Prepare {
         let progress = Progress::new(self.output);
         let installation = Places::standard().find(self.runner.as_deref())?;
         let installation = installation.lock_patiently(PATIENCE)?;
+        if !self.ahead {
+            installation.expect_not_drained()?;
+        }
         if installation.is_declared() {
             return Box::pin(declared::prepare(&installation, &progress, self.ahead)).await;
         }
-        installed(&installation, &progress).await
+        let name = &installation.name;
+        let (image, offline) = installed(&installation, &progress).await?;
+        progress.result(
+            &format!("{name} may start: {} is verified", image.reference),
+            &json!({
+                "name": name,
+                "digest": image.verified.value(),
+                "offline": offline,
+                "evidence": image.verified.evidence(),
+            }),
+        );
+        Ok(ExitCode::SUCCESS)
     }
 }
 
-/// For a container that is there already.
-async fn installed(installation: &Locked, progress: &Progress) -> anyhow::Result<ExitCode> {
+/// For a container that is there already: the image, and whether what was kept alone vouches for it.
+pub async fn installed(installation: &Locked, progress: &Progress) -> anyhow::Result<(ReadyImage, bool)> {
     let mut record = installation.record()?.context("the record is gone")?;
     let engine = engine::detect(Some(&record.engine))?;
     let (image, offline) = again(installation, &record, &engine, progress).await?;
@@ -77,15 +92,5 @@ async fn installed(installation: &Locked, progress: &Progress) -> anyhow::Result
     installation.save_receipt(&image.receipt)?;
     record.evidence = image.verified.evidence().clone();
     installation.save(&record)?;
-    let text = format!("{} may start: {} is verified", installation.name, image.reference);
-    progress.result(
-        &text,
-        &json!({
-            "name": installation.name,
-            "digest": image.verified.value(),
-            "offline": offline,
-            "evidence": image.verified.evidence(),
-        }),
-    );
-    Ok(ExitCode::SUCCESS)
+    Ok((image, offline))
 }

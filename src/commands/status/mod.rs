@@ -16,7 +16,7 @@ use crate::{
     engine::{self, Cli, InForce, Inspected, Status as ContainerStatus},
     exit::Kind,
     github::{GitHub, Runner},
-    installation::{Installation, Places, Record},
+    installation::{Drained, Installation, Places, Record},
     progress::Output,
     systemd,
     value::ByteSize,
@@ -52,6 +52,8 @@ struct Report {
     container: Result<Option<Inspected>, String>,
     in_force: Option<Result<InForce, String>>,
     state: Option<State>,
+    /// Since when it is to take no jobs.
+    drained: Option<Drained>,
     github: Result<Option<Runner>, String>,
     store: Option<ByteSize>,
     /// What the pusher says, where there is one.
@@ -134,6 +136,7 @@ impl Report {
         let uploads = uploads(&engine, installation);
         Ok(Self {
             state: installation.runner_state(),
+            drained: installation.drained()?,
             unit,
             container,
             in_force,
@@ -189,6 +192,7 @@ impl Report {
                 "error": self.in_force.as_ref().and_then(|caps| caps.as_ref().err()),
             },
             "runner": self.state,
+            "drained": self.drained.map(|drained| drained.since),
             "registered": self.record.registered.is_some(),
             "accepts_strangers_code": self.record.accepted,
             "github": match &self.github {

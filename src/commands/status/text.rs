@@ -34,6 +34,16 @@ impl Report {
                 None => "says nothing of itself".to_owned(),
             },
         );
+        if let Some(drained) = &self.drained {
+            let name = &record.identity.name;
+            line(
+                "drained",
+                &format!(
+                    "since {:.0}: it takes jobs again after `vega-builder resume {name}`",
+                    drained.since
+                ),
+            );
+        }
         let saved = record.registered.as_ref().is_some_and(|known| known.is_same(&record.identity));
         line(
             "registered",

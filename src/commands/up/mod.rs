@@ -219,6 +219,9 @@ impl Up<'_> {
             // Whatever happens to us from here on, `down` must find it.
             self.installation.save(&record)?;
         }
+        if self.installation.resume()? {
+            self.progress.note("it was drained: it takes jobs again");
+        }
         self.create(&container, &plan)?;
         self.installation.save_receipt(&image.receipt)?;
         if self.before.is_some() {

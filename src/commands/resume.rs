@@ -1,0 +1,154 @@
+//! `resume`: a drained runner takes jobs again.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::{prepare, prove::prove, steps::subject::Subject};
+use crate::{
+    contract::Phase,
+    exit::NotOnline,
+    progress::{Output, Progress},
+    systemd,
+};
+
+/// Have a drained runner take jobs again
+///
+/// What still drains goes on as if nothing had been said. What has stopped starts, as after a reboot: its image is verified
+/// again, the saved registration serves, and no token is needed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  vega-builder resume
+  vega-builder resume octo-org/heavy-builds --output json")]
+pub struct Resume {
+    /// The runner's name, its repository or its organisation, when several are installed here
+    #[arg(value_name = "NAME|OWNER/REPO|ORGANIZATION")]
+    runner: Option<String>,
+    /// How long to wait for the runner to listen, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    wait: u64,
+    /// How to report
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+const LOOK: Duration = Duration::from_millis(200);
+/// Another command of ours may be about to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Resume {
+    pub fn output(&self) -> Output {
+        self.output
+    }
+
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        let progress = Progress::new(self.output);
+        let subject = Subject::find(self.runner.as_deref())?;
+        let name = &subject.installation.name;
+        let was_drained = subject.installation.lock_patiently(PATIENCE)?.resume()?;
+        if !was_drained {
+            progress.note(&format!("{name} was not drained"));
+        }
+        let began = Timestamp::now();
+        if subject.installation.is_declared() {
+            start_unit(&subject, &progress)?;
+        } else {
+            start_container(&subject, &progress).await?;
+        }
+        self.until_listening(&subject, began, &progress).await?;
+        let text = format!("{name} takes jobs");
+        progress.result(&text, &json!({ "name": name, "was_drained": was_drained }));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Until PID 1 says that it listens, or works on still.
+    async fn until_listening(
+        &self,
+        subject: &Subject,
+        began: Timestamp,
+        progress: &Progress,
+    ) -> anyhow::Result<()> {
+        if !subject.is_ours_inside() {
+            return Ok(());
+        }
+        let step = progress.step("online", "waiting for the runner to listen");
+        let until = Instant::now() + Duration::from_secs(self.wait);
+        loop {
+            let state = subject.installation.runner_state();
+            match &state {
+                // It had a job all the while.
+                Some(state) if state.phase == Phase::Busy && state.draining.is_empty() => break,
+                Some(state) if state.phase == Phase::Listening && state.draining.is_empty() => break,
+                Some(state) if state.phase == Phase::Stopping && state.since > began => {
+                    anyhow::bail!(not_online(subject, &state.message))
+                }
+                Some(state) => step.doing(&state.message),
+                None => {}
+            }
+            let said = state.map(|state| state.message).unwrap_or_default();
+            let why = if said.is_empty() { "it says nothing of itself" } else { &said };
+            if Instant::now() >= until {
+                anyhow::bail!(not_online(subject, &format!("not after {} s: {why}", self.wait)));
+            }
+            sleep(LOOK).await;
+        }
+        step.done("it listens");
+        Ok(())
+    }
+}
+
+fn not_online(subject: &Subject, why: &str) -> NotOnline {
+    NotOnline { name: subject.installation.name.to_string(), why: why.to_owned() }
+}
+
+/// The unit verifies what it starts by itself.
+fn start_unit(subject: &Subject, progress: &Progress) -> anyhow::Result<()> {
+    let service = systemd::service_name(&subject.installation.name);
+    let step = progress.step("start", "starting the unit");
+    if subject.pushes() {
+        subject.start_pusher()?;
+    }
+    if systemd::property(&service, "ActiveState") == "active" {
+        step.done(&format!("{service} runs"));
+        return Ok(());
+    }
+    // One that gave up starts counting anew.
+    let _ = systemd::systemctl(&["reset-failed", "--quiet", &service]);
+    systemd::systemctl(&["start", "--no-block", &service])?;
+    step.done(&format!("{service} starts"));
+    Ok(())
+}
+
+/// As the unit does that starts it after a reboot: verified again, and its caps proven.
+async fn start_container(subject: &Subject, progress: &Progress) -> anyhow::Result<()> {
+    let (engine, name) = (&subject.engine, &subject.installation.name);
+    if subject.running()?.is_none() {
+        let locked = subject.installation.lock_patiently(PATIENCE)?;
+        let (image, _) = prepare::installed(&locked, progress).await?;
+        let step = progress.step("start", "starting the container");
+        let record = locked.record()?.context("the record is gone")?;
+        anyhow::ensure!(
+            engine.inspect(name.as_str())?.is_some(),
+            "its container is gone; type `vega-builder up {}`",
+            record.identity.scope.argument()
+        );
+        locked.make_handover(locked.store()?.and_then(|store| store.userns_base))?;
+        // What an earlier start said of itself says nothing of this one.
+        locked.forget_state();
+        engine.start(name)?;
+        let running = subject.running()?.with_context(|| format!("{name} ended at once"))?;
+        if let Err(error) = prove(engine, &record, &running) {
+            engine.stop(name)?;
+            return Err(error);
+        }
+        step.done(&format!("{name} runs {}, under its caps", image.verified.value().short()));
+    }
+    if subject.pushes() && !subject.pusher_runs()? {
+        subject.start_pusher()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! The runner that a verb is about, and the engine that has it.
+
+use anyhow::Context as _;
+
+use super::declared::Declared;
+use crate::{
+    engine::{self, Cli, Inspected, Layout, Status},
+    installation::{Installation, Places, Record},
+    systemd,
+};
+
+pub struct Subject {
+    pub installation: Installation,
+    pub engine: Cli,
+    /// Nothing, when a unit has not prepared it yet.
+    pub record: Option<Record>,
+}
+
+impl Subject {
+    pub fn find(wanted: Option<&str>) -> anyhow::Result<Self> {
+        Self::of(Places::standard().find(wanted)?)
+    }
+
+    pub fn of(installation: Installation) -> anyhow::Result<Self> {
+        let record = installation.record()?;
+        let engine = if installation.is_declared() {
+            Declared::read(&installation)?.engine
+        } else {
+            engine::detect(Some(&record.as_ref().context("the record is gone")?.engine))?
+        };
+        Ok(Self { installation, engine, record })
+    }
+
+    /// Its container, while it runs and is ours.
+    pub fn running(&self) -> anyhow::Result<Option<Inspected>> {
+        let found = self.engine.inspect(self.installation.name.as_str())?;
+        Ok(found.filter(|found| found.status == Status::Running && !found.fingerprint.is_empty()))
+    }
+
+    /// Whether PID 1 in its container is ours.
+    pub fn is_ours_inside(&self) -> bool {
+        self.record.as_ref().is_none_or(|record| record.layout == Layout::Contract)
+    }
+
+    /// Whether its builds are pushed.
+    pub fn pushes(&self) -> bool {
+        self.installation.cache().exists()
+    }
+
+    /// Whether what pushes its builds runs, or is about to.
+    pub fn pusher_runs(&self) -> anyhow::Result<bool> {
+        let name = &self.installation.name;
+        if self.installation.is_declared() {
+            let state = systemd::property(&systemd::pusher_service_name(name), "ActiveState");
+            return Ok(matches!(state.as_str(), "active" | "activating"));
+        }
+        let found = self.engine.inspect(&engine::pusher_name(name))?;
+        Ok(found.is_some_and(|found| found.status == Status::Running))
+    }
+
+    pub fn start_pusher(&self) -> anyhow::Result<()> {
+        let name = &self.installation.name;
+        if self.installation.is_declared() {
+            let service = systemd::pusher_service_name(name);
+            // One that gave up starts counting anew.
+            let _ = systemd::systemctl(&["reset-failed", "--quiet", &service]);
+            return Ok(systemd::systemctl(&["start", &service])?);
+        }
+        Ok(self.engine.start_pusher(name)?)
+    }
+}

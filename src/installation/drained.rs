@@ -1,0 +1,93 @@
+//! A runner that is to take no job: noted on the disk, where a reboot does not forget it, and in the handover folder, where
+//! PID 1 sees it.
+
+use std::{fs, path::PathBuf};
+
+use jiff::Timestamp;
+
+use super::{
+    Error,
+    locked::{Locked, remove_file},
+    places::{DRAINED, Installation},
+};
+use crate::contract;
+
+/// Since when a runner takes no jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Drained {
+    pub since: Timestamp,
+}
+
+impl Installation {
+    /// Whether it is to take no job until somebody says so.
+    pub fn drained(&self) -> Result<Option<Drained>, Error> {
+        self.read(DRAINED)
+    }
+
+    /// An error that says what to type, when it is to take no job.
+    pub fn expect_not_drained(&self) -> Result<(), Error> {
+        let drained = self.drained()?;
+        drained.map_or(Ok(()), |drained| {
+            Err(Error::Drained { name: self.name.to_string(), since: drained.since })
+        })
+    }
+
+    fn drain_path(&self) -> PathBuf {
+        self.handover.join(contract::HANDOVER_DRAIN)
+    }
+}
+
+impl Locked {
+    /// Have it take no job: first where it lasts, then where the running PID 1 looks. Since when it is so.
+    pub fn drain(&self) -> Result<Drained, Error> {
+        let drained = match self.drained()? {
+            Some(drained) => drained,
+            None => Drained { since: Timestamp::now() },
+        };
+        self.replace(DRAINED, &drained)?;
+        let path = self.drain_path();
+        // Where nothing has run since the boot there is no such folder, and nobody who looks.
+        if self.handover.is_dir() {
+            fs::write(&path, "").map_err(|why| Error::file(&path, why))?;
+        }
+        Ok(drained)
+    }
+
+    /// Have it take jobs again; whether it was not to.
+    pub fn resume(&self) -> Result<bool, Error> {
+        let was = self.drained()?.is_some();
+        remove_file(&self.state.join(DRAINED))?;
+        remove_file(&self.drain_path())?;
+        Ok(was)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::installation::Places;
+
+    #[test]
+    fn a_drain_outlasts_a_reboot_and_its_first_hour_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        let places = Places {
+            state: at("state"),
+            runtime: at("run"),
+            declarations: at("runners"),
+            cache: at("cache"),
+        };
+        let runner = places.installation(&"vega-x".parse().unwrap());
+        runner.make_handover(None).unwrap();
+        let locked = runner.lock().unwrap();
+        assert!(!locked.resume().unwrap());
+        let first = locked.drain().unwrap();
+        assert_eq!((locked.drain().unwrap(), runner.handover.join("drain").exists()), (first, true));
+        // As a reboot leaves /run.
+        std::fs::remove_dir_all(&places.runtime).unwrap();
+        assert_eq!(runner.drained().unwrap(), Some(first));
+        let why = runner.expect_not_drained().unwrap_err().to_string();
+        assert!(why.contains("`vega-builder resume vega-x`"), "{why}");
+        assert!(locked.resume().unwrap());
+        runner.expect_not_drained().unwrap();
+    }
+}
