@@ -27,6 +27,9 @@ struct Arguments {
     /// The machine's configuration declares its runners
     #[arg(long)]
     nixos: bool,
+    /// Leave out the long ones, with a line that says so
+    #[arg(long)]
+    short: bool,
     /// Only with this engine
     #[arg(long)]
     engine: Option<String>,
@@ -52,6 +55,10 @@ fn main() -> anyhow::Result<ExitCode> {
         let Some(boot) = description.boot.get(number) else { continue };
         for engine in &description.engines {
             if arguments.engine.as_ref().is_some_and(|only| only != engine) {
+                continue;
+            }
+            if arguments.short && description.long {
+                println!("{}", json!({ "name": description.name, "engine": engine, "skipped": true }));
                 continue;
             }
             let host: &dyn Host = match description.by {

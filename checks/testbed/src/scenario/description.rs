@@ -18,6 +18,9 @@ pub struct Description {
     /// With which engines it is played.
     #[serde(default = "podman")]
     pub engines: Vec<String>,
+    /// Left out, and said so, where the processor is emulated and nobody asked for all of them.
+    #[serde(default)]
+    pub long: bool,
     pub boot: Vec<Boot>,
 }
 

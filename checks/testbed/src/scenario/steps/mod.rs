@@ -1,6 +1,7 @@
 //! What a scenario's steps are: a table of their names, and one file for what belongs together.
 
 mod declare;
+mod drains;
 mod images;
 mod life;
 mod uploads;
@@ -32,6 +33,9 @@ const STEPS: &[(&str, Step)] = &[
     ("verified by what was kept", life::verified_by_what_was_kept),
     ("one runner at GitHub", life::one_runner),
     ("one token in all", life::one_token),
+    ("drain", drains::drain),
+    ("it rests", drains::rests),
+    ("resume", drains::resume),
     ("forget the registration", life::forget),
     ("start comes to nothing", life::comes_to_nothing),
     ("register", life::register),
