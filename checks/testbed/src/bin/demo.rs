@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
-use simulator::sigstore::Identity;
+use simulator::{github::Job, sigstore::Identity};
 use testbed::{
     cgroup, layout,
     nix_store::NixStore,
@@ -154,6 +154,9 @@ impl Demo {
         self.step("prepare verifies again what runs, by digest", || {
             succeeded(&scene.run(&["prepare", &scene.name])?)
         })?;
+        self.step("drained while a job runs, which ends first; and back without a token", || {
+            drained(&scene)
+        })?;
         self.step("down", || scene.down())?;
         report["minted"] = json!(scene.github.minted());
         let left = self.step("look for what is left", || left_behind(&scene))?;
@@ -265,6 +268,19 @@ fn reached(scene: &Scene) -> anyhow::Result<()> {
 fn kill(pid: u32) -> anyhow::Result<()> {
     use nix::{sys::signal, unistd::Pid};
     Ok(signal::kill(Pid::from_raw(i32::try_from(pid)?), signal::Signal::SIGKILL)?)
+}
+
+fn drained(scene: &Scene) -> anyhow::Result<()> {
+    let job = Job::push(&scene.repository, "last", &["self-hosted", "vega"], "echo BEGUN; sleep 3");
+    let job = scene.github.enqueue(job);
+    let soon = Duration::from_secs(scene.patience);
+    scene.github.until(soon, || scene.github.log_so_far(job).contains("BEGUN"))?;
+    succeeded(&scene.run(&["drain", &scene.name])?)?;
+    let outcome = scene.github.wait(job, Duration::from_secs(1))?;
+    ensure!(outcome.result == "Succeeded", "{outcome:?}");
+    ensure!(scene.engine.pid(&scene.name)? == 0, "a drained runner's container runs");
+    succeeded(&scene.run(&["resume", &scene.name])?)?;
+    scene.job("echo BACK").map(drop)
 }
 
 /// What of the runner is still on this machine, or at GitHub.
