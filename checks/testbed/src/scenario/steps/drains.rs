@@ -14,8 +14,8 @@ pub fn drain(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     for unit in [stage.service(), pusher] {
         let show = ["show", "--value", "-p", "ActiveState", &unit];
         let output = std::process::Command::new("systemctl").args(show).output()?;
-        let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        ensure!(state == "inactive", "{unit} is {state}");
+        let now = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        ensure!(now == "inactive", "{unit} is {now}");
     }
     Ok(())
 }
