@@ -22,6 +22,9 @@ pub const HANDOVER_TOKEN: &str = "registration-token";
 pub const HANDOVER_STATE: &str = "state.json";
 /// In the handover folder: while it lies there, no job starts, and PID 1 rests when the running one has ended.
 pub const HANDOVER_DRAIN: &str = "drain";
+/// One that is not empty is held by a command that renews it, and counts for so long after its last change: should the
+/// command die, the runner goes on.
+pub const DRAIN_LEASE: std::time::Duration = std::time::Duration::from_secs(30);
 /// Where an image with a shell entrypoint expects the token (Vega's published image).
 pub const FOREIGN_TOKEN: &str = "/home/runner/.runner-token";
 /// The runner's root: its registration, work folder and logs; a volume.

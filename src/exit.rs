@@ -1,7 +1,9 @@
 //! Exit codes by kind of failure, so that a script can tell "not trusted" from "no network".
 
 use crate::{
-    cache, commands::install::UnitError, config, engine, github, image, installation, systemd, trust,
+    cache,
+    commands::{install::UnitError, update::RolledBack},
+    config, engine, github, image, installation, systemd, trust,
 };
 
 /// A failure's kind; the number is the exit code.
@@ -115,6 +117,9 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
         });
     }
     if error.is::<NotOnline>() {
+        return Some(Kind::Offline);
+    }
+    if error.is::<RolledBack>() {
         return Some(Kind::Offline);
     }
     if error.is::<StillAtWork>() {

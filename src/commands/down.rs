@@ -186,8 +186,11 @@ impl Down {
                 removed.push(format!("container {container}"));
             }
         }
-        engine.remove(&engine::successor_name(name))?;
-        engine.remove(&engine::seeder_name(name))?;
+        let beside =
+            [engine::successor_name, engine::predecessor_name, engine::seeder_name, engine::preflight_name];
+        for beside in beside {
+            engine.remove(&beside(name))?;
+        }
         let volumes = [
             (engine::runner_volume(name), true),
             (engine::store_volume(name), !self.keep_store),

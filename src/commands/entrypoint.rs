@@ -134,7 +134,8 @@ fn boot(environment: &Environment, credentials: Credentials, report: &mut Report
     Ok(Booted { closure, daemon, token })
 }
 
-fn store_and_daemon(
+/// Nix knows the closure, which is whole, and builds in the sandbox that was asked for.
+pub fn store_and_daemon(
     closure: &Closure,
     environment: &Environment,
     report: &mut Report,

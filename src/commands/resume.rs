@@ -5,12 +5,13 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::time::{Instant, sleep};
 
-use super::{prepare, prove::prove, steps::subject::Subject};
+use super::{
+    prepare,
+    prove::prove,
+    steps::{listening::until_listening, subject::Subject},
+};
 use crate::{
-    contract::Phase,
-    exit::NotOnline,
     progress::{Output, Progress},
     systemd,
 };
@@ -36,7 +37,6 @@ pub struct Resume {
     output: Output,
 }
 
-const LOOK: Duration = Duration::from_millis(200);
 /// Another command of ours may be about to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -59,50 +59,15 @@ impl Resume {
         } else {
             start_container(&subject, &progress).await?;
         }
-        self.until_listening(&subject, began, &progress).await?;
+        if subject.is_ours_inside() {
+            let step = progress.step("online", "waiting for the runner to listen");
+            until_listening(&subject, began, Duration::from_secs(self.wait), &step).await?;
+            step.done("it listens");
+        }
         let text = format!("{name} takes jobs");
         progress.result(&text, &json!({ "name": name, "was_drained": was_drained }));
         Ok(ExitCode::SUCCESS)
     }
-
-    /// Until PID 1 says that it listens, or works on still.
-    async fn until_listening(
-        &self,
-        subject: &Subject,
-        began: Timestamp,
-        progress: &Progress,
-    ) -> anyhow::Result<()> {
-        if !subject.is_ours_inside() {
-            return Ok(());
-        }
-        let step = progress.step("online", "waiting for the runner to listen");
-        let until = Instant::now() + Duration::from_secs(self.wait);
-        loop {
-            let state = subject.installation.runner_state();
-            match &state {
-                // It had a job all the while.
-                Some(state) if state.phase == Phase::Busy && state.draining.is_empty() => break,
-                Some(state) if state.phase == Phase::Listening && state.draining.is_empty() => break,
-                Some(state) if state.phase == Phase::Stopping && state.since > began => {
-                    anyhow::bail!(not_online(subject, &state.message))
-                }
-                Some(state) => step.doing(&state.message),
-                None => {}
-            }
-            let said = state.map(|state| state.message).unwrap_or_default();
-            let why = if said.is_empty() { "it says nothing of itself" } else { &said };
-            if Instant::now() >= until {
-                anyhow::bail!(not_online(subject, &format!("not after {} s: {why}", self.wait)));
-            }
-            sleep(LOOK).await;
-        }
-        step.done("it listens");
-        Ok(())
-    }
-}
-
-fn not_online(subject: &Subject, why: &str) -> NotOnline {
-    NotOnline { name: subject.installation.name.to_string(), why: why.to_owned() }
 }
 
 /// The unit verifies what it starts by itself.

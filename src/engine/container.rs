@@ -90,6 +90,16 @@ pub fn successor_name(name: &RunnerName) -> String {
     format!("{name}.next")
 }
 
+/// The container whose place was taken, until the other one has shown that it works.
+pub fn predecessor_name(name: &RunnerName) -> String {
+    format!("{name}.before")
+}
+
+/// The one-shot container that proves that an image would work here.
+pub fn preflight_name(name: &RunnerName) -> String {
+    format!("{name}.preflight")
+}
+
 /// The one-shot container that adds store paths to a runner's store.
 pub fn seeder_name(name: &RunnerName) -> String {
     format!("{name}.seed")

@@ -1,13 +1,17 @@
 //! Containers: created from a verified image with caps and least privileges, started, looked at, removed.
 
-use std::{thread, time::Duration};
+use std::{
+    sync::mpsc::{RecvTimeoutError, channel},
+    thread,
+    time::Duration,
+};
 
 use serde_json::Value;
 
 use super::{
     Cli, Container, Error, Layout,
     cli::Answer,
-    container::{FINGERPRINT_LABEL, INSTANCE_LABEL, queue_volume},
+    container::{FINGERPRINT_LABEL, INSTANCE_LABEL, preflight_name, queue_volume},
 };
 use crate::{contract, value::RunnerName};
 
@@ -34,6 +38,13 @@ pub struct Inspected {
     pub restarts: u64,
 }
 
+/// What an image says of itself before it is trusted with jobs.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Preflight {
+    /// Of GitHub's program in it.
+    pub runner_version: String,
+}
+
 /// Without its user namespace's capabilities a container's root could not do the little that PID 1 does:
 /// own the store, drop to other users, end their processes.
 const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FOWNER,SETUID,SETGID,KILL,SYS_CHROOT,SETFCAP,SETPCAP";
@@ -45,6 +56,8 @@ pub const CANCELLING: Duration = Duration::from_secs(60);
 const OF_A_UNIT: &str = "unit";
 /// How engines say that there is no such container.
 pub(super) const MISSING: &[&str] = &["no such container", "no container with"];
+/// What PID 1 needs at most before it listens to signals.
+const HEARS: Duration = Duration::from_secs(2);
 const REMOVE_ATTEMPTS: u32 = 25;
 const STOP_ATTEMPTS: u32 = 5;
 
@@ -145,8 +158,8 @@ impl Cli {
         self.run(&arguments).map(drop)
     }
 
-    pub fn rename(&self, from: &str, to: &RunnerName) -> Result<(), Error> {
-        self.run(&["rename", from, to.as_str()]).map(drop)
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
+        self.run(&["rename", from, to]).map(drop)
     }
 
     /// Copy a file into a container that was created (mode and owner are kept).
@@ -164,11 +177,23 @@ impl Cli {
     /// brings it back a little later. Then it is stopped again, until it rests.
     pub fn stop(&self, name: &RunnerName) -> Result<(), Error> {
         // PID 1 waits for a job under a mere `stop`. One that has ended by now is stopped all the same.
-        let _ = self.output(&["kill", "--signal=INT", name.as_str()]);
+        let interrupt = || drop(self.output(&["kill", "--signal=INT", name.as_str()]));
+        interrupt();
         let wait = format!("--time={}", CANCELLING.as_secs());
         let stop = ["stop", wait.as_str(), name.as_str()];
         for _ in 0..STOP_ATTEMPTS {
-            self.ask(&stop, MISSING)?;
+            thread::scope(|scope| {
+                let (stopped, waiting) = channel::<()>();
+                // One that has only just begun may not listen yet, and the kernel drops what it is told: it is told twice.
+                scope.spawn(move || {
+                    if waiting.recv_timeout(HEARS) == Err(RecvTimeoutError::Timeout) {
+                        interrupt();
+                    }
+                });
+                let answer = self.ask(&stop, MISSING);
+                drop(stopped);
+                answer
+            })?;
             self.engine.settle(self, name);
             if self.inspect(name.as_str())?.is_none_or(|found| found.status != Status::Running) {
                 return Ok(());
@@ -215,6 +240,34 @@ impl Cli {
             // The engine's own failures have other codes.
             _ => Err(self.failed(&arguments, &output)),
         }
+    }
+
+    /// Prove in a one-shot container with the same privileges and caps, and the image's own store, that the image would
+    /// work here; what it says of itself, or why it would not.
+    pub fn preflight(&self, container: &Container) -> Result<Result<Preflight, String>, Error> {
+        let name = preflight_name(&container.name);
+        self.remove(&name)?;
+        let mut arguments = vec!["run".to_owned(), "--rm".to_owned(), format!("--name={name}")];
+        arguments.extend(["--pull=never", "--network=none"].map(str::to_owned));
+        arguments.push(format!("--memory={}", container.caps.memory.0));
+        arguments.push(format!("--memory-swap={}", container.caps.memory.0));
+        arguments.push(format!("--pids-limit={}", container.caps.pids));
+        arguments.push(format!("--label={INSTANCE_LABEL}={}", container.name));
+        arguments.push(format!("--entrypoint={}", contract::PROGRAM));
+        let environment = container.env.iter().map(|(name, value)| format!("--env={name}={value}"));
+        arguments.extend(environment);
+        arguments.extend(ulimits());
+        arguments.extend(self.privileges(container));
+        arguments.extend([container.local_id.clone(), "preflight".to_owned()]);
+        let output = self.output(&arguments)?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let told = said.lines().next_back().and_then(|line| serde_json::from_str(line).ok());
+        if let (true, Some(told)) = (output.status.success(), told) {
+            return Ok(Ok(told));
+        }
+        let complained = String::from_utf8_lossy(&output.stderr).into_owned();
+        let why = complained.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
+        Ok(Err(why.trim_start_matches("vega-builder: ").to_owned()))
     }
 
     /// The container's log since a time, as the engine writes times; empty when it has none.

@@ -24,10 +24,10 @@ pub use as_the_module::for_test;
 pub use caps::{InForce, Limit};
 pub use cli::{Cli, Engine};
 pub use container::{
-    Container, Handover, Layout, UserNamespace, local_name, pusher_name, queue_volume, runner_volume,
-    seeder_name, store_volume, successor_name,
+    Container, Handover, Layout, UserNamespace, local_name, predecessor_name, preflight_name, pusher_name,
+    queue_volume, runner_volume, seeder_name, store_volume, successor_name,
 };
-pub use containers::{CANCELLING, Inspected, Status};
+pub use containers::{CANCELLING, Inspected, Preflight, Status};
 pub use detect::detect;
 pub use error::Error;
 pub use images::LocalImage;

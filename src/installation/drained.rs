@@ -12,6 +12,9 @@ use super::{
 };
 use crate::contract;
 
+/// What a drain's file has in it that a command holds.
+const LEASE: &str = "lease";
+
 /// Since when a runner takes no jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Drained {
@@ -30,6 +33,24 @@ impl Installation {
         drained.map_or(Ok(()), |drained| {
             Err(Error::Drained { name: self.name.to_string(), since: drained.since })
         })
+    }
+
+    /// Have it take no job for as long as this is renewed; an operator's drain stays what it is.
+    pub fn lease_drain(&self) -> Result<(), Error> {
+        let path = self.drain_path();
+        if self.drained()?.is_some() || !self.handover.is_dir() {
+            return Ok(());
+        }
+        fs::write(&path, LEASE).map_err(|why| Error::file(&path, why))
+    }
+
+    /// The lease is over; what an operator laid stays.
+    pub fn end_lease(&self) -> Result<(), Error> {
+        let path = self.drain_path();
+        match fs::read(&path) {
+            Ok(text) if text == LEASE.as_bytes() => remove_file(&path),
+            _ => Ok(()),
+        }
     }
 
     fn drain_path(&self) -> PathBuf {

@@ -14,7 +14,10 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::{
     Accepted, Error, Receipt, Record, Store,
-    places::{ACCEPTED, CACHE, DECLARED_BY_US, DRAINED, Installation, RECEIPT, RECORD, SECCOMP, STORE},
+    places::{
+        ACCEPTED, CACHE, DECLARED_BY_US, DRAINED, Installation, RECEIPT, RECORD, SECCOMP, SETTINGS, STORE,
+        UPDATES,
+    },
 };
 use crate::{
     config::{CacheSettings, PusherSettings, Settings},
@@ -187,6 +190,18 @@ impl Locked {
         write().map_err(|why| Error::file(file, why))
     }
 
+    /// Keep what `up` was told.
+    pub fn keep_settings(&self, settings: &Settings) -> Result<(), Error> {
+        let path = self.settings();
+        let write = || -> std::io::Result<()> {
+            let beside = tempfile::NamedTempFile::new_in(&self.state)?;
+            fs::write(beside.path(), settings.declaration())?;
+            beside.as_file().sync_all()?;
+            beside.persist(&path).map_err(|error| error.error).map(drop)
+        };
+        write().map_err(|why| Error::file(&path, why))
+    }
+
     /// Take the declaration away.
     pub fn undeclare(&self) -> Result<(), Error> {
         remove_file(&self.declaration)?;
@@ -218,7 +233,7 @@ impl Locked {
     pub fn erase(self, keep_store: bool) -> Result<(), Error> {
         remove_folder(&self.handover)?;
         if keep_store && self.state.join(STORE).exists() {
-            for name in [RECORD, SECCOMP, RECEIPT, ACCEPTED, CACHE, DRAINED] {
+            for name in [RECORD, SECCOMP, RECEIPT, ACCEPTED, CACHE, DRAINED, SETTINGS, UPDATES] {
                 remove_file(&self.state.join(name))?;
             }
         } else {

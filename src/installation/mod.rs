@@ -5,11 +5,13 @@ mod handover;
 mod locked;
 mod places;
 mod record;
+mod update;
 
 pub use drained::Drained;
 pub use locked::Locked;
 pub use places::{Installation, Places};
 pub use record::{Accepted, Identity, Receipt, Record, Store};
+pub use update::{Previous, Refused, Updates};
 
 use std::path::PathBuf;
 

@@ -171,6 +171,8 @@ const RANGES: u32 = 4095;
 
 pub(super) const RECORD: &str = "installation.json";
 pub(super) const CACHE: &str = "cache.json";
+pub(super) const SETTINGS: &str = "settings.toml";
+pub(super) const UPDATES: &str = "updates.json";
 pub(super) const STORE: &str = "store.json";
 pub(super) const SECCOMP: &str = "seccomp.json";
 pub(super) const ACCEPTED: &str = "accepted.json";
@@ -225,6 +227,11 @@ impl Installation {
     /// What the pusher pushes where.
     pub fn cache(&self) -> PathBuf {
         self.state.join(CACHE)
+    }
+
+    /// What `up` was told, for those who change the runner later: for root alone, as an address may have a login in it.
+    pub fn settings(&self) -> PathBuf {
+        self.state.join(SETTINGS)
     }
 
     /// What is known of the store's volume, when there may be one.

@@ -13,7 +13,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -58,7 +58,14 @@ fn signal() -> Option<Order> {
 
 /// Whether PID 1 is to rest rather than to end: the host wants no job, and no more than that.
 pub fn is_drain() -> bool {
-    signal().is_none() && Path::new(contract::HANDOVER_MOUNT).join(contract::HANDOVER_DRAIN).exists()
+    signal().is_none() && is_in_force(&Path::new(contract::HANDOVER_MOUNT).join(contract::HANDOVER_DRAIN))
+}
+
+/// Whether a drain's file is there for good, or was renewed not long ago. A clock that went back renews nothing.
+fn is_in_force(file: &Path) -> bool {
+    let Ok(found) = file.metadata() else { return false };
+    let age = || found.modified().ok().and_then(|changed| SystemTime::now().duration_since(changed).ok());
+    found.len() == 0 || age().is_none_or(|age| age < contract::DRAIN_LEASE)
 }
 
 /// Rest for as long as the host wants no job; whether it wants some again (no: a signal came).
@@ -83,4 +90,31 @@ pub fn rest(wait: Duration) -> bool {
         thread::sleep(TICK.min(until.saturating_duration_since(Instant::now())));
     }
     ordered()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::SystemTime};
+
+    use super::is_in_force;
+    use crate::contract::DRAIN_LEASE;
+
+    #[test]
+    fn a_drain_that_nobody_renews_lapses_and_an_operators_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("drain");
+        assert!(!is_in_force(&file));
+        let changed = |text: &str, ago| {
+            fs::write(&file, text).unwrap();
+            fs::File::options()
+                .write(true)
+                .open(&file)
+                .unwrap()
+                .set_modified(SystemTime::now() - ago)
+                .unwrap();
+            is_in_force(&file)
+        };
+        assert!(changed("lease", DRAIN_LEASE / 2) && !changed("lease", DRAIN_LEASE * 2));
+        assert!(changed("", DRAIN_LEASE * 1000));
+    }
 }

@@ -81,12 +81,12 @@ pub struct RunnerName(String);
 #[derive(Debug, thiserror::Error)]
 #[error(
     "'{0}' is not a runner's name: letters, digits, hyphens, underscores and dots only, starting with a \
-     letter or digit, at most 64 of them, and no .next, .seed or .pusher at its end"
+     letter or digit, at most 64 of them, and no .next, .before, .seed, .preflight or .pusher at its end"
 )]
 pub struct RunnerNameError(String);
 
 /// What stands beside a runner is called after it: no runner's own name may be that.
-const BESIDE: [&str; 3] = [".next", ".seed", ".pusher"];
+const BESIDE: [&str; 5] = [".next", ".before", ".seed", ".preflight", ".pusher"];
 
 impl RunnerName {
     pub fn as_str(&self) -> &str {
@@ -150,7 +150,19 @@ mod tests {
         for given in ["", "a,,b", "a b", "a;b", "a\"b", "ä", "a\nb", "$(x)"] {
             assert!(given.parse::<Labels>().is_err(), "{given:?}");
         }
-        for given in ["", "-a", ".a", "a/b", "a b", &"a".repeat(65), "a.next", "a.seed", "a.pusher"] {
+        for given in [
+            "",
+            "-a",
+            ".a",
+            "a/b",
+            "a b",
+            &"a".repeat(65),
+            "a.next",
+            "a.before",
+            "a.seed",
+            "a.preflight",
+            "a.pusher",
+        ] {
             assert!(given.parse::<RunnerName>().is_err(), "{given:?}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -10,12 +11,25 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+/// A file of the layer: where it is in the image, and what is in it; everybody may execute it.
+pub type Executable<'a> = (&'a str, &'a [u8]);
+
 /// The new layout, and the digest of the layer that is its own.
 pub fn salted(image: &Path, folder: &Path, salt: &str) -> anyhow::Result<(PathBuf, String)> {
+    layered(image, folder, salt, &[])
+}
+
+/// The same with files of its own, which hide the image's.
+pub fn layered(
+    image: &Path,
+    folder: &Path,
+    salt: &str,
+    files: &[Executable<'_>],
+) -> anyhow::Result<(PathBuf, String)> {
     let layout = folder.join(format!("salted-{salt}"));
     let copied = Command::new("cp").args(["-a", "--reflink=auto"]).arg(image).arg(&layout).status()?;
     ensure!(copied.success(), "{} cannot be copied", image.display());
-    let layer = layer(folder, salt)?;
+    let layer = layer(folder, salt, files)?;
     let layer_digest = put(&layout, &layer)?;
 
     let mut index: Value = serde_json::from_slice(&fs::read(layout.join("index.json"))?)?;
@@ -36,14 +50,24 @@ pub fn salted(image: &Path, folder: &Path, salt: &str) -> anyhow::Result<(PathBu
     Ok((layout, layer_digest))
 }
 
-fn layer(folder: &Path, salt: &str) -> anyhow::Result<Vec<u8>> {
+fn layer(folder: &Path, salt: &str, files: &[Executable<'_>]) -> anyhow::Result<Vec<u8>> {
     let tree = folder.join(format!("layer-{salt}"));
+    let mut names = vec!["etc/salt"];
     fs::create_dir_all(tree.join("etc"))?;
     fs::write(tree.join("etc/salt"), salt)?;
+    for (place, content) in files {
+        let file = tree.join(place);
+        fs::create_dir_all(file.parent().context("a file has no folder")?)?;
+        fs::write(&file, content)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+        names.push(place);
+    }
+    // The files alone: their folders are the image's, and stay what they are.
     let output = Command::new("tar")
         .arg("-C")
         .arg(&tree)
-        .args(["--owner=0", "--group=0", "-cf", "-", "etc"])
+        .args(["--owner=0", "--group=0", "-cf", "-"])
+        .args(&names)
         .output()?;
     ensure!(output.status.success(), "tar: {}", String::from_utf8_lossy(&output.stderr));
     Ok(output.stdout)

@@ -180,6 +180,7 @@ fn no_workflow_that_grows_makes_lint_grow() {
         look(&text);
         let seconds = started.elapsed().as_secs_f64();
         println!("{name}: {seconds:.2} s");
-        assert!(seconds < 10.0, "{name} took {seconds:.1} s");
+        // Not optimised, beside other tests: what grows with a power would take hours.
+        assert!(seconds < 60.0, "{name} took {seconds:.1} s");
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     },
     engine::Cli,
     image::{self, ImageReference, Layout, Manifest, Registry, Resolved},
-    installation::{Locked, Receipt, Record},
+    installation::{Receipt, Record},
     progress::Progress,
     trust::Vouchers,
 };
@@ -25,8 +25,8 @@ struct Found {
 
 /// The installed image as the engine holds it, and whether it was judged by what was kept alone.
 pub async fn again(
-    installation: &Locked,
     record: &Record,
+    kept: Option<&Receipt>,
     engine: &Cli,
     progress: &Progress,
 ) -> anyhow::Result<(ReadyImage, bool)> {
@@ -34,7 +34,7 @@ pub async fn again(
     let image = record.image.parse::<ImageReference>()?.pinned(&record.evidence.signed);
 
     let step = progress.step("verify", &format!("checking {image} again"));
-    let found = evidence(&image, record, installation.receipt()?.as_ref()).await?;
+    let found = evidence(&image, record, kept).await?;
     let verified = judge(&policy, &image, &found.resolved, &found.vouchers)?;
     let from = match &found.away {
         None => "with the registry's signatures".to_owned(),

@@ -87,7 +87,8 @@ impl Start<'_> {
             // By whom it must be signed is the declaration's to say, today.
             let (trust, image_file) = (settings.trust.clone(), settings.image_file.clone());
             let record = Record { trust, image_file, ..record.clone() };
-            return again(self.installation, &record, engine, self.progress).await;
+            let receipt = self.installation.receipt()?;
+            return again(&record, receipt.as_ref(), engine, self.progress).await;
         }
         let fetch = Fetch {
             engine,

@@ -8,8 +8,8 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use serde_json::json;
 
-use self::again::again;
-use super::steps::image::ReadyImage;
+pub use self::again::again;
+use super::{steps::image::ReadyImage, update::recover};
 use crate::{
     engine,
     installation::{Locked, Places},
@@ -80,7 +80,8 @@ impl Prepare {
 pub async fn installed(installation: &Locked, progress: &Progress) -> anyhow::Result<(ReadyImage, bool)> {
     let mut record = installation.record()?.context("the record is gone")?;
     let engine = engine::detect(Some(&record.engine))?;
-    let (image, offline) = again(installation, &record, &engine, progress).await?;
+    recover(&engine, installation, &record)?;
+    let (image, offline) = again(&record, installation.receipt()?.as_ref(), &engine, progress).await?;
     if let Some(container) = engine.inspect(installation.name.as_str())? {
         let pinned = format!("{}@{}", image.reference.name(), image.verified.value());
         engine.expect_container(&container.image_id, &image.local.id, pinned)?;

@@ -2,7 +2,7 @@
 
 use super::{Up, before::Plan};
 use crate::{
-    engine::{Container, Layout, pusher_name},
+    engine::{Container, Layout, predecessor_name, pusher_name},
     installation::Store,
     progress::Step,
 };
@@ -38,6 +38,7 @@ impl Up<'_> {
         if self.before.is_some() {
             // What a crash left between its creation and its renaming.
             self.engine.remove(&container.successor_name())?;
+            self.engine.remove(&predecessor_name(&container.name))?;
         }
         if container.layout == Layout::Contract {
             match self.installation.store()?.and_then(|store| store.seeded) {
@@ -55,6 +56,7 @@ impl Up<'_> {
     fn replace(&self, container: &Container, step: &Step<'_>) -> anyhow::Result<()> {
         let successor = container.successor_name();
         self.engine.remove(&successor)?;
+        self.engine.remove(&predecessor_name(&container.name))?;
         self.engine.create(container, &successor)?;
         step.doing("the settings changed: replacing the container");
         self.engine.stop(&container.name)?;
@@ -67,7 +69,7 @@ impl Up<'_> {
             }
         }
         self.engine.remove(container.name.as_str())?;
-        Ok(self.engine.rename(&successor, &container.name)?)
+        Ok(self.engine.rename(&successor, container.name.as_str())?)
     }
 
     /// Whether the store was filled by an earlier image, so that this one's paths must be added.

@@ -3,7 +3,6 @@
 mod before;
 mod container;
 mod online;
-mod pusher;
 mod start;
 
 use std::{process::ExitCode, time::Duration};
@@ -20,6 +19,7 @@ use super::steps::{
     container::container,
     image::{Fetch, ReadyImage},
     push_only,
+    pushing::keep_pusher,
     record::identity,
     token,
 };
@@ -224,6 +224,7 @@ impl Up<'_> {
         }
         self.create(&container, &plan)?;
         self.installation.save_receipt(&image.receipt)?;
+        self.installation.keep_settings(self.settings)?;
         if self.before.is_some() {
             self.installation.save(&record)?;
         }
@@ -243,7 +244,7 @@ impl Up<'_> {
                 return Err(error);
             }
         };
-        self.keep_pusher(&container, at)?;
+        keep_pusher(self.engine, self.installation, self.settings, &container, at, self.progress)?;
         self.arrange_boot(&container)?;
         let runner = self.online(github, &container, &mut record, minted, wait).await?;
 

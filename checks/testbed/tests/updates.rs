@@ -1,0 +1,183 @@
+//! Another image for a runner that works: its job ends first, and what does not listen is gone back from.
+
+use std::{
+    fs,
+    process::{Child, Output, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use simulator::{
+    github::Job,
+    sigstore::{Identity, attach_as_cosign},
+};
+use testbed::{
+    layout::{demo_image, tiny_image},
+    salted::{Executable, layered},
+    scene::{IMAGE, Scene, program, succeeded},
+    scripts,
+};
+
+const SOON: Duration = Duration::from_secs(40);
+const OFFLINE: i32 = 8;
+const NOT_TRUSTED: i32 = 3;
+
+/// Publish another image under the tag that the runner was installed with; its digest for this machine.
+fn publish(scene: &Scene, salt: &str, files: &[Executable<'_>]) {
+    let (layout, _) = layered(&demo_image(), scene.folder.path(), salt, files).unwrap();
+    let digest = scene.registry.push(&layout, IMAGE, "latest").unwrap();
+    let bundle = scene.authority.sign(&digest, &Identity::vega()).unwrap();
+    attach_as_cosign(&scene.registry.address, IMAGE, &digest, &bundle).unwrap();
+}
+
+fn run(scene: &Scene, verb: &str, more: &[&str]) -> Output {
+    scene.run(&[&[verb, scene.name.as_str()], more].concat()).unwrap()
+}
+
+#[track_caller]
+fn fails(output: &Output, code: i32, words: &[&str]) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    for word in words {
+        assert!(said.contains(word), "'{word}' is missing in: {said}");
+    }
+}
+
+fn state(scene: &Scene) -> Value {
+    let output = run(scene, "status", &["--output", "json"]);
+    serde_json::from_slice::<Value>(&output.stdout).unwrap()[0].clone()
+}
+
+fn at_work(scene: &Scene, seconds: u32) -> u64 {
+    let script = format!("echo AT WORK; sleep {seconds}; echo FINISHED");
+    let job = scene.github.enqueue(Job::push(&scene.repository, "job", &["self-hosted", "vega"], &script));
+    scene.github.until(SOON, || scene.github.log_so_far(job).contains("AT WORK")).unwrap();
+    job
+}
+
+fn in_background(scene: &Scene, arguments: &[&str]) -> Child {
+    scene.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn podman_an_update_ends_the_job_first_keeps_everything_else_and_can_be_gone_back_from() {
+    let scene = Scene::new("updated").unwrap();
+    scene.up(&["--memory", "1g", "--labels", "self-hosted,vega,big"]).unwrap();
+    let first = state(&scene);
+    let said = succeeded(&run(&scene, "update", &[])).unwrap();
+    assert!(said.contains("newest image already"), "{said}");
+    // What nobody signed changes nothing.
+    let evil = tiny_image(scene.folder.path(), "evil").unwrap();
+    scene.registry.push(&evil, IMAGE, "latest").unwrap();
+    let job = at_work(&scene, 6);
+    fails(&run(&scene, "update", &[]), NOT_TRUSTED, &["signature"]);
+    publish(&scene, "next", &[]);
+    let said = succeeded(&run(&scene, "update", &["--check"])).unwrap();
+    assert!(said.contains("is newer"), "{said}");
+    let updating = in_background(&scene, &["update", &scene.name]);
+    let outcome = scene.github.wait(job, SOON).unwrap();
+    assert!(outcome.result == "Succeeded" && outcome.log.contains("FINISHED"), "{outcome:?}");
+    let said = succeeded(&updating.wait_with_output().unwrap()).unwrap();
+    assert!(said.contains("`vega-builder rollback"), "{said}");
+    let next = state(&scene);
+    assert_ne!(next["digest"], first["digest"]);
+    for same in ["repository", "labels", "image", "registered"] {
+        assert_eq!(next[same], first[same], "{same}");
+    }
+    assert_eq!(
+        (&next["caps"]["asked"], next["caps"]["in_force"].is_null()),
+        (&first["caps"]["asked"], false)
+    );
+    let log = scene.job(&format!("cat /etc/salt; {}", scripts::sandboxed_build("updated"))).unwrap();
+    assert!(log.contains("next") && log.contains("sandbox: sandboxed"), "{log}");
+    assert_eq!((scene.github.minted(), scene.github.runners().len()), (1, 1));
+    let containers = scene.engine.containers().unwrap();
+    assert_eq!(containers, [scene.name.as_str()], "something was left beside it");
+    // `up` with the same settings finds nothing to do.
+    let id = next["container"]["id"].clone();
+    scene.up(&["--memory", "1g", "--labels", "self-hosted,vega,big"]).unwrap();
+    assert_eq!(state(&scene)["container"]["id"], id);
+
+    succeeded(&run(&scene, "rollback", &[])).unwrap();
+    assert_eq!(state(&scene)["digest"], first["digest"]);
+    scene.job(&scripts::sandboxed_build("back")).unwrap();
+    let said = succeeded(&run(&scene, "update", &[])).unwrap();
+    assert!(said.contains("stays") && said.contains("--to"), "{said}");
+    let to = format!("{}/{IMAGE}@{}", scene.registry.address, next["evidence"]["signed"].as_str().unwrap());
+    succeeded(&run(&scene, "update", &["--to", &to])).unwrap();
+    assert_eq!((&state(&scene)["digest"], scene.github.minted()), (&next["digest"], 1));
+    scene.down().unwrap();
+}
+
+/// The program of an image that keeps its word in every way but one: as PID 1 it never listens.
+const MUTE: &str = r#"#!/bin/sh
+[ "$1" = entrypoint ] && exec sleep 600
+exec /usr/bin/vega-builder.real "$@"
+"#;
+
+#[test]
+fn podman_an_image_that_does_not_listen_is_gone_back_from_by_itself() {
+    let scene = Scene::new("rolled-back").unwrap();
+    scene.up(&[]).unwrap();
+    let first = state(&scene);
+    let real = fs::read(program()).unwrap();
+    let files = [("usr/bin/vega-builder", MUTE.as_bytes()), ("usr/bin/vega-builder.real", &real)];
+    publish(&scene, "mute", &files);
+    fails(
+        &run(&scene, "update", &["--wait", "8"]),
+        OFFLINE,
+        &["does not work here", "is back at", "listens"],
+    );
+    let now = state(&scene);
+    assert_eq!((&now["digest"], &now["container"]["id"]), (&first["digest"], &first["container"]["id"]));
+    scene.until_online(true).unwrap();
+    scene.job(&scripts::sandboxed_build("rolled-back")).unwrap();
+    assert_eq!((scene.github.minted(), scene.engine.containers().unwrap()), (1, vec![scene.name.clone()]));
+    // A timer does not try it every night.
+    let said = succeeded(&run(&scene, "update", &[])).unwrap();
+    assert!(said.contains("stays"), "{said}");
+    assert_eq!(state(&scene)["container"]["pid"], now["container"]["pid"]);
+    scene.down().unwrap();
+}
+
+#[test]
+fn podman_an_image_whose_runner_is_not_what_its_hash_says_never_touches_the_one_that_works() {
+    let scene = Scene::new("untouched").unwrap();
+    scene.up(&[]).unwrap();
+    let pid = scene.engine.pid(&scene.name).unwrap();
+    let listener = scene.job("ls -d /nix/store/*-actions-runner-*/bin/Runner.Listener").unwrap();
+    let listener = listener.trim().trim_start_matches('/').to_owned();
+    publish(&scene, "damaged", &[(&listener, b"#!/bin/sh\nexit 0\n")]);
+    let job = at_work(&scene, 8);
+    fails(&run(&scene, "update", &[]), OFFLINE, &["was not touched", "actions-runner"]);
+    assert_eq!(scene.github.wait(job, SOON).unwrap().result, "Succeeded");
+    assert_eq!(scene.engine.pid(&scene.name).unwrap(), pid);
+    scene.down().unwrap();
+}
+
+#[test]
+fn podman_an_update_that_is_killed_while_it_waits_leaves_a_runner_that_goes_on() {
+    let scene = Scene::new("killed-update").unwrap();
+    scene.up(&[]).unwrap();
+    let first = state(&scene);
+    publish(&scene, "next", &[]);
+    let job = at_work(&scene, 8);
+    let mut updating = in_background(&scene, &["update", &scene.name]);
+    let drains = || state(&scene)["runner"]["draining"].as_str().is_some_and(|how| !how.is_empty());
+    scene.github.until(SOON, drains).unwrap();
+    kill(Pid::from_raw(updating.id().cast_signed()), Signal::SIGKILL).unwrap();
+    updating.wait().unwrap();
+    assert_eq!(scene.github.wait(job, SOON).unwrap().result, "Succeeded");
+    // Nobody renews what kept it from the next job.
+    scene.github.until(Duration::from_secs(60), || state(&scene)["runner"]["phase"] == "listening").unwrap();
+    scene.job("echo GOES ON").unwrap();
+    assert_eq!(state(&scene)["container"]["id"], first["container"]["id"]);
+    // And the next one does what the first did not.
+    succeeded(&run(&scene, "update", &[])).unwrap();
+    assert_ne!(state(&scene)["digest"], first["digest"]);
+    scene.down().unwrap();
+}

@@ -1,0 +1,224 @@
+//! From one image to another, and back when the other one does not come to listen.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+
+use crate::{
+    commands::{
+        prove::prove,
+        steps::{listening::until_listening, pushing::keep_pusher, subject::Subject},
+    },
+    config::Settings,
+    engine::{Container, predecessor_name},
+    installation::{Locked, Previous, Record, Refused, Store, Updates},
+    progress::Progress,
+    systemd,
+};
+
+/// Another vega-builder may be about to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A runner at rest has nothing to wait for.
+const STOPPING: Duration = Duration::from_secs(120);
+const LOOK: Duration = Duration::from_millis(200);
+/// What worked a minute ago gets so long to work again.
+const WAY_BACK: Duration = Duration::from_secs(180);
+
+/// A runner at rest, and what it is to be.
+pub struct Switch<'a> {
+    pub subject: &'a Subject,
+    pub settings: &'a Settings,
+    pub container: &'a Container,
+    /// The other image, in the place of what was.
+    pub to: Previous,
+    /// How long the other image gets to listen.
+    pub patience: Duration,
+    pub progress: &'a Progress,
+}
+
+/// The new image did not work; the old one does again, or not.
+#[derive(Debug, thiserror::Error)]
+#[error("{to} does not work here: {why}; {back}")]
+pub struct RolledBack {
+    pub to: String,
+    pub why: String,
+    pub back: String,
+}
+
+impl Switch<'_> {
+    /// Change the image, and prove that it listens; on an error what was before listens again.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let before = self.lay_ready()?;
+        let began = Timestamp::now();
+        let tried = match self.start_other() {
+            Ok(()) => self.listens(began, self.patience).await,
+            Err(why) => Err(why),
+        };
+        match tried {
+            Ok(()) => self.keep(before, began),
+            Err(why) => Err(self.back(&before, &format!("{why:#}")).await.into()),
+        }
+    }
+
+    fn locked(&self) -> anyhow::Result<Locked> {
+        Ok(self.subject.installation.lock_patiently(PATIENCE)?)
+    }
+
+    /// The store has the other image's paths, whatever comes: they are added, and nothing is taken away. What was
+    /// noted until now.
+    fn lay_ready(&self) -> anyhow::Result<Previous> {
+        let locked = self.locked()?;
+        let record = locked.record()?.context("the record is gone")?;
+        let is_same = self.subject.record.as_ref().is_some_and(|known| known.digest == record.digest);
+        anyhow::ensure!(is_same, "another command changed {} meanwhile: type this one again", locked.name);
+        let step = self.progress.step("seed", "adding the image's store paths");
+        self.note_seeded(&locked, false)?;
+        self.subject.engine.seed(self.container)?;
+        self.note_seeded(&locked, true)?;
+        step.done("the image's store paths are in the store");
+        Ok(Previous { record, receipt: locked.receipt()? })
+    }
+
+    fn note_seeded(&self, locked: &Locked, whole: bool) -> anyhow::Result<()> {
+        let userns_base = self.container.userns.map(|userns| userns.base);
+        let seeded = whole.then(|| self.container.image.value().clone());
+        Ok(locked.save_store(&Store { userns_base, seeded })?)
+    }
+
+    fn note(locked: &Locked, what: &Previous) -> anyhow::Result<()> {
+        if let Some(receipt) = &what.receipt {
+            locked.save_receipt(receipt)?;
+        }
+        Ok(locked.save(&what.record)?)
+    }
+
+    fn is_unit(&self) -> bool {
+        self.subject.installation.is_declared()
+    }
+
+    fn start_other(&self) -> anyhow::Result<()> {
+        let step = self.progress.step("switch", "starting the other image");
+        let name = &self.subject.installation.name;
+        if self.is_unit() {
+            self.start_unit(&self.to)?;
+        } else {
+            let (engine, locked) = (&self.subject.engine, self.locked()?);
+            let successor = self.container.successor_name();
+            engine.remove(&successor)?;
+            engine.create(self.container, &successor)?;
+            engine.stop(name)?;
+            engine.remove(&predecessor_name(name))?;
+            engine.rename(name.as_str(), &predecessor_name(name))?;
+            engine.rename(&successor, name.as_str())?;
+            Self::note(&locked, &self.to)?;
+            self.start_container(&locked, &self.to.record)?;
+        }
+        step.done(&format!("{name} starts {}", self.to.record.digest.short()));
+        Ok(())
+    }
+
+    fn start_container(&self, locked: &Locked, record: &Record) -> anyhow::Result<()> {
+        let (engine, name) = (&self.subject.engine, &locked.name);
+        locked.end_lease()?;
+        locked.forget_state();
+        engine.start(name)?;
+        let running = self.subject.running()?.with_context(|| format!("{name} ended at once"))?;
+        prove(engine, record, &running)
+    }
+
+    /// Its unit verifies what it starts, and proves it, by itself. It starts anew even when this process dies.
+    fn start_unit(&self, what: &Previous) -> anyhow::Result<()> {
+        let installation = &self.subject.installation;
+        let service = systemd::service_name(&installation.name);
+        Self::note(&self.locked()?, what)?;
+        let old = self.subject.running()?.map(|running| running.id);
+        let _ = systemd::systemctl(&["reset-failed", "--quiet", &service]);
+        systemd::systemctl(&["restart", "--no-block", &service])?;
+        let until = Instant::now() + STOPPING;
+        while old.is_some() && self.subject.running()?.map(|running| running.id) == old {
+            anyhow::ensure!(Instant::now() < until, "{service} does not stop");
+            thread::sleep(LOOK);
+        }
+        Ok(installation.end_lease()?)
+    }
+
+    async fn listens(&self, began: Timestamp, patience: Duration) -> anyhow::Result<()> {
+        let step = self.progress.step("online", "waiting for the runner to listen");
+        match until_listening(self.subject, began, patience, &step).await {
+            Ok(()) => {
+                step.done("it listens");
+                Ok(())
+            }
+            Err(why) => {
+                step.failed(&why.why);
+                anyhow::bail!(why.why)
+            }
+        }
+    }
+
+    /// The other image works: it stays, and what was before is the way back.
+    fn keep(&self, before: Previous, began: Timestamp) -> anyhow::Result<()> {
+        let (locked, engine) = (self.locked()?, &self.subject.engine);
+        if !self.is_unit() {
+            keep_pusher(engine, &locked, self.settings, self.container, began, self.progress)?;
+            engine.remove(&predecessor_name(&locked.name))?;
+        }
+        let refused = locked.updates()?.refused;
+        Ok(locked.save_updates(&Updates { previous: Some(before), refused })?)
+    }
+
+    /// What worked before works again; the error that tells of both.
+    async fn back(&self, before: &Previous, why: &str) -> RolledBack {
+        let to = self.to.record.digest.short().to_owned();
+        let name = &self.subject.installation.name;
+        let came_back = match self.start_before(before, why) {
+            Ok(began) => self.listens(began, WAY_BACK).await,
+            Err(why) => Err(why),
+        };
+        let was = before.record.digest.short();
+        let back = match came_back {
+            Ok(()) => format!("{name} is back at {was}, and listens"),
+            Err(why) => format!(
+                "and {was}, which ran before, does not come back: {why:#}; type `vega-builder status {name}`"
+            ),
+        };
+        RolledBack { to, why: why.to_owned(), back }
+    }
+
+    fn start_before(&self, before: &Previous, why: &str) -> anyhow::Result<Timestamp> {
+        let step = self.progress.step("rollback", "going back to the image that worked");
+        let began = Timestamp::now();
+        let name = &self.subject.installation.name;
+        {
+            let locked = self.locked()?;
+            let refused = Refused { digest: self.to.record.digest.clone(), at: began, why: why.to_owned() };
+            let previous = locked.updates()?.previous;
+            locked.save_updates(&Updates { previous, refused: Some(refused) })?;
+        }
+        if self.is_unit() {
+            self.start_unit(before)?;
+        } else {
+            let (engine, locked) = (&self.subject.engine, self.locked()?);
+            let predecessor = predecessor_name(name);
+            // Not renamed yet, when the other one could not even be created.
+            if engine.inspect(&predecessor)?.is_some() {
+                engine.stop(name)?;
+                engine.remove(name.as_str())?;
+                engine.rename(&predecessor, name.as_str())?;
+            }
+            engine.remove(&self.container.successor_name())?;
+            Self::note(&locked, before)?;
+            if self.subject.running()?.is_none() {
+                self.start_container(&locked, &before.record)?;
+            } else {
+                locked.end_lease()?;
+            }
+        }
+        step.done(&format!("{name} starts {}", before.record.digest.short()));
+        Ok(began)
+    }
+}
