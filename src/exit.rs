@@ -101,9 +101,6 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
             _ => Kind::Engine,
         });
     }
-    if error.is::<config::Error>() {
-        return Some(Kind::Settings);
-    }
     if let Some(error) = error.downcast_ref::<github::CredentialError>() {
         return Some(match error {
             github::CredentialError::None { .. } => Kind::GitHub,
@@ -115,15 +112,6 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
             github::Error::Credential(_) => Kind::Settings,
             _ => Kind::GitHub,
         });
-    }
-    if error.is::<NotOnline>() {
-        return Some(Kind::Offline);
-    }
-    if error.is::<RolledBack>() {
-        return Some(Kind::Offline);
-    }
-    if error.is::<StillAtWork>() {
-        return Some(Kind::AtWork);
     }
     if let Some(error) = error.downcast_ref::<installation::Error>() {
         return Some(match error {
@@ -162,25 +150,25 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
             _ => Kind::Other,
         });
     }
-    if error.is::<cache::secrets::AllowedError>() {
-        return Some(Kind::Settings);
-    }
-    if error.is::<cache::provenance::ProvenanceError>() {
-        return Some(Kind::NotTrusted);
-    }
-    if error.is::<cache::vega::CredentialError>() {
-        return Some(Kind::Settings);
-    }
-    if error.is::<cache::key::KeyError>() || error.is::<cache::compression::CompressionError>() {
-        return Some(Kind::Settings);
-    }
-    if error.is::<StrangersReach>() {
-        return Some(Kind::Strangers);
-    }
-    if error.is::<systemd::Error>() {
-        return Some(Kind::Host);
-    }
-    None
+    whole(error)
+}
+
+/// Failures that are of one kind, whatever happened.
+fn whole(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
+    let is_settings = error.is::<config::Error>()
+        || error.is::<cache::secrets::AllowedError>()
+        || error.is::<cache::vega::CredentialError>()
+        || error.is::<cache::key::KeyError>()
+        || error.is::<cache::compression::CompressionError>();
+    let kinds = [
+        (is_settings, Kind::Settings),
+        (error.is::<NotOnline>() || error.is::<RolledBack>(), Kind::Offline),
+        (error.is::<StillAtWork>(), Kind::AtWork),
+        (error.is::<cache::provenance::ProvenanceError>(), Kind::NotTrusted),
+        (error.is::<StrangersReach>(), Kind::Strangers),
+        (error.is::<systemd::Error>(), Kind::Host),
+    ];
+    kinds.into_iter().find_map(|(is_it, kind)| is_it.then_some(kind))
 }
 
 #[cfg(test)]

@@ -31,23 +31,46 @@ pub fn layered(
     ensure!(copied.success(), "{} cannot be copied", image.display());
     let layer = layer(folder, salt, files)?;
     let layer_digest = put(&layout, &layer)?;
-
-    let mut index: Value = serde_json::from_slice(&fs::read(layout.join("index.json"))?)?;
-    let mut list = blob(&layout, &index["manifests"][0])?;
-    let mut manifest = blob(&layout, &list["manifests"][0])?;
-    let mut config = blob(&layout, &manifest["config"])?;
-
-    let added = json!({
-        "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer_digest, "size": layer.len(),
-    });
-    array(&mut config["rootfs"]["diff_ids"])?.push(json!(layer_digest));
-    array(&mut config["history"])?.push(json!({ "created_by": "a grain of salt" }));
-    array(&mut manifest["layers"])?.push(added);
-    describe(&layout, &mut manifest["config"], &config)?;
-    describe(&layout, &mut list["manifests"][0], &manifest)?;
-    describe(&layout, &mut index["manifests"][0], &list)?;
-    fs::write(layout.join("index.json"), index.to_string())?;
+    change(&layout, |manifest, config| {
+        let added = json!({
+            "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer_digest, "size": layer.len(),
+        });
+        array(&mut config["rootfs"]["diff_ids"])?.push(json!(layer_digest));
+        array(&mut config["history"])?.push(json!({ "created_by": "a grain of salt" }));
+        array(&mut manifest["layers"])?.push(added);
+        Ok(())
+    })?;
     Ok((layout, layer_digest))
+}
+
+/// The new layout, of an image that starts something else.
+pub fn with_entrypoint(
+    image: &Path,
+    folder: &Path,
+    entrypoint: &[&str],
+) -> anyhow::Result<(PathBuf, String)> {
+    let (layout, digest) = salted(image, folder, "entrypoint")?;
+    change(&layout, |_, config| {
+        config["config"]["Entrypoint"] = json!(entrypoint);
+        Ok(())
+    })?;
+    Ok((layout, digest))
+}
+
+/// Change the manifest and the configuration of the layout's first image.
+fn change(
+    layout: &Path,
+    change: impl FnOnce(&mut Value, &mut Value) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut index: Value = serde_json::from_slice(&fs::read(layout.join("index.json"))?)?;
+    let mut list = blob(layout, &index["manifests"][0])?;
+    let mut manifest = blob(layout, &list["manifests"][0])?;
+    let mut config = blob(layout, &manifest["config"])?;
+    change(&mut manifest, &mut config)?;
+    describe(layout, &mut manifest["config"], &config)?;
+    describe(layout, &mut list["manifests"][0], &manifest)?;
+    describe(layout, &mut index["manifests"][0], &list)?;
+    Ok(fs::write(layout.join("index.json"), index.to_string())?)
 }
 
 fn layer(folder: &Path, salt: &str, files: &[Executable<'_>]) -> anyhow::Result<Vec<u8>> {

@@ -1,7 +1,7 @@
 //! Another image for a runner that works: its job ends first, and what does not listen is gone back from.
 
 use std::{
-    fs,
+    path::Path,
     process::{Child, Output, Stdio},
     time::Duration,
 };
@@ -17,8 +17,8 @@ use simulator::{
 };
 use testbed::{
     layout::{demo_image, tiny_image},
-    salted::{Executable, layered},
-    scene::{IMAGE, Scene, program, succeeded},
+    salted::{layered, salted, with_entrypoint},
+    scene::{IMAGE, Scene, succeeded},
     scripts,
 };
 
@@ -26,10 +26,9 @@ const SOON: Duration = Duration::from_secs(40);
 const OFFLINE: i32 = 8;
 const NOT_TRUSTED: i32 = 3;
 
-/// Publish another image under the tag that the runner was installed with; its digest for this machine.
-fn publish(scene: &Scene, salt: &str, files: &[Executable<'_>]) {
-    let (layout, _) = layered(&demo_image(), scene.folder.path(), salt, files).unwrap();
-    let digest = scene.registry.push(&layout, IMAGE, "latest").unwrap();
+/// Publish another image under the tag that the runner was installed with.
+fn publish(scene: &Scene, layout: &Path) {
+    let digest = scene.registry.push(layout, IMAGE, "latest").unwrap();
     let bundle = scene.authority.sign(&digest, &Identity::vega()).unwrap();
     attach_as_cosign(&scene.registry.address, IMAGE, &digest, &bundle).unwrap();
 }
@@ -74,8 +73,8 @@ fn podman_an_update_ends_the_job_first_keeps_everything_else_and_can_be_gone_bac
     let evil = tiny_image(scene.folder.path(), "evil").unwrap();
     scene.registry.push(&evil, IMAGE, "latest").unwrap();
     let job = at_work(&scene, 6);
-    fails(&run(&scene, "update", &[]), NOT_TRUSTED, &["signature"]);
-    publish(&scene, "next", &[]);
+    fails(&run(&scene, "update", &[]), NOT_TRUSTED, &["is not signed"]);
+    publish(&scene, &salted(&demo_image(), scene.folder.path(), "next").unwrap().0);
     let said = succeeded(&run(&scene, "update", &["--check"])).unwrap();
     assert!(said.contains("is newer"), "{said}");
     let updating = in_background(&scene, &["update", &scene.name]);
@@ -113,20 +112,17 @@ fn podman_an_update_ends_the_job_first_keeps_everything_else_and_can_be_gone_bac
     scene.down().unwrap();
 }
 
-/// The program of an image that keeps its word in every way but one: as PID 1 it never listens.
-const MUTE: &str = r#"#!/bin/sh
-[ "$1" = entrypoint ] && exec sleep 600
-exec /usr/bin/vega-builder.real "$@"
-"#;
+/// What never listens, and ends when it is told to.
+const MUTE: [&str; 3] = ["sh", "-c", "trap 'exit 0' INT TERM; sleep 600 & wait"];
 
 #[test]
 fn podman_an_image_that_does_not_listen_is_gone_back_from_by_itself() {
     let scene = Scene::new("rolled-back").unwrap();
     scene.up(&[]).unwrap();
     let first = state(&scene);
-    let real = fs::read(program()).unwrap();
-    let files = [("usr/bin/vega-builder", MUTE.as_bytes()), ("usr/bin/vega-builder.real", &real)];
-    publish(&scene, "mute", &files);
+    // It keeps its word in every way but one.
+    let (layout, _) = with_entrypoint(&demo_image(), scene.folder.path(), &MUTE).unwrap();
+    publish(&scene, &layout);
     fails(
         &run(&scene, "update", &["--wait", "8"]),
         OFFLINE,
@@ -149,9 +145,10 @@ fn podman_an_image_whose_runner_is_not_what_its_hash_says_never_touches_the_one_
     let scene = Scene::new("untouched").unwrap();
     scene.up(&[]).unwrap();
     let pid = scene.engine.pid(&scene.name).unwrap();
-    let listener = scene.job("ls -d /nix/store/*-actions-runner-*/bin/Runner.Listener").unwrap();
-    let listener = listener.trim().trim_start_matches('/').to_owned();
-    publish(&scene, "damaged", &[(&listener, b"#!/bin/sh\nexit 0\n")]);
+    let log = scene.job("echo; ls -d /nix/store/*-actions-runner-*/bin/Runner.Listener").unwrap();
+    let listener = log.lines().find_map(|line| line.strip_prefix("/nix/")).unwrap_or_else(|| panic!("{log}"));
+    let damage = [(&*format!("nix/{listener}"), &b"#!/bin/sh\nexit 0\n"[..])];
+    publish(&scene, &layered(&demo_image(), scene.folder.path(), "damaged", &damage).unwrap().0);
     let job = at_work(&scene, 8);
     fails(&run(&scene, "update", &[]), OFFLINE, &["was not touched", "actions-runner"]);
     assert_eq!(scene.github.wait(job, SOON).unwrap().result, "Succeeded");
@@ -164,7 +161,7 @@ fn podman_an_update_that_is_killed_while_it_waits_leaves_a_runner_that_goes_on()
     let scene = Scene::new("killed-update").unwrap();
     scene.up(&[]).unwrap();
     let first = state(&scene);
-    publish(&scene, "next", &[]);
+    publish(&scene, &salted(&demo_image(), scene.folder.path(), "next").unwrap().0);
     let job = at_work(&scene, 8);
     let mut updating = in_background(&scene, &["update", &scene.name]);
     let drains = || state(&scene)["runner"]["draining"].as_str().is_some_and(|how| !how.is_empty());

@@ -196,7 +196,7 @@ impl Change {
         }
         let host = Host::read().context("the host's memory and processors cannot be read from /proc")?;
         let settings = Settings::declared(&file, name, &host)?;
-        Ok(Self { common, settings, record, progress, subject })
+        Ok(Self { common, subject, settings, record, progress })
     }
 
     /// A file declares which image it is; another digest of that is ours to choose.

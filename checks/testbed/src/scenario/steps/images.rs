@@ -4,7 +4,10 @@ use std::{fs, path::PathBuf};
 
 use anyhow::ensure;
 
-use crate::scenario::{Stage, world::Image};
+use crate::{
+    scenario::{Stage, world::Image},
+    scene::succeeded,
+};
 
 /// What tells the images apart: a file that the first one has not.
 fn salt(stage: &Stage<'_>) -> String {
@@ -58,4 +61,17 @@ pub fn moves_between(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let said = stage.journal()?;
     ensure!(said.contains("its verified manifest names"), "{said}");
     Ok(())
+}
+
+/// The tag moves on, and somebody types `update`.
+pub fn updates(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    stage.world.push(Image::Next, &stage.name)?;
+    let said = succeeded(&stage.run(&["update", &stage.name, "--wait", "240"])?)?;
+    ensure!(said.contains("vega-builder rollback"), "{said}");
+    runs_next(stage)
+}
+
+pub fn rolls_back(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    succeeded(&stage.run(&["rollback", &stage.name, "--wait", "240"])?)?;
+    runs_first(stage)
 }

@@ -45,6 +45,8 @@ const STEPS: &[(&str, Step)] = &[
     ("the local tag moves between check and start", images::moves_between),
     ("runs the first image", images::runs_first),
     ("runs the next image", images::runs_next),
+    ("the tag moves on: update", images::updates),
+    ("rollback", images::rolls_back),
     ("caps in force", walls::caps),
     ("slice in force", walls::slice),
     ("no token anywhere", walls::no_token),
