@@ -53,13 +53,12 @@ impl Switch<'_> {
     /// Change the image, and prove that it listens; on an error what was before listens again.
     pub async fn run(self) -> anyhow::Result<()> {
         let before = self.lay_ready()?;
-        let began = Timestamp::now();
         let tried = match self.start_other() {
-            Ok(()) => self.listens(began, self.patience).await,
+            Ok(began) => self.listens(began, self.patience).await.map(|()| began),
             Err(why) => Err(why),
         };
         match tried {
-            Ok(()) => self.keep(before, began),
+            Ok(began) => self.keep(before, began),
             Err(why) => Err(self.back(&before, &format!("{why:#}")).await.into()),
         }
     }
@@ -100,11 +99,12 @@ impl Switch<'_> {
         self.subject.installation.is_declared()
     }
 
-    fn start_other(&self) -> anyhow::Result<()> {
+    /// Since when it is the other image that speaks.
+    fn start_other(&self) -> anyhow::Result<Timestamp> {
         let step = self.progress.step("switch", "starting the other image");
         let name = &self.subject.installation.name;
-        if self.is_unit() {
-            self.start_unit(&self.to)?;
+        let began = if self.is_unit() {
+            self.start_unit(&self.to)?
         } else {
             let (engine, locked) = (&self.subject.engine, self.locked()?);
             let successor = self.container.successor_name();
@@ -115,23 +115,24 @@ impl Switch<'_> {
             engine.rename(name.as_str(), &predecessor_name(name))?;
             engine.rename(&successor, name.as_str())?;
             Self::note(&locked, &self.to)?;
-            self.start_container(&locked, &self.to.record)?;
-        }
+            self.start_container(&locked, &self.to.record)?
+        };
         step.done(&format!("{name} starts {}", self.to.record.digest.short()));
-        Ok(())
+        Ok(began)
     }
 
-    fn start_container(&self, locked: &Locked, record: &Record) -> anyhow::Result<()> {
+    fn start_container(&self, locked: &Locked, record: &Record) -> anyhow::Result<Timestamp> {
         let (engine, name) = (&self.subject.engine, &locked.name);
         locked.end_lease()?;
         locked.forget_state();
+        let began = Timestamp::now();
         engine.start(name)?;
         let running = self.subject.running()?.with_context(|| format!("{name} ended at once"))?;
-        prove(engine, record, &running)
+        prove(engine, record, &running).map(|()| began)
     }
 
     /// Its unit verifies what it starts, and proves it, by itself. It starts anew even when this process dies.
-    fn start_unit(&self, what: &Previous) -> anyhow::Result<()> {
+    fn start_unit(&self, what: &Previous) -> anyhow::Result<Timestamp> {
         let installation = &self.subject.installation;
         let service = systemd::service_name(&installation.name);
         Self::note(&self.locked()?, what)?;
@@ -143,7 +144,9 @@ impl Switch<'_> {
             anyhow::ensure!(Instant::now() < until, "{service} does not stop");
             thread::sleep(LOOK);
         }
-        Ok(installation.end_lease()?)
+        installation.end_lease()?;
+        // What the old one said as it went is not the new one's word.
+        Ok(Timestamp::now())
     }
 
     async fn listens(&self, began: Timestamp, patience: Duration) -> anyhow::Result<()> {
@@ -191,16 +194,16 @@ impl Switch<'_> {
 
     fn start_before(&self, before: &Previous, why: &str) -> anyhow::Result<Timestamp> {
         let step = self.progress.step("rollback", "going back to the image that worked");
-        let began = Timestamp::now();
         let name = &self.subject.installation.name;
         {
             let locked = self.locked()?;
-            let refused = Refused { digest: self.to.record.digest.clone(), at: began, why: why.to_owned() };
+            let refused =
+                Refused { digest: self.to.record.digest.clone(), at: Timestamp::now(), why: why.to_owned() };
             let previous = locked.updates()?.previous;
             locked.save_updates(&Updates { previous, refused: Some(refused) })?;
         }
-        if self.is_unit() {
-            self.start_unit(before)?;
+        let began = if self.is_unit() {
+            self.start_unit(before)?
         } else {
             let (engine, locked) = (&self.subject.engine, self.locked()?);
             let predecessor = predecessor_name(name);
@@ -213,11 +216,12 @@ impl Switch<'_> {
             engine.remove(&self.container.successor_name())?;
             Self::note(&locked, before)?;
             if self.subject.running()?.is_none() {
-                self.start_container(&locked, &before.record)?;
+                self.start_container(&locked, &before.record)?
             } else {
                 locked.end_lease()?;
+                Timestamp::now()
             }
-        }
+        };
         step.done(&format!("{name} starts {}", before.record.digest.short()));
         Ok(began)
     }
