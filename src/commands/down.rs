@@ -202,9 +202,11 @@ impl Down {
                 removed.push(format!("volume {volume}"));
             }
         }
-        if let Some(record) = record {
+        let before = installation.updates().unwrap_or_default().previous.map(|previous| previous.record);
+        let images = record.into_iter().chain(&before).filter(|_| !self.keep_image);
+        for record in images.filter(|record| !Places::standard().others_need(name, &record.digest)) {
             let image = format!("{}@{}", record.image.parse::<ImageReference>()?.name(), record.digest);
-            if !self.keep_image && !is_anothers(installation, record) && engine.remove_image(&image)? {
+            if engine.remove_image(&image)? {
                 removed.push(format!("image {}", record.digest.short()));
             }
         }
@@ -221,14 +223,6 @@ fn stop(engine: &Cli, installation: &Locked) -> anyhow::Result<&'static str> {
             "stopped"
         }
         _ => "nothing runs",
-    })
-}
-
-/// Whether another runner here is made of the same image.
-fn is_anothers(installation: &Locked, record: &Record) -> bool {
-    Places::standard().installed().iter().any(|other| {
-        other.name != installation.name
-            && other.record().ok().flatten().is_some_and(|other| other.digest == record.digest)
     })
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cache::key::public_path,
     config::{Host, Settings},
-    value::{RunnerName, Scope},
+    value::{ImageDigest, RunnerName, Scope},
 };
 
 /// The folders of this machine (or, without root's rights, of this person) that hold our files.
@@ -76,6 +76,15 @@ impl Places {
         names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
         names.iter().map(|name| self.installation(name)).collect()
+    }
+
+    /// Whether another runner here is made of this image, or would go back to it.
+    pub fn others_need(&self, name: &RunnerName, digest: &ImageDigest) -> bool {
+        self.installed().iter().filter(|other| other.name != *name).any(|other| {
+            let previous = other.updates().unwrap_or_default().previous.map(|previous| previous.record);
+            let records = other.record().ok().flatten().into_iter().chain(previous);
+            records.into_iter().any(|record| record.digest == *digest)
+        })
     }
 
     /// The names of the files that declare a runner.

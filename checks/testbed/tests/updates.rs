@@ -110,6 +110,12 @@ fn podman_an_update_ends_the_job_first_keeps_everything_else_and_can_be_gone_bac
     succeeded(&run(&scene, "update", &["--to", &to])).unwrap();
     assert_eq!((&state(&scene)["digest"], scene.github.minted()), (&next["digest"], 1));
     scene.down().unwrap();
+    // Neither the image that ran nor the one that was gone back to takes room for ever.
+    for image in [&first["digest"], &next["digest"]] {
+        let pinned = format!("{}/{IMAGE}@{}", scene.registry.address, image.as_str().unwrap());
+        let there = scene.engine.run(&["image", "exists", &pinned]).unwrap();
+        assert_eq!(there.status.code(), Some(1), "{pinned} is left");
+    }
 }
 
 /// What never listens, and ends when it is told to.

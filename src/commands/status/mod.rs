@@ -16,7 +16,7 @@ use crate::{
     engine::{self, Cli, InForce, Inspected, Status as ContainerStatus},
     exit::Kind,
     github::{GitHub, Runner},
-    installation::{Drained, Installation, Places, Record},
+    installation::{Drained, Installation, Places, Record, Updates},
     progress::Output,
     systemd,
     value::ByteSize,
@@ -52,6 +52,8 @@ struct Report {
     container: Result<Option<Inspected>, String>,
     in_force: Option<Result<InForce, String>>,
     state: Option<State>,
+    /// What it would go back to, and what it went back from.
+    updates: Updates,
     /// Since when it is to take no jobs.
     drained: Option<Drained>,
     github: Result<Option<Runner>, String>,
@@ -136,6 +138,7 @@ impl Report {
         let uploads = uploads(&engine, installation);
         Ok(Self {
             state: installation.runner_state(),
+            updates: installation.updates()?,
             drained: installation.drained()?,
             unit,
             container,
@@ -192,6 +195,8 @@ impl Report {
                 "error": self.in_force.as_ref().and_then(|caps| caps.as_ref().err()),
             },
             "runner": self.state,
+            "previous": self.updates.previous.as_ref().map(|previous| &previous.record.digest),
+            "refused": self.updates.refused,
             "drained": self.drained.map(|drained| drained.since),
             "registered": self.record.registered.is_some(),
             "accepts_strangers_code": self.record.accepted,

@@ -16,6 +16,17 @@ impl Report {
         line("image", &record.image);
         line("digest", record.digest.as_str());
         let evidence = &record.evidence;
+        if let Some(previous) = &self.updates.previous {
+            let digest = previous.record.digest.short();
+            line(
+                "before",
+                &format!("{digest}: `vega-builder rollback {}` goes back to it", record.identity.name),
+            );
+        }
+        if let Some(refused) = &self.updates.refused {
+            let (digest, why) = (refused.digest.short(), printable(&refused.why));
+            line("stays away", &format!("{digest}, since {:.0}: {why}", refused.at));
+        }
         line("verified", &format!("{:.0}, signed by {}", evidence.verified_at, evidence.signer()));
         line("trusted by", &format!("{} ({}), {}", evidence.publisher, evidence.policy, evidence.root.name));
         line("caps asked", &record.caps.to_string());

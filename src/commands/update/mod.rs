@@ -17,6 +17,7 @@ use super::{
         container::container,
         image::{Fetch, ReadyImage},
         subject::Subject,
+        verification::{check, policy, rules, summary},
     },
 };
 use crate::{
@@ -217,10 +218,16 @@ impl Change {
 
     async fn check(&self, image: &ImageReference) -> anyhow::Result<ExitCode> {
         let step = self.progress.step("resolve", &format!("asking {} for {image}", image.registry()));
-        let resolved = Registry::of(image, self.settings.image_file.as_deref())?.resolve().await?;
-        let digest = resolved.platform.digest;
+        let registry = Registry::of(image, self.settings.image_file.as_deref())?;
+        let resolved = registry.resolve().await?;
+        let digest = resolved.platform.digest.clone();
         step.done(&format!("{image} is {digest}"));
         let is_new = digest != self.record.digest;
+        if is_new {
+            let step = self.progress.step("verify", "checking the signature");
+            let policy = policy(rules(&self.settings.trust)?, &self.progress).await?;
+            step.done(&summary(&check(image, &registry, &resolved, &policy, None).await?));
+        }
         let refused = self.refused(&digest)?;
         let name = &self.subject.installation.name;
         let text = match (&refused, is_new) {
@@ -264,6 +271,7 @@ impl Change {
             settings: &self.settings,
             container: &container,
             to: Previous { record, receipt: Some(image.receipt.clone()) },
+            now: self.common.now,
             patience: Duration::from_secs(self.common.wait),
             progress,
         };

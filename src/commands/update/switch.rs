@@ -15,7 +15,8 @@ use crate::{
     },
     config::Settings,
     engine::{Container, predecessor_name},
-    installation::{Locked, Previous, Record, Refused, Store, Updates},
+    image::ImageReference,
+    installation::{Locked, Places, Previous, Record, Refused, Store, Updates},
     progress::Progress,
     systemd,
 };
@@ -35,6 +36,8 @@ pub struct Switch<'a> {
     pub container: &'a Container,
     /// The other image, in the place of what was.
     pub to: Previous,
+    /// Whether a job that runs is cancelled.
+    pub now: bool,
     /// How long the other image gets to listen.
     pub patience: Duration,
     pub progress: &'a Progress,
@@ -139,6 +142,10 @@ impl Switch<'_> {
         let old = self.subject.running()?.map(|running| running.id);
         let _ = systemd::systemctl(&["reset-failed", "--quiet", &service]);
         systemd::systemctl(&["restart", "--no-block", &service])?;
+        if self.now {
+            // The unit's own stop has patience with a job.
+            self.subject.engine.stop(&installation.name)?;
+        }
         let until = Instant::now() + STOPPING;
         while old.is_some() && self.subject.running()?.map(|running| running.id) == old {
             anyhow::ensure!(Instant::now() < until, "{service} does not stop");
@@ -170,8 +177,23 @@ impl Switch<'_> {
             keep_pusher(engine, &locked, self.settings, self.container, began, self.progress)?;
             engine.remove(&predecessor_name(&locked.name))?;
         }
-        let refused = locked.updates()?.refused;
-        Ok(locked.save_updates(&Updates { previous: Some(before), refused })?)
+        let Updates { previous: older, refused } = locked.updates()?;
+        let keep = [self.to.record.digest.clone(), before.record.digest.clone()];
+        locked.save_updates(&Updates { previous: Some(before), refused })?;
+        if let Some(older) = older.filter(|older| !keep.contains(&older.record.digest)) {
+            self.forget_image(&older.record);
+        }
+        Ok(())
+    }
+
+    /// An image that nobody goes back to takes no room; one that cannot be removed is no failure of an update.
+    fn forget_image(&self, record: &Record) {
+        if Places::standard().others_need(&self.subject.installation.name, &record.digest) {
+            return;
+        }
+        if let Ok(image) = record.image.parse::<ImageReference>() {
+            let _ = self.subject.engine.remove_image(&format!("{}@{}", image.name(), record.digest));
+        }
     }
 
     /// What worked before works again; the error that tells of both.
@@ -184,7 +206,10 @@ impl Switch<'_> {
         };
         let was = before.record.digest.short();
         let back = match came_back {
-            Ok(()) => format!("{name} is back at {was}, and listens"),
+            Ok(()) => {
+                self.forget_image(&self.to.record);
+                format!("{name} is back at {was}, and listens")
+            }
             Err(why) => format!(
                 "and {was}, which ran before, does not come back: {why:#}; type `vega-builder status {name}`"
             ),
