@@ -120,7 +120,7 @@ impl Drain {
         let locked = subject.installation.lock_patiently(PATIENCE)?;
         anyhow::ensure!(
             locked.drained()?.is_some(),
-            "{name} was told meanwhile to take jobs again: it goes on"
+            "{name} was told meanwhile to take jobs again, and goes on: type `vega-builder drain {name}` to drain it after all"
         );
         let step = progress.step("stop", "stopping the container");
         if locked.is_declared() {

@@ -252,6 +252,7 @@ impl Cli {
         arguments.push(format!("--memory={}", container.caps.memory.0));
         arguments.push(format!("--memory-swap={}", container.caps.memory.0));
         arguments.push(format!("--pids-limit={}", container.caps.pids));
+        arguments.push(format!("--cpus={}", container.caps.cpus));
         arguments.push(format!("--label={INSTANCE_LABEL}={}", container.name));
         arguments.push(format!("--entrypoint={}", contract::PROGRAM));
         let environment = container.env.iter().map(|(name, value)| format!("--env={name}={value}"));

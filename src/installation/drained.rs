@@ -44,6 +44,11 @@ impl Installation {
         fs::write(&path, LEASE).map_err(|why| Error::file(&path, why))
     }
 
+    /// The lease counts from now on, if it is there still.
+    pub fn renew_lease(&self) -> std::io::Result<()> {
+        fs::File::options().write(true).open(self.drain_path())?.set_modified(std::time::SystemTime::now())
+    }
+
     /// The lease is over; what an operator laid stays.
     pub fn end_lease(&self) -> Result<(), Error> {
         let path = self.drain_path();

@@ -65,7 +65,7 @@ pub fn is_drain() -> bool {
 fn is_in_force(file: &Path) -> bool {
     let Ok(found) = file.metadata() else { return false };
     let age = || found.modified().ok().and_then(|changed| SystemTime::now().duration_since(changed).ok());
-    found.len() == 0 || age().is_none_or(|age| age < contract::DRAIN_LEASE)
+    found.len() == 0 || age().is_some_and(|age| age < contract::DRAIN_LEASE)
 }
 
 /// Rest for as long as the host wants no job; whether it wants some again (no: a signal came).
@@ -116,5 +116,10 @@ mod tests {
         };
         assert!(changed("lease", DRAIN_LEASE / 2) && !changed("lease", DRAIN_LEASE * 2));
         assert!(changed("", DRAIN_LEASE * 1000));
+        // The clock went back since: nobody renews it.
+        let ahead = SystemTime::now() + DRAIN_LEASE * 100;
+        fs::write(&file, "lease").unwrap();
+        fs::File::options().write(true).open(&file).unwrap().set_modified(ahead).unwrap();
+        assert!(!is_in_force(&file));
     }
 }

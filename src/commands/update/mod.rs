@@ -138,7 +138,7 @@ impl Rollback {
         let name = &change.subject.installation.name;
         let previous = change.subject.installation.updates()?.previous;
         let previous =
-            previous.with_context(|| format!("{name} has had no other image since it was installed"))?;
+            previous.with_context(|| format!("{name} has had no other image since it was installed; `vega-builder update {name} --to IMAGE` names one"))?;
         // By whom it must be signed is to be said today.
         let record = Record { trust: change.settings.trust.clone(), ..previous.record };
         let (engine, progress) = (&change.subject.engine, &change.progress);
@@ -176,7 +176,10 @@ impl Change {
         let installation = &subject.installation;
         installation.expect_not_drained()?;
         let name = &installation.name;
-        let record = subject.record.clone().with_context(|| format!("{name} has never started yet"))?;
+        let record = subject
+            .record
+            .clone()
+            .with_context(|| format!("{name} has never started yet: type `vega-builder register {name}`"))?;
         let file = if installation.is_declared() {
             installation.declaration.clone()
         } else {

@@ -74,6 +74,8 @@ impl Switch<'_> {
     /// noted until now.
     fn lay_ready(&self) -> anyhow::Result<Previous> {
         let locked = self.locked()?;
+        // Somebody's drain while the job was waited for is stronger.
+        locked.expect_not_drained()?;
         let record = locked.record()?.context("the record is gone")?;
         let is_same = self.subject.record.as_ref().is_some_and(|known| known.digest == record.digest);
         anyhow::ensure!(is_same, "another command changed {} meanwhile: type this one again", locked.name);
