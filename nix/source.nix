@@ -5,6 +5,7 @@ lib.fileset.toSource {
   fileset = lib.fileset.unions [
     ../Cargo.toml
     ../Cargo.lock
+    ../build.rs
     ../src
     ../tests
     ../docs/lint-rules.md

@@ -190,3 +190,27 @@ fn podman_an_update_that_is_killed_while_it_waits_leaves_a_runner_that_goes_on()
     assert_ne!(state(&scene)["digest"], first["digest"]);
     scene.down().unwrap();
 }
+
+#[test]
+fn podman_an_update_that_was_killed_between_two_names_is_put_right_and_runs_no_other_image() {
+    let scene = Scene::new("two-names").unwrap();
+    scene.up(&[]).unwrap();
+    let first = state(&scene);
+    let before = format!("{}.before", scene.name);
+    scene.engine.said(&["stop", "--time", "5", &scene.name]).unwrap();
+    scene.engine.said(&["rename", &scene.name, &before]).unwrap();
+    succeeded(&run(&scene, "resume", &[])).unwrap();
+    assert_eq!(state(&scene)["container"]["id"], first["container"]["id"]);
+    // The other image's container had its name already, and the record had not.
+    scene.engine.said(&["stop", "--time", "5", &scene.name]).unwrap();
+    scene.engine.said(&["rename", &scene.name, &before]).unwrap();
+    let evil = tiny_image(scene.folder.path(), "evil").unwrap();
+    scene.registry.push(&evil, IMAGE, "evil").unwrap();
+    let image = format!("{}/{IMAGE}:evil", scene.registry.address);
+    scene.engine.said(&["create", "--tls-verify=false", "--name", &scene.name, &image, "true"]).unwrap();
+    succeeded(&run(&scene, "resume", &[])).unwrap();
+    assert_eq!(state(&scene)["container"]["id"], first["container"]["id"]);
+    scene.job("echo RIGHT").unwrap();
+    assert_eq!((containers(&scene), scene.github.minted()), (vec![scene.name.clone()], 1));
+    scene.down().unwrap();
+}
