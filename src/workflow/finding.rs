@@ -126,15 +126,8 @@ impl Finding {
     /// Line and column, both from 1; columns count characters.
     pub fn line(&self, set: &Set) -> Option<(usize, usize)> {
         match &self.location {
-            Location::File(place) => Some(line_and_column(set.source(place.file).1, place.start)),
+            Location::File(place) => Some(set.line_and_column(place.file, place.start)),
             Location::Setting(_) => None,
         }
     }
-}
-
-/// Line and column of a byte, both from 1; columns count characters.
-pub fn line_and_column(text: &str, at: usize) -> (usize, usize) {
-    let before = &text[..at.min(text.len())];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }

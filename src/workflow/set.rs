@@ -2,6 +2,7 @@
 
 use super::{
     file::Workflow,
+    lines::Lines,
     yaml::{Fault, Node},
 };
 
@@ -19,6 +20,7 @@ struct File {
     workflow: Result<Workflow, Unread>,
     /// `owner/name/PATH@REF` of a file that is another repository's, or of another revision.
     remote: Option<String>,
+    lines: Lines,
 }
 
 /// A file that cannot be read, or a call of one that cannot be had.
@@ -43,7 +45,7 @@ impl Set {
     /// Add a file that cannot be had, and why.
     pub fn add_unread(&mut self, path: &str, why: impl Into<String>) -> FileId {
         let unread = Unread { path: path.to_owned(), text: String::new(), fault: Fault::new(0..0, why) };
-        self.files.push(File { workflow: Err(unread), remote: None });
+        self.files.push(File { workflow: Err(unread), remote: None, lines: Lines::of("") });
         FileId(self.files.len() - 1)
     }
 
@@ -53,7 +55,7 @@ impl Set {
             text: text.to_owned(),
             fault,
         });
-        self.files.push(File { workflow, remote });
+        self.files.push(File { workflow, remote, lines: Lines::of(text) });
         FileId(self.files.len() - 1)
     }
 
@@ -67,6 +69,15 @@ impl Set {
             Ok(workflow) => (&workflow.path, &workflow.text),
             Err(unread) => (&unread.path, &unread.text),
         }
+    }
+
+    pub fn lines(&self, id: FileId) -> &Lines {
+        &self.files[id.0].lines
+    }
+
+    /// Line and column of a byte of a file, both from 1; columns count characters.
+    pub fn line_and_column(&self, id: FileId, at: usize) -> (usize, usize) {
+        self.lines(id).line_and_column(self.source(id).1, at)
     }
 
     /// Those that GitHub itself starts: the repository's own.

@@ -4,7 +4,7 @@
 //! anchors and aliases but no merge keys, one document, keys that differ only in case count as one. What that
 //! reader refuses is refused here too, so that no file means one thing here and another there.
 
-use std::{collections::HashMap, ops::Range};
+use std::{collections::{HashMap, HashSet}, ops::Range};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, StrInput, Tag};
 
@@ -178,6 +178,7 @@ impl<'text> Reader<'text> {
     fn mapping(&mut self, start: Range<usize>, tag: Option<&Tag>, depth: usize) -> Result<Node, Fault> {
         no_tag(tag, &start)?;
         let mut pairs: Vec<(Key, Node)> = Vec::new();
+        let mut known = HashSet::new();
         loop {
             let (event, span) = match self.next()? {
                 (Event::MappingEnd, end) => {
@@ -191,7 +192,7 @@ impl<'text> Reader<'text> {
             let Some(name) = key.scalar_text() else {
                 return Err(Fault::new(span, "a key must be a word, not a list or a mapping"));
             };
-            if pairs.iter().any(|(known, _)| same(&known.name, &name)) {
+            if !known.insert(name.to_uppercase()) {
                 return Err(Fault::new(span, format!("the key '{name}' stands here a second time")));
             }
             let next = self.next()?;

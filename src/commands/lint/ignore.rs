@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 use super::files::read;
-use crate::workflow::{self, Finding, Set, line_and_column};
+use crate::workflow::{self, Finding, Lines, Set};
 
 const FILE: &str = ".vega-lint.toml";
 
@@ -42,7 +42,8 @@ impl Ignores {
 
     fn parse(text: &str) -> anyhow::Result<Self> {
         let ignores: Self = toml::from_str(text).map_err(|why| {
-            let (line, _) = line_and_column(text, why.span().map_or(0, |span| span.start));
+            let at = why.span().map_or(0, |span| span.start);
+            let (line, _) = Lines::of(text).line_and_column(text, at);
             anyhow::anyhow!("line {line}: {}", why.message())
         })?;
         for Ignore { rule, reason, .. } in &ignores.ignore {

@@ -4,7 +4,7 @@ use super::ignore::Ignores;
 use crate::{
     value::RepositorySettings,
     workflow::{
-        Certainty, Fault, FileId, Finding, Found, Hand, Known, Set, Severity, check_settings, line_and_column,
+        Certainty, Fault, FileId, Finding, Found, Hand, Known, Set, Severity, check_settings,
     },
 };
 
@@ -75,8 +75,8 @@ impl Report {
     /// Every finding, and every file that cannot be read, as one sentence with its place.
     pub fn reasons(&self) -> Vec<String> {
         let unread = self.faults().map(|(checked, file, fault)| {
-            let (path, text) = checked.set.source(file);
-            let (line, _) = line_and_column(text, fault.span.start);
+            let (path, _) = checked.set.source(file);
+            let (line, _) = checked.set.line_and_column(file, fault.span.start);
             format!(
                 "{}:{line} cannot be read ({fault}), and what it lets in is not known",
                 checked.name(path)
@@ -167,14 +167,14 @@ impl Checked {
 
     fn landings(&self) -> impl Iterator<Item = Landing> {
         self.found.reaches.iter().map(|reach| {
-            let (file, text) = self.set.source(reach.place.file);
+            let (file, _) = self.set.source(reach.place.file);
             let mut events: Vec<String> = reach.starts.iter().map(|start| start.event.clone()).collect();
             events.sort_unstable();
             events.dedup();
             Landing {
                 file: file.to_owned(),
                 branches: self.branches.clone(),
-                line: line_and_column(text, reach.key.start).0,
+                line: self.set.line_and_column(reach.key.file, reach.key.start).0,
                 job: reach.job.clone(),
                 certainty: reach.certainty,
                 runs_on: reach.unfollowed.clone().map_or_else(|| reach.asked.clone(), |why| vec![why]),

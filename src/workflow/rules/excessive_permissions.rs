@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     super::{
@@ -24,6 +24,7 @@ pub const RULE: Rule = Rule {
 
 pub fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     let mut fixes = BTreeMap::new();
+    let mut told = BTreeSet::new();
     for reaching in subject.reaching() {
         let of_job = reaching.job.body.entry("permissions");
         let of_workflow = reaching.workflow.root.entry("permissions");
@@ -38,10 +39,7 @@ pub fn check(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
                 Some(left_open(subject, &reaching).with_fix(fix))
             }
         };
-        let told = |finding: &Finding| {
-            findings.iter().any(|known| known.rule == &RULE && known.location == finding.location)
-        };
-        findings.extend(finding.filter(|finding| !told(finding)));
+        findings.extend(finding.filter(|finding| told.insert(finding.location.clone())));
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::super::report::{Checked, Report};
-use crate::workflow::{Finding, Place, Severity, line_and_column};
+use crate::workflow::{Finding, Place, Severity};
 
 pub fn lines(report: &Report) -> String {
     let mut text = String::new();
@@ -35,9 +35,9 @@ fn line(checked: &Checked, finding: &Finding) -> String {
 }
 
 fn properties(checked: &Checked, place: &Place, title: &str) -> String {
-    let (path, text) = checked.set.source(place.file);
-    let (line, column) = line_and_column(text, place.start);
-    let (end_line, end_column) = line_and_column(text, place.end);
+    let (path, _) = checked.set.source(place.file);
+    let (line, column) = checked.set.line_and_column(place.file, place.start);
+    let (end_line, end_column) = checked.set.line_and_column(place.file, place.end);
     let path = property(path);
     if end_line == line && end_column > column {
         format!(

@@ -1,6 +1,6 @@
-use std::fmt::Write as _;
+use std::{fmt::Write as _, ops::Range};
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
 
 use super::super::report::{Checked, Landing, Report};
 use crate::{
@@ -74,23 +74,52 @@ fn unread<'a>(checked: &'a Checked, file: FileId, fault: &'a Fault) -> Group<'a>
     let (path, source) = checked.set.source(file);
     let span =
         if fault.span.is_empty() { one_character(source, fault.span.start) } else { fault.span.clone() };
+    let window = Window::of(checked, file, [span.clone()]);
     Level::ERROR
         .primary_title("this file cannot be read, and what it lets in is not known")
         .id("unread")
         .element(
-            snippet(&checked.name(path), source)
-                .annotation(AnnotationKind::Primary.span(span).label(printable(&fault.why))),
+            window
+                .snippet(&checked.name(path))
+                .annotation(AnnotationKind::Primary.span(window.span(&span)).label(printable(&fault.why))),
         )
 }
 
 /// A place without width is shown at the character that stands there.
-fn one_character(text: &str, at: usize) -> std::ops::Range<usize> {
+fn one_character(text: &str, at: usize) -> Range<usize> {
     let width = text[at..].chars().next().map_or(0, char::len_utf8);
     at..at + width
 }
 
-fn snippet<'a>(path: &str, source: &'a str) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-    Snippet::source(source).path(printable(path))
+/// The lines of a file that are shown. The renderer would read the whole file again for every finding.
+struct Window<'a> {
+    text: &'a str,
+    /// Where it begins in the file.
+    start: usize,
+    line: usize,
+}
+
+impl<'a> Window<'a> {
+    /// From the first line of these places to the last.
+    fn of(checked: &'a Checked, file: FileId, spans: impl IntoIterator<Item = Range<usize>>) -> Self {
+        let (_, source) = checked.set.source(file);
+        let lines = checked.set.lines(file);
+        let (first, last) = spans.into_iter().fold((source.len(), 0), |(first, last), span| {
+            (first.min(span.start), last.max(span.end))
+        });
+        let (line, _) = lines.line_and_column(source, first);
+        let start = lines.start(line);
+        Self { text: &source[start..lines.end(source, last).max(start)], start, line }
+    }
+
+    fn snippet(&self, path: &str) -> Snippet<'a, Annotation<'a>> {
+        Snippet::source(self.text).line_start(self.line).path(printable(path))
+    }
+
+    /// A place of the file in the window.
+    fn span(&self, of_file: &Range<usize>) -> Range<usize> {
+        of_file.start - self.start..of_file.end - self.start
+    }
 }
 
 fn groups<'a>(checked: &'a Checked, finding: &'a Finding) -> Vec<Group<'a>> {
@@ -119,7 +148,7 @@ fn snippets<'a>(
     checked: &'a Checked,
     place: &Place,
     finding: &'a Finding,
-) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
+) -> Vec<Snippet<'a, Annotation<'a>>> {
     let mut files = vec![place.file];
     files.extend(finding.related.iter().map(|(related, _)| related.file));
     let mut seen = Vec::new();
@@ -133,25 +162,25 @@ fn snippets<'a>(
         .into_iter()
         .map(|file| {
             let (path, source) = checked.set.source(file);
-            let mut snippet = snippet(&checked.name(path), source);
-            if place.file == file {
-                snippet = snippet.annotation(primary(source, place, finding));
-            }
-            for (related, label) in finding.related.iter().filter(|(related, _)| related.file == file) {
-                let kind = AnnotationKind::Context.span(first_line(source, related));
-                snippet = snippet.annotation(kind.label(printable(label)));
-            }
-            snippet
+            let own = Some((AnnotationKind::Primary, place, &finding.label));
+            let related = finding.related.iter().map(|(place, label)| (AnnotationKind::Context, place, label));
+            let marks: Vec<_> = own
+                .into_iter()
+                .chain(related)
+                .filter(|(_, place, _)| place.file == file)
+                .map(|(kind, place, label)| (kind, first_line(source, place), label))
+                .collect();
+            let window = Window::of(checked, file, marks.iter().map(|(_, span, _)| span.clone()));
+            let marks = marks.into_iter().map(|(kind, span, label)| {
+                kind.span(window.span(&span)).label(printable(label))
+            });
+            window.snippet(&checked.name(path)).annotations(marks)
         })
         .collect()
 }
 
-fn primary<'a>(source: &str, place: &Place, finding: &Finding) -> annotate_snippets::Annotation<'a> {
-    AnnotationKind::Primary.span(first_line(source, place)).label(printable(&finding.label))
-}
-
 /// Of a place over many lines the first one is enough to find it.
-fn first_line(source: &str, place: &Place) -> std::ops::Range<usize> {
+fn first_line(source: &str, place: &Place) -> Range<usize> {
     let line = source[place.span()].lines().next().map_or(0, str::len);
     if line == 0 { one_character(source, place.start) } else { place.start..place.start + line }
 }

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::super::report::{Checked, Report};
-use crate::workflow::{Finding, Place, line_and_column};
+use crate::workflow::{Finding, Place};
 
 pub fn object(report: &Report) -> Value {
     let unread: Vec<Value> = report
@@ -57,8 +57,8 @@ fn told(checked: &Checked, finding: &Finding) -> Value {
 }
 
 fn at(checked: &Checked, place: &Place) -> Value {
-    let (path, text) = checked.set.source(place.file);
-    let (line, column) = line_and_column(text, place.start);
+    let (path, _) = checked.set.source(place.file);
+    let (line, column) = checked.set.line_and_column(place.file, place.start);
     let mut object = json!({ "file": path, "line": line, "column": column });
     if !checked.branches.is_empty() {
         object["branches"] = json!(checked.branches);

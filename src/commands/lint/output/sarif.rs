@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::super::report::{Checked, Report};
-use crate::workflow::{Edit, Finding, Location, Place, Rule, Severity, line_and_column, rules};
+use crate::workflow::{Edit, FileId, Finding, Location, Place, Rule, Severity, rules};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
@@ -107,8 +107,9 @@ fn result(checked: &Checked, finding: &Finding, ignored: Option<&str>) -> Value 
         result["ruleIndex"] = json!(index);
     }
     if let Some(fix) = &finding.fix {
-        let (path, source) = checked.set.source(fix.file);
-        let replacements: Vec<Value> = fix.edits.iter().map(|edit| replacement(source, edit)).collect();
+        let (path, _) = checked.set.source(fix.file);
+        let replacements: Vec<Value> =
+            fix.edits.iter().map(|edit| replacement(checked, fix.file, edit)).collect();
         result["fixes"] = json!([{
             "description": { "text": fix.does },
             "artifactChanges": [{ "artifactLocation": { "uri": uri(path) }, "replacements": replacements }],
@@ -121,22 +122,22 @@ fn result(checked: &Checked, finding: &Finding, ignored: Option<&str>) -> Value 
 }
 
 fn physical(checked: &Checked, place: &Place) -> Value {
-    let (path, text) = checked.set.source(place.file);
+    let (path, _) = checked.set.source(place.file);
     json!({
         "artifactLocation": { "uri": uri(path) },
-        "region": region(text, place.start, place.end),
+        "region": region(checked, place),
     })
 }
 
-fn region(text: &str, start: usize, end: usize) -> Value {
-    let (line, column) = line_and_column(text, start);
-    let (end_line, end_column) = line_and_column(text, end);
+fn region(checked: &Checked, place: &Place) -> Value {
+    let (line, column) = checked.set.line_and_column(place.file, place.start);
+    let (end_line, end_column) = checked.set.line_and_column(place.file, place.end);
     json!({ "startLine": line, "startColumn": column, "endLine": end_line, "endColumn": end_column })
 }
 
-fn replacement(text: &str, edit: &Edit) -> Value {
+fn replacement(checked: &Checked, file: FileId, edit: &Edit) -> Value {
     json!({
-        "deletedRegion": region(text, edit.range.start, edit.range.end),
+        "deletedRegion": region(checked, &Place::of(file, &edit.range)),
         "insertedContent": { "text": edit.text },
     })
 }
