@@ -4,7 +4,10 @@
 //! anchors and aliases but no merge keys, one document, keys that differ only in case count as one. What that
 //! reader refuses is refused here too, so that no file means one thing here and another there.
 
-use std::{collections::{HashMap, HashSet}, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, StrInput, Tag};
 

@@ -3,9 +3,7 @@ use std::process::ExitCode;
 use super::ignore::Ignores;
 use crate::{
     value::RepositorySettings,
-    workflow::{
-        Certainty, Fault, FileId, Finding, Found, Hand, Known, Set, Severity, check_settings,
-    },
+    workflow::{Certainty, Fault, FileId, Finding, Found, Hand, Known, Set, Severity, check_settings},
 };
 
 /// One set of workflows, and what was found in it.

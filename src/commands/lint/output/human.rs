@@ -104,9 +104,9 @@ impl<'a> Window<'a> {
     fn of(checked: &'a Checked, file: FileId, spans: impl IntoIterator<Item = Range<usize>>) -> Self {
         let (_, source) = checked.set.source(file);
         let lines = checked.set.lines(file);
-        let (first, last) = spans.into_iter().fold((source.len(), 0), |(first, last), span| {
-            (first.min(span.start), last.max(span.end))
-        });
+        let (first, last) = spans
+            .into_iter()
+            .fold((source.len(), 0), |(first, last), span| (first.min(span.start), last.max(span.end)));
         let (line, _) = lines.line_and_column(source, first);
         let start = lines.start(line);
         Self { text: &source[start..lines.end(source, last).max(start)], start, line }
@@ -163,7 +163,8 @@ fn snippets<'a>(
         .map(|file| {
             let (path, source) = checked.set.source(file);
             let own = Some((AnnotationKind::Primary, place, &finding.label));
-            let related = finding.related.iter().map(|(place, label)| (AnnotationKind::Context, place, label));
+            let related =
+                finding.related.iter().map(|(place, label)| (AnnotationKind::Context, place, label));
             let marks: Vec<_> = own
                 .into_iter()
                 .chain(related)
@@ -171,9 +172,9 @@ fn snippets<'a>(
                 .map(|(kind, place, label)| (kind, first_line(source, place), label))
                 .collect();
             let window = Window::of(checked, file, marks.iter().map(|(_, span, _)| span.clone()));
-            let marks = marks.into_iter().map(|(kind, span, label)| {
-                kind.span(window.span(&span)).label(printable(label))
-            });
+            let marks = marks
+                .into_iter()
+                .map(|(kind, span, label)| kind.span(window.span(&span)).label(printable(label)));
             window.snippet(&checked.name(path)).annotations(marks)
         })
         .collect()
