@@ -34,10 +34,13 @@ let
           builtins.match "[A-Za-z0-9][A-Za-z0-9._-]{0,63}" name != null
           && !(lib.any (end: lib.hasSuffix end name) [
             ".next"
+            ".before"
             ".seed"
+            ".preflight"
             ".pusher"
+            ".update"
           ]);
-        message = "services.vega-builder.instances: \"${name}\" is no name: a runner's name has letters, digits, hyphens, underscores and dots only, at most 64 of them, and no .next, .seed or .pusher at its end.";
+        message = "services.vega-builder.instances: \"${name}\" is no name: a runner's name has letters, digits, hyphens, underscores and dots only, at most 64 of them, and no .next, .before, .seed, .preflight, .pusher or .update at its end.";
       }
       {
         assertion = instance.repository != null || instance.organization != null;
@@ -110,6 +113,10 @@ let
       {
         assertion = instance.digest != null -> !(lib.hasInfix "@" instance.image);
         message = "${of' "digest"} and a digest in ${of' "image"} contradict each other: give one of them.";
+      }
+      {
+        assertion = instance.update.at != null -> instance.digest == null && !(lib.hasInfix "@" instance.image);
+        message = "${of' "update.at"} and a pinned digest contradict each other: a digest never moves; give ${of' "image"} a tag.";
       }
       {
         assertion =

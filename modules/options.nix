@@ -238,6 +238,23 @@ let
       }
       // of "cache.publicKey" null;
     };
+    update = {
+      at = mkOption {
+        type = types.nullOr (types.strMatching "[A-Za-z0-9*][A-Za-z0-9 :*,./~_+-]*");
+        example = "Sun 03:00";
+        description = ''
+          When a window for updates by themselves opens, as systemd's timers have it (systemd.time(7)): the `image`'s tag is
+          resolved again, what it names is verified and tried, and the runner changes to it once its job has ended. It goes
+          back by itself when that does not listen. `null`: the verified digest stays until this configuration changes.
+        '';
+      }
+      // of "update.at" null;
+      within = mkOption {
+        type = types.strMatching "[0-9]*[1-9][0-9]*[smhd]";
+        description = "How long the window stays open: a job that still runs at its end goes on, and so does the old image.";
+      }
+      // of "update.within" "2h";
+    };
     ephemeral = mkOption {
       type = types.bool;
       description = "A container and a registration of its own for every job; needs a `credential`.";

@@ -42,6 +42,7 @@ rec {
   slice = name: "vegabuilder-${lib.replaceStrings [ "-" ] [ "_" ] name}";
   service = name: "vega-builder-${name}";
   pusher = name: "vega-builder-${name}.pusher";
+  updates = name: "vega-builder-${name}.update";
   handover = name: "/run/vega-builder/${name}";
   localImage = name: "localhost/vega-builder:${name}";
 

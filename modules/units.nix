@@ -10,6 +10,7 @@ let
   cfg = config.services.vega-builder;
   of = import ./runner.nix { inherit lib; };
   pushers = import ./pushers.nix { inherit config lib; };
+  updates = import ./updates.nix { inherit config lib; };
   program = lib.getExe' cfg.package "vega-builder";
   podman = lib.getExe' config.virtualisation.podman.package "podman";
   format = pkgs.formats.toml { };
@@ -62,6 +63,7 @@ let
         upstreams = lib.concatStringsSep " " instance.cache.upstreams;
         allow-secrets = lib.concatStringsSep " " instance.cache.allowSecrets;
       };
+      update = lib.optionalAttrs (instance.update.at != null) { inherit (instance.update) at within; };
       nix = {
         sandbox = if instance.nix.sandbox == "auto" then "auto" else lib.boolToString instance.nix.sandbox;
         max-jobs = instance.nix.maxJobs;
@@ -151,7 +153,8 @@ in
       name: instance: { source = format.generate "${name}.toml" (declaration instance); }
     );
     systemd = {
-      services = each of.service service // pushers;
+      services = each of.service service // pushers // updates.services;
+      inherit (updates) timers;
       slices = each of.slice slice;
       paths = each of.service path;
       tmpfiles.settings."10-vega-builder" = {

@@ -2,7 +2,10 @@
 
 use crate::{
     cache,
-    commands::{install::UnitError, update::RolledBack},
+    commands::{
+        install::UnitError,
+        update::{RolledBack, WindowOver},
+    },
     config, engine, github, image, installation, systemd, trust,
 };
 
@@ -32,7 +35,7 @@ pub enum Kind {
     Strangers = 10,
     /// Some paths were not pushed, for a reason of their own.
     StaysHere = 11,
-    /// A drain goes on: a job, or an upload, has not ended yet.
+    /// A job, or an upload, has not ended yet: a drain goes on, or an update waits for its next window.
     AtWork = 12,
 }
 
@@ -135,6 +138,7 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
         return Some(match error {
             UnitError::NoCredential
             | UnitError::NoUnit
+            | UnitError::NoTimer
             | UnitError::LoginInAddress(_)
             | UnitError::SameSlice(..) => Kind::Settings,
             _ => Kind::Host,
@@ -163,9 +167,10 @@ fn whole(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
     let kinds = [
         (is_settings, Kind::Settings),
         (error.is::<NotOnline>() || error.is::<RolledBack>(), Kind::Offline),
-        (error.is::<StillAtWork>(), Kind::AtWork),
+        (error.is::<StillAtWork>() || error.is::<WindowOver>(), Kind::AtWork),
         (error.is::<cache::provenance::ProvenanceError>(), Kind::NotTrusted),
         (error.is::<StrangersReach>(), Kind::Strangers),
+        (matches!(error.downcast_ref(), Some(systemd::Error::Calendar { .. })), Kind::Settings),
         (error.is::<systemd::Error>(), Kind::Host),
     ];
     kinds.into_iter().find_map(|(is_it, kind)| is_it.then_some(kind))

@@ -118,6 +118,7 @@ fn every_contradiction_is_told_by_its_options_name() {
         "instances.a_b.credential.githubApp.id",
         "instances.a-b.credential.tokenFile and",
         "instances.a-b.cache.url",
+        "instances.c/d.update.at and a pinned digest",
         "instances.a-b.cache.keyFile is in the Nix store",
         "instances.a-b.cache.keyFile and",
         "instances.a_b.cache.loginFile is in the Nix store",

@@ -1,5 +1,5 @@
 # What services.vega-builder makes of a configuration, without NixOS: the real module system (nixpkgs' `lib`) and the real
-# oci-containers.nix, with bare stand-ins for what else a NixOS declares. Gives containers, units, slices, paths, tmpfiles,
+# oci-containers.nix, with bare stand-ins for what else a NixOS declares. Gives containers, units, slices, paths, timers, tmpfiles,
 # files in /etc, and the messages of failed assertions, without what is empty.
 #
 #   nix-instantiate --eval --strict --json checks/nix/evaluate.nix \
@@ -65,7 +65,7 @@ let
   unit = types.submodule {
     freeformType = free;
     options =
-      lib.genAttrs [ "serviceConfig" "sliceConfig" "pathConfig" "unitConfig" "environment" ] (_: section)
+      lib.genAttrs [ "serviceConfig" "sliceConfig" "pathConfig" "timerConfig" "unitConfig" "environment" ] (_: section)
       // lib.genAttrs [ "after" "before" "wants" "requires" "wantedBy" "path" "restartTriggers" ] (_: lists)
       // lib.genAttrs [ "script" "preStart" "preStop" "postStop" ] (_: lines);
   };
@@ -89,6 +89,7 @@ let
       systemd.services = units;
       systemd.slices = units;
       systemd.paths = units;
+      systemd.timers = units;
       systemd.tmpfiles.settings = bag { };
       users.users = mkOption {
         type = types.attrsOf free;
@@ -149,7 +150,7 @@ else
   shown {
     failed = map (one: one.message) (lib.filter (one: !one.assertion) config.assertions);
     inherit (config.virtualisation.oci-containers) containers;
-    inherit (config.systemd) services slices paths;
+    inherit (config.systemd) services slices paths timers;
     tmpfiles = config.systemd.tmpfiles.settings;
     inherit (config.environment) etc;
   }

@@ -16,6 +16,8 @@ let
     network = "host";
     ephemeral = name == "ephemeral";
     credential.tokenFile = lib.mkIf (name == "ephemeral") "/root/world/github-token";
+    # As the step "a window for updates" has it elsewhere.
+    update.at = lib.mkIf (name == "update") "*:*:0/20";
     # As the step "a cache for its builds" makes it ready elsewhere.
     cache = lib.mkIf (lib.elem name [ "reboot" "power-cut" ]) {
       to = "file:///srv/vega-cache/vega-${name}";

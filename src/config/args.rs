@@ -83,6 +83,21 @@ pub struct SettingsArgs {
     extra_trusted_public_keys: Option<String>,
     #[command(flatten)]
     pub cache: CacheArgs,
+    #[command(flatten)]
+    pub update: UpdateArgs,
+}
+
+/// Whether it is updated by itself.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct UpdateArgs {
+    /// Have systemd update the image by itself when this window opens, e.g. 'Sun 03:00' (systemd.time(7)) [default:
+    /// never] [key: update.at]
+    #[arg(long, value_name = "TIME", help_heading = "Updates")]
+    update_at: Option<String>,
+    /// How long the window stays open: a job that still runs at its end goes on, and so does the old image
+    /// [default: 2h] [key: update.within]
+    #[arg(long, value_name = "TIME", help_heading = "Updates")]
+    update_within: Option<String>,
 }
 
 /// Where builds are pushed to, by themselves.
@@ -232,6 +247,8 @@ impl SettingsArgs {
             ("cache.compression", self.cache.cache_compression.clone()),
             ("cache.allow-secrets", self.cache.cache_allow_secrets.clone()),
             ("cache.wait", self.cache.cache_wait.clone()),
+            ("update.at", self.update.update_at.clone()),
+            ("update.within", self.update.update_within.clone()),
         ];
         let mut layer = self.trust.layer();
         layer.extend(flags(given));

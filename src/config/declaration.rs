@@ -100,6 +100,10 @@ impl Settings {
             put("cache.allow-secrets", text(&cache.allow_secrets.join(" ")));
             put("cache.wait", text(&cache.wait));
         }
+        if let Some(update) = &self.update {
+            put("update.at", text(&update.at));
+            put("update.within", text(&update.within));
+        }
         let (key_file, login_file) =
             cache.map(|cache| (cache.key_file.clone(), cache.login_file.clone())).unzip();
         let files = [
@@ -138,7 +142,7 @@ mod tests {
 
     use super::Settings;
     use crate::{
-        config::{CacheSettings, Host, Wait},
+        config::{CacheSettings, Host, UpdateSettings, Wait},
         value::ByteSize,
     };
 
@@ -171,6 +175,8 @@ mod tests {
             wait: Wait::Job,
             allow_secrets: vec!["jwt:x".to_owned()],
         });
+        settings.update =
+            Some(UpdateSettings { at: "Sun 03:00".parse().unwrap(), within: "90m".parse().unwrap() });
         let mut again = declared(&settings.declaration()).unwrap();
         again.caps_origin.clone_from(&settings.caps_origin);
         assert_eq!(format!("{again:?}"), format!("{settings:?}"));
@@ -196,6 +202,20 @@ mod tests {
     fn caps_that_are_not_declared_are_not_guessed() {
         let error = declared("repository = \"octo/heavy\"\n[caps]\nmemory = \"2g\"\ncpus = 1\n").unwrap_err();
         assert!(error.contains("vega-x.toml") && error.contains("caps.pids"), "{error}");
+    }
+
+    #[test]
+    fn a_window_without_a_time_or_without_a_length_is_refused() {
+        let window =
+            |text: &str| declared(&format!("{LEAST}[update]\n{text}")).map(|settings| settings.update);
+        assert!(window("within = \"1h\"\n").unwrap_err().contains("say when with --update-at"));
+        assert!(window("at = \"daily\"\nwithin = \"0m\"\n").unwrap_err().contains("a window of no length"));
+        let line = window("at = \"daily\\n[Service]\"\n").unwrap_err();
+        assert!(
+            line.contains("vega-x.toml:7: update.at: 'daily\\n[Service]' is no calendar event"),
+            "{line}"
+        );
+        assert_eq!(window("at = \"daily\"\n").unwrap().unwrap().within.to_string(), "2h");
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub const KEYS: &[Key] = &[
     key("cache.compression", "--cache-compression", "VEGA_BUILDER_CACHE_COMPRESSION"),
     key("cache.allow-secrets", "--cache-allow-secrets", "VEGA_BUILDER_CACHE_ALLOW_SECRETS"),
     key("cache.wait", "--cache-wait", "VEGA_BUILDER_CACHE_WAIT"),
+    key("update.at", "--update-at", "VEGA_BUILDER_UPDATE_AT"),
+    key("update.within", "--update-within", "VEGA_BUILDER_UPDATE_WITHIN"),
 ];
 
 /// Given flags, by their keys.

@@ -14,6 +14,7 @@ mod keys;
 mod layer;
 mod settings;
 mod trust;
+mod updates;
 
 pub use args::{CredentialArgs, FileArgs, GitHubArgs, SettingsArgs, TrustArgs};
 pub use cache::{CacheSettings, PusherSettings, Wait};
@@ -23,3 +24,4 @@ pub use host::Host;
 pub use layer::{Error, Given, Layer, Origin};
 pub use settings::{EngineChoice, LintSettings, NixSettings, Sandbox, Settings};
 pub use trust::{ImageSettings, PublisherSettings, TrustSettings};
+pub use updates::{CalendarEvent, UpdateSettings};

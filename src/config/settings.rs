@@ -15,6 +15,7 @@ use super::{
     keys,
     layer::{Error, Layer, Layers, Origin},
     trust::{TrustSettings, trust_of},
+    updates::{UpdateSettings, update_of},
 };
 use crate::value::{ByteSize, Caps, Labels, RunnerName, Scope, Span};
 
@@ -114,6 +115,8 @@ pub struct Settings {
     pub nix: NixSettings,
     /// Where its builds are pushed to, by themselves.
     pub cache: Option<CacheSettings>,
+    /// When it is updated by itself.
+    pub update: Option<UpdateSettings>,
 }
 
 impl Settings {
@@ -149,6 +152,7 @@ impl Settings {
             trust: trust_of(layers)?,
             github: github_of(layers)?,
             cache: cache_of(layers)?,
+            update: update_of(layers)?,
             nix: NixSettings {
                 sandbox: layers.parsed_or("nix.sandbox", Sandbox::Required, "the safe choice")?.0,
                 max_jobs: layers.parsed_or("nix.max-jobs", 2, "Vega's")?.0,

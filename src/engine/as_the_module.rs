@@ -13,7 +13,7 @@ use super::{Cli, Container, Handover, Layout, UserNamespace, docker::Docker, pod
 use crate::{
     commands::steps::container::environment,
     config::{Host, Settings},
-    systemd::PusherUnit,
+    systemd::{PusherUnit, UpdateTimer},
     trust::Verified,
     value::{ByteSize, ImageDigest, RunnerName},
 };
@@ -116,7 +116,7 @@ fn the_modules_units_ask_what_those_of_install_ask() {
         let told = snapshot(name);
         for (service, unit) in told["services"].as_object().unwrap() {
             let runner = service.strip_prefix("vega-builder-").unwrap();
-            if runner.ends_with(".pusher") {
+            if runner.ends_with(".pusher") || runner.ends_with(".update") {
                 continue;
             }
             let commands = |key: &str| match &unit["serviceConfig"][key] {
@@ -138,8 +138,8 @@ fn the_modules_units_ask_what_those_of_install_ask() {
     }
 }
 
-/// A service's keys and values, as systemd reads them, from the module's words.
-fn service_of(unit: &Value) -> BTreeSet<String> {
+/// The keys and values of a unit's section, as systemd reads them, from the module's words.
+fn section_of(unit: &Value, section: &str) -> BTreeSet<String> {
     let text = |value: &Value| match value {
         Value::Bool(is_so) => if *is_so { "yes" } else { "no" }.to_owned(),
         Value::String(text) => text.clone(),
@@ -152,7 +152,7 @@ fn service_of(unit: &Value) -> BTreeSet<String> {
         Value::Array(list) => vec![format!("{key}={}", list.iter().map(text).collect::<Vec<_>>().join(" "))],
         one => vec![format!("{key}={}", text(one))],
     };
-    unit["serviceConfig"].as_object().unwrap().iter().flat_map(line).collect()
+    unit[section].as_object().unwrap().iter().flat_map(line).collect()
 }
 
 #[test]
@@ -179,8 +179,29 @@ fn the_modules_pushers_are_those_of_install() {
     let section = text.split("[Service]\n").nth(1).unwrap().split("\n\n").next().unwrap();
     let ours: BTreeSet<String> = section.lines().map(str::to_owned).collect();
     let unit = &told["services"]["vega-builder-heavy.pusher"];
-    assert_eq!(service_of(unit), ours);
+    assert_eq!(section_of(unit, "serviceConfig"), ours);
     assert_eq!(unit["before"][0], "vega-builder-heavy.service");
     let wants = told["services"]["vega-builder-heavy"]["wants"].as_array().unwrap();
     assert!(wants.iter().any(|wanted| wanted == "vega-builder-heavy.pusher.service"), "{wants:?}");
+}
+
+#[test]
+fn the_modules_updates_are_those_of_install() {
+    let told = snapshot("several");
+    let name: RunnerName = "second".parse().unwrap();
+    let settings = settings(&told, &name);
+    let update = settings.update.as_ref().unwrap();
+    let program = "/package/vega-builder/bin/vega-builder".into();
+    let ours = UpdateTimer { name: &name, program, settings: update };
+    let section = |text: String, section: &str| -> BTreeSet<String> {
+        let text =
+            text.split(&format!("[{section}]\n")).nth(1).unwrap().split("\n\n").next().unwrap().to_owned();
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    };
+    let unit = &told["services"]["vega-builder-second.update"];
+    assert_eq!(section_of(unit, "serviceConfig"), section(ours.service(), "Service"));
+    let timer = &told["timers"]["vega-builder-second.update"];
+    assert_eq!(section_of(timer, "timerConfig"), section(ours.timer(), "Timer"));
+    assert_eq!(timer["wantedBy"][0], "timers.target");
+    assert_eq!(told["timers"].as_object().unwrap().len(), 1, "the others said nothing of updates");
 }

@@ -5,6 +5,7 @@ use std::fmt;
 pub enum Operation {
     MintRegistrationToken,
     ListRunners,
+    ReadEndOfLife,
     DeleteRunner,
     ReadRepository,
     ListBranches,
@@ -21,6 +22,7 @@ impl fmt::Display for Operation {
         f.write_str(match self {
             Self::MintRegistrationToken => "minting a registration token",
             Self::ListRunners => "listing the runners",
+            Self::ReadEndOfLife => "asking how long the runner's version is served",
             Self::DeleteRunner => "removing the runner",
             Self::ReadRepository => "asking for the repository",
             Self::ListBranches => "listing the branches",

@@ -14,5 +14,5 @@ pub use client::{GitHub, Subject};
 pub use contents::{Branch, Content, Entry};
 pub use credential::{Credential, CredentialError};
 pub use error::{Error, Operation};
-pub use runners::Runner;
+pub use runners::{EndOfLife, Runner};
 pub use settings::VisibleRepository;

@@ -12,7 +12,19 @@ pub struct Runner {
     pub name: String,
     pub status: String,
     pub busy: bool,
+    /// The version of GitHub's program; not there before it connected once.
+    #[serde(default)]
+    pub version: Option<String>,
     labels: Vec<Label>,
+}
+
+/// Until when GitHub serves a version of its runner; a date that is not set yet is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub struct EndOfLife {
+    /// It is sent no job after this.
+    pub runtime_deprecates_at: Option<Timestamp>,
+    /// It is not registered after this.
+    pub registration_deprecates_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -76,6 +88,22 @@ impl GitHub {
             }
         }
         Ok(None)
+    }
+
+    /// Until when GitHub serves a version of its runner; nothing where it does not say so (GitHub Enterprise Server, or a
+    /// version that it does not know).
+    ///
+    /// Source: `GET /repos/{owner}/{repo}/actions/runners/deprecations/{version}`, and the same under `/orgs/{org}`.
+    pub async fn end_of_life(&self, version: &str) -> Result<Option<EndOfLife>, Error> {
+        let operation = Operation::ReadEndOfLife;
+        if version.is_empty() || !version.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c)) {
+            return Ok(None);
+        }
+        match self.read(operation, &self.route(&format!("/actions/runners/deprecations/{version}"))).await {
+            Ok(reply) => Ok(Some(self.parsed(operation, &reply)?)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Take the runner off GitHub's list; one that is not there is no error.

@@ -12,6 +12,7 @@ use std::{
 use super::{
     Error, SPARE,
     host::{remove, replace, systemctl},
+    remove_timer,
     text::path,
 };
 use crate::value::RunnerName;
@@ -111,6 +112,7 @@ impl Boot<'_> {
 /// Take back what [`Boot::arrange`] wrote.
 pub fn forget(name: &RunnerName) -> Result<(), Error> {
     remove(&tmpfiles_path(name))?;
+    remove_timer(name)?;
     remove_unit(name)
 }
 

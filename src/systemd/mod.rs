@@ -11,11 +11,15 @@ mod pusher;
 mod quadlet;
 mod text;
 mod unit;
+mod updates;
 
 pub use boot::{Boot, forget};
 pub use host::{has_quadlet, is_ours_to_arrange, journal, program, property, systemctl, why_not};
 pub use pusher::{PusherUnit, pusher_service_name};
 pub use unit::{Unit, path_name, remove_all, service_name, slice_name};
+pub use updates::{
+    NextUpdate, UpdateTimer, expect_calendar, remove_timer, update_service_name, update_timer_name, window,
+};
 
 use std::{path::PathBuf, time::Duration};
 
@@ -28,4 +32,8 @@ pub enum Error {
     File { path: PathBuf, why: std::io::Error },
     #[error("`{command}` failed: {why}; see `systemctl status` and `journalctl -b`")]
     Systemctl { command: String, why: String },
+    #[error(
+        "update.at: '{at}' is no time for a timer of systemd's: {why}; write e.g. 'Sun 03:00' (systemd.time(7))"
+    )]
+    Calendar { at: String, why: String },
 }

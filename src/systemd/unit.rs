@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Error, PusherUnit, SPARE, beside,
     host::{remove, replace, run, systemctl},
-    plain, pusher_service_name, quadlet,
+    plain, pusher_service_name, quadlet, remove_timer,
     text::{path, rest},
 };
 use crate::{
@@ -212,7 +212,7 @@ pub fn remove_all(name: &RunnerName) -> Result<bool, Error> {
         let unit = unit.file_name().unwrap_or_default().to_string_lossy().into_owned();
         systemctl(&["disable", "--quiet", &unit])?;
     }
-    let mut removed = false;
+    let mut removed = remove_timer(name)?;
     for place in places.all() {
         removed |= remove(place)?;
     }

@@ -81,12 +81,12 @@ pub struct RunnerName(String);
 #[derive(Debug, thiserror::Error)]
 #[error(
     "'{0}' is not a runner's name: letters, digits, hyphens, underscores and dots only, starting with a \
-     letter or digit, at most 64 of them, and no .next, .before, .seed, .preflight or .pusher at its end"
+     letter or digit, at most 64 of them, and no .next, .before, .seed, .preflight, .pusher or .update at its end"
 )]
 pub struct RunnerNameError(String);
 
 /// What stands beside a runner is called after it: no runner's own name may be that.
-const BESIDE: [&str; 5] = [".next", ".before", ".seed", ".preflight", ".pusher"];
+const BESIDE: [&str; 6] = [".next", ".before", ".seed", ".preflight", ".pusher", ".update"];
 
 impl RunnerName {
     pub fn as_str(&self) -> &str {

@@ -30,6 +30,7 @@
         repository = "octo-org/three";
         organization = "octo-org";
         ephemeral = true;
+        update.at = "daily";
         trust.issuer = "https://issuer.example.com";
         image = "example.com/x@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
         digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

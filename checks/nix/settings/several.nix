@@ -14,6 +14,8 @@
     instances.second = {
       repository = "octo-org/second";
       caps.memory = "8g";
+      update.at = "Sun 03:00";
+      update.within = "90m";
     };
   };
 }

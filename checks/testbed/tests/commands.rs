@@ -39,6 +39,14 @@ fn podman_status_tells_what_runs_under_which_caps_and_what_github_says() {
     assert_eq!(told["container"]["is_of_the_verified_image"], true);
     assert_eq!(told["github"]["status"], "online");
     assert!(told["store_bytes"].as_u64().unwrap() > 1 << 20);
+    assert_eq!(told["runner_version"]["version"], "2.336.0");
+    assert!(told["runner_version"]["warning"].is_null(), "{told}");
+
+    // GitHub serves the image's runner for a few days more.
+    scene.github.end_version(Some(jiff::Timestamp::now() + Duration::from_secs(9 * 86400 + 60)));
+    let text = succeeded(&scene.run(&["status", &scene.name]).unwrap()).unwrap();
+    let line = text.lines().find(|line| line.contains("2.336.0")).unwrap_or_default();
+    assert!(line.contains(", in 9 days: type `vega-builder update"), "{text}");
 
     scene.engine.said(&["stop", "--time", "10", &scene.name]).unwrap();
     let stopped = scene.run(&["status", &scene.name]).unwrap();

@@ -1,6 +1,7 @@
 //! Another image for a runner that works: its job ends first, and what does not listen is gone back from.
 
 use std::{
+    fs,
     path::Path,
     process::{Child, Output, Stdio},
     time::Duration,
@@ -122,6 +123,41 @@ fn podman_an_update_ends_the_job_first_keeps_everything_else_and_can_be_gone_bac
         let there = scene.engine.run(&["image", "exists", &pinned]).unwrap();
         assert_eq!(there.status.code(), Some(1), "{pinned} is left");
     }
+}
+
+/// Another window in the settings that `up` keeps, because no systemd here writes a timer.
+fn window(scene: &Scene, at: &str, within: &str) {
+    let file = Path::new("/var/lib/vega-builder").join(&scene.name).join("settings.toml");
+    let kept = fs::read_to_string(&file).unwrap();
+    let kept = kept.split("\n[update]").next().unwrap();
+    fs::write(&file, format!("{kept}\n[update]\nat = \"{at}\"\nwithin = \"{within}\"\n")).unwrap();
+}
+
+#[test]
+fn podman_an_update_by_itself_keeps_to_its_window_and_leaves_a_job_that_is_longer() {
+    let scene = Scene::new("window").unwrap();
+    let refused =
+        scene.run(&["up", &scene.repository, "--name", &scene.name, "--update-at", "daily"]).unwrap();
+    fails(&refused, 2, &["have cron type `vega-builder update`"]);
+    scene.up(&[]).unwrap();
+    let first = state(&scene);
+    fails(&run(&scene, "update", &["--in-window"]), 1, &["has no window"]);
+    publish(&scene, &salted(&demo_image(), scene.folder.path(), "next").unwrap().0);
+    window(&scene, "2099-01-01 03:00", "2h");
+    let said = succeeded(&run(&scene, "update", &["--in-window"])).unwrap();
+    assert!(said.contains("its window (update.at) is not open now"), "{said}");
+    // Open always, and each time for a little while.
+    let job = at_work(&scene, 30);
+    window(&scene, "*:*:*", "15s");
+    let over = ["the window is over, and", "goes on with the image that it has"];
+    fails(&run(&scene, "update", &["--in-window"]), 12, &over);
+    let outcome = scene.github.wait(job, SOON).unwrap();
+    assert!(outcome.result == "Succeeded" && outcome.log.contains("FINISHED"), "{outcome:?}");
+    assert_eq!(state(&scene)["digest"], first["digest"]);
+    window(&scene, "*:*:*", "2h");
+    succeeded(&run(&scene, "update", &["--in-window"])).unwrap();
+    assert_ne!(state(&scene)["digest"], first["digest"]);
+    scene.down().unwrap();
 }
 
 /// What never listens, and ends when it is told to.

@@ -3,7 +3,7 @@
 mod online;
 mod unit;
 
-pub use self::unit::UnitError;
+pub use self::unit::{UnitError, program};
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use self::{
     online::Waiting,
-    unit::{expect_ours, expect_systemd, program},
+    unit::{expect_ours, expect_systemd},
 };
 use super::{
     steps::{
@@ -24,6 +24,7 @@ use super::{
         push_only,
         record::{identity, lasting, record},
         token::{Token, login},
+        updating,
     },
     up::{chosen_engine, settle},
 };
@@ -110,6 +111,7 @@ impl Install {
         let github = GitHub::new(&settings.github.server, &settings.scope, &credential)?;
         // A pipe that was read once is nobody's file at the next boot.
         settings.github.token_file = settings.github.token_file.as_deref().and_then(lasting);
+        updating::expect(settings.update.as_ref())?;
         unit::expect_credential(&settings)?;
         if let Some(cache) = &mut settings.cache {
             unit::expect_no_login(cache)?;
@@ -245,7 +247,7 @@ impl Installing<'_> {
             has_slices: self.engine.has_slices()?,
             credential: unit::credential(&settings),
             pusher: unit::pusher(&settings, self.engine, &self.installation, &program)?,
-            program,
+            program: program.clone(),
         };
         if !unit.has_slices {
             self.progress.note(
@@ -253,6 +255,7 @@ impl Installing<'_> {
             );
         }
         let changed = unit.write()?;
+        updating::arrange(&settings, Some(program))?;
         let kind = if unit.is_quadlet { "a Quadlet" } else { "a service" };
         step.done(&format!("{} is {kind}", systemd::service_name(&self.settings.name)));
         Ok(changed || other_image)

@@ -28,6 +28,10 @@ pub enum UnitError {
     #[error("this program cannot tell where it is: {0}; copy it to /usr/local/bin, and start it from there")]
     NoProgram(std::io::Error),
     #[error(
+        "updates by themselves (update.at) want a timer of this host's systemd: run this command with sudo where systemd runs; elsewhere have cron type `vega-builder update`"
+    )]
+    NoTimer,
+    #[error(
         "an ephemeral runner needs a unit that brings it a token for every job: use `vega-builder install`"
     )]
     NoUnit,

@@ -6,10 +6,11 @@ mod uploads;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use serde_json::json;
 
 use self::uploads::{Uploads, uploads};
-use super::steps::declared::Declared;
+use super::steps::{declared::Declared, version::RunnerVersion};
 use crate::{
     config::CredentialArgs,
     contract::{Phase, State},
@@ -18,7 +19,7 @@ use crate::{
     github::{GitHub, Runner},
     installation::{Drained, Installation, Places, Record, Updates},
     progress::Output,
-    systemd,
+    systemd::{self, NextUpdate},
     value::ByteSize,
 };
 
@@ -57,6 +58,10 @@ struct Report {
     /// Since when it is to take no jobs.
     drained: Option<Drained>,
     github: Result<Option<Runner>, String>,
+    /// Which version of GitHub's program it is, and for how long that is served.
+    version: Option<RunnerVersion>,
+    /// Where it is updated by itself.
+    next_update: Option<NextUpdate>,
     store: Option<ByteSize>,
     /// What the pusher says, where there is one.
     uploads: Option<Uploads>,
@@ -132,7 +137,11 @@ impl Report {
             }
             _ => None,
         };
-        let github = ask_github(&record, credential).await.map_err(|why| format!("{why:#}"));
+        let asked = ask_github(&record, credential).await.map_err(|why| format!("{why:#}"));
+        let (github, version) = match asked {
+            Ok((runner, version)) => (Ok(runner), version),
+            Err(why) => (Err(why), None),
+        };
         let store = store_size(&engine, installation);
         let container = container.map_err(|why| why.to_string());
         let uploads = uploads(&engine, installation);
@@ -144,6 +153,8 @@ impl Report {
             container,
             in_force,
             github,
+            version,
+            next_update: NextUpdate::of(name),
             store,
             uploads,
             record,
@@ -205,16 +216,31 @@ impl Report {
                 Ok(None) => json!({ "status": "unknown there" }),
                 Err(why) => json!({ "error": why }),
             },
+            "runner_version": self.version.as_ref().map(|version| json!({
+                "version": version.version,
+                "ends": version.ends,
+                "warning": version.warning(&self.record.identity.name, Timestamp::now()),
+            })),
+            "next_update": self.next_update,
             "store_bytes": self.store.map(|size| size.0),
             "uploads": self.uploads,
         })
     }
 }
 
-async fn ask_github(record: &Record, credential: &CredentialArgs) -> anyhow::Result<Option<Runner>> {
+async fn ask_github(
+    record: &Record,
+    credential: &CredentialArgs,
+) -> anyhow::Result<(Option<Runner>, Option<RunnerVersion>)> {
     let identity = &record.identity;
     let credential = super::steps::token::credential(credential, &record.github(), &identity.scope).await?;
-    Ok(GitHub::new(&identity.server, &identity.scope, &credential)?.runner(&identity.name).await?)
+    let github = GitHub::new(&identity.server, &identity.scope, &credential)?;
+    let runner = github.runner(&identity.name).await?;
+    let version = match &runner {
+        Some(runner) => RunnerVersion::of(&github, runner).await,
+        None => None,
+    };
+    Ok((runner, version))
 }
 
 /// The disk that the store's volume takes, as the file system counts it.

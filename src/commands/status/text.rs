@@ -1,7 +1,9 @@
 //! The same for a person.
 
+use jiff::Timestamp;
+
 use super::Report;
-use crate::{contract::State, progress::printable};
+use crate::{contract::State, progress::printable, systemd};
 
 impl Report {
     /// On standard output, a line for each thing.
@@ -78,6 +80,21 @@ impl Report {
                 Err(why) => format!("not asked: {why}"),
             },
         );
+        if let Some(version) = &self.version {
+            let warning = version.warning(&record.identity.name, Timestamp::now());
+            let warning = warning.map_or_else(String::new, |warning| format!(": {warning}"));
+            line("version", &format!("{}{warning}", printable(&version.version)));
+        }
+        if let Some(update) = &self.next_update {
+            let failed = match update.last_result.as_str() {
+                "" | "success" => String::new(),
+                _ => format!(
+                    "; the last one failed: see `journalctl -u {}`",
+                    systemd::update_service_name(&record.identity.name)
+                ),
+            };
+            line("updates", &format!("by themselves, the next {}{failed}", update.next));
+        }
         if let Some(size) = self.store {
             line("store", &size.to_string());
         }

@@ -12,4 +12,6 @@ pub mod pushing;
 pub mod record;
 pub mod subject;
 pub mod token;
+pub mod updating;
 pub mod verification;
+pub mod version;

@@ -5,7 +5,7 @@ mod container;
 mod online;
 mod start;
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use super::steps::{
     push_only,
     pushing::keep_pusher,
     record::identity,
-    token,
+    token, updating,
 };
 use crate::{
     config::{EngineChoice, Host, Settings, SettingsArgs},
@@ -95,6 +95,8 @@ pub struct Up<'a> {
     installation: &'a Locked,
     progress: &'a Progress,
     seccomp: SeccompProfile,
+    /// What updates it by itself, where that is asked for.
+    updater: Option<PathBuf>,
     /// The record of an earlier `up` for this runner.
     before: Option<Record>,
     consents: Consents,
@@ -141,6 +143,7 @@ impl UpCommand {
         if let Some(cache) = &mut settings.cache {
             Caching::expect(cache)?;
         }
+        let updater = updating::expect(settings.update.as_ref())?;
         let credential = token::login(&settings.github, &settings.scope).await?;
         let github = GitHub::new(&settings.github.server, &settings.scope, &credential)?;
         let installation = places.lock()?;
@@ -153,6 +156,7 @@ impl UpCommand {
             installation: &installation,
             progress: &progress,
             seccomp,
+            updater,
             before,
             consents: Consents {
                 now: self.now,

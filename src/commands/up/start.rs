@@ -8,6 +8,7 @@ use crate::{
     commands::steps::{
         record::record,
         token::{Token, hand_over, needs_token},
+        updating,
     },
     engine::{CANCELLING, Container, InForce, Inspected, Layout, Status, pusher_name},
     github::GitHub,
@@ -107,6 +108,7 @@ impl Up<'_> {
     /// See to it that the runner comes back after a reboot of the host.
     pub(super) fn arrange_boot(&self, container: &Container) -> anyhow::Result<()> {
         let step = self.progress.step("boot", "arranging the start after a reboot");
+        updating::arrange(self.settings, self.updater.clone())?;
         if !systemd::is_ours_to_arrange() {
             step.done(systemd::why_not());
             return Ok(());

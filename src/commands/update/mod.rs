@@ -7,9 +7,10 @@ mod switch;
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use serde_json::json;
 
-pub use self::{crash::recover, switch::RolledBack};
+pub use self::{crash::recover, rest::WindowOver, switch::RolledBack};
 use self::{rest::rest, switch::Switch};
 use super::{
     prepare,
@@ -26,6 +27,7 @@ use crate::{
     image::{ImageReference, Registry},
     installation::{self, Previous, Record, Refused},
     progress::{Output, Progress},
+    systemd,
     value::ImageDigest,
 };
 
@@ -41,6 +43,8 @@ use crate::{
 Examples:
   vega-builder update --check
   vega-builder update
+  vega-builder up octo-org/heavy-builds --update-at 'Sun 03:00' --update-within 2h
+      from then on by itself, on Sundays between three and five
   vega-builder update octo-org/heavy-builds --to ghcr.io/ad-astra-computing/vega-builder:v0.19.0
   vega-builder rollback")]
 pub struct Update {
@@ -49,6 +53,9 @@ pub struct Update {
     /// Only say whether there is a newer image
     #[arg(long, conflicts_with_all = ["to", "now"])]
     check: bool,
+    /// As its timer does: only while the window of `update.at` is open, and no longer than that
+    #[arg(long, conflicts_with_all = ["check", "to", "now"])]
+    in_window: bool,
     /// Another tag or digest of the same image, an older one too
     #[arg(long, value_name = "IMAGE")]
     to: Option<String>,
@@ -94,7 +101,13 @@ impl Update {
     }
 
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let change = Change::of(self.common)?;
+        let mut change = Change::of(self.common)?;
+        if self.in_window {
+            change.until = change.window()?;
+            if change.until.is_none() {
+                return Ok(change.stays("is left alone: its window (update.at) is not open now"));
+            }
+        }
         let image = match &self.to {
             Some(to) => change.expect_same_name(to.parse()?)?,
             None => change.settings.image.parse()?,
@@ -149,7 +162,7 @@ impl Rollback {
         let code = Box::pin(change.switch(image)).await?;
         let locked = installation.lock_patiently(PATIENCE)?;
         let why = "somebody went back from it".to_owned();
-        let refused = Refused { digest: from.clone(), at: jiff::Timestamp::now(), why };
+        let refused = Refused { digest: from.clone(), at: Timestamp::now(), why };
         let updates = locked.updates()?;
         locked.save_updates(&installation::Updates { refused: Some(refused), ..updates })?;
         progress.note(&format!(
@@ -167,6 +180,8 @@ struct Change {
     settings: Settings,
     record: Record,
     progress: Progress,
+    /// The end of the window, where it keeps to one.
+    until: Option<Timestamp>,
 }
 
 impl Change {
@@ -200,7 +215,17 @@ impl Change {
         }
         let host = Host::read().context("the host's memory and processors cannot be read from /proc")?;
         let settings = Settings::declared(&file, name, &host)?;
-        Ok(Self { common, subject, settings, record, progress })
+        Ok(Self { common, subject, settings, record, progress, until: None })
+    }
+
+    /// The end of the window that is open now.
+    fn window(&self) -> anyhow::Result<Option<Timestamp>> {
+        let name = &self.subject.installation.name;
+        let update = self.settings.update.as_ref();
+        let update = update.with_context(|| {
+            format!("{name} has no window: `update.at` says when it opens; `vega-builder update {name}` updates now")
+        })?;
+        Ok(systemd::window(update, Timestamp::now())?)
     }
 
     /// A file declares which image it is; another digest of that is ours to choose.
@@ -260,7 +285,7 @@ impl Change {
         let name = subject.installation.name.clone();
         let container = self.container(&image)?;
         self.preflight(&container)?;
-        let _lease = rest(subject, self.common.now, progress).await?;
+        let _lease = rest(subject, self.common.now, self.until, progress).await?;
         let digest = container.image.value().clone();
         let record = Record {
             image: self.settings.image.parse::<ImageReference>()?.to_string(),

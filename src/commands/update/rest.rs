@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::time::sleep;
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     contract::Phase,
     installation::{Error, Installation},
     progress::Progress,
+    value::RunnerName,
 };
 
 /// Between two looks; the lease is renewed as often.
@@ -49,9 +51,32 @@ impl Drop for Lease {
     }
 }
 
-/// Until its job has ended and no other follows; at once when it is to be `now`.
-pub async fn rest(subject: &Subject, now: bool, progress: &Progress) -> anyhow::Result<Lease> {
+/// The runner goes on as it was.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the window is over, and {name} {why}: it goes on with the image that it has until the next window; \
+     `vega-builder update {name}` waits for as long as it takes"
+)]
+pub struct WindowOver {
+    name: RunnerName,
+    why: String,
+}
+
+/// Until its job has ended and no other follows, at the latest at the end of the window; at once when it is to be `now`.
+pub async fn rest(
+    subject: &Subject,
+    now: bool,
+    until: Option<Timestamp>,
+    progress: &Progress,
+) -> anyhow::Result<Lease> {
     let installation = &subject.installation;
+    let over = |why: &str| {
+        let is_over = until.is_some_and(|until| until <= Timestamp::now());
+        is_over.then(|| WindowOver { name: installation.name.clone(), why: why.to_owned() })
+    };
+    if let Some(over) = over("was not ready for another image before") {
+        return Err(over.into());
+    }
     let step = progress.step("drain", "waiting for the running job");
     let lease = Lease::take(installation)?;
     let mut told = String::new();
@@ -68,6 +93,9 @@ pub async fn rest(subject: &Subject, now: bool, progress: &Progress) -> anyhow::
                 step.doing(&message);
             }
             _ => step.doing("the runner comes to rest"),
+        }
+        if let Some(over) = over(if told.is_empty() { "has not come to rest" } else { &told }) {
+            return Err(over.into());
         }
         tokio::select! {
             () = sleep(LOOK) => {}

@@ -110,6 +110,7 @@ pub fn files(server: &str, runner: &RunnerInfo, work: &str) -> Vec<(String, Stri
 pub struct SessionRequest {
     pub runner: u64,
     pub credential: String,
+    pub version: String,
 }
 
 async fn open(Shared(hub): Shared<Hub>, Json(asked): Json<SessionRequest>) -> Result<Response, Response> {
@@ -120,11 +121,10 @@ async fn open(Shared(hub): Shared<Hub>, Json(asked): Json<SessionRequest>) -> Re
     let known = state
         .kept
         .runners
-        .iter()
-        .any(|runner| runner.id == asked.runner && runner.credential == asked.credential);
-    if !known {
-        return Err(refusal(404, "The runner registration has been deleted"));
-    }
+        .iter_mut()
+        .find(|runner| runner.id == asked.runner && runner.credential == asked.credential);
+    let known = known.ok_or_else(|| refusal(404, "The runner registration has been deleted"))?;
+    known.version = Some(asked.version);
     let session = state.open_session(asked.runner).ok_or_else(|| refusal(409, "A session exists"))?;
     Ok(Json(json!({ "session": session })).into_response())
 }

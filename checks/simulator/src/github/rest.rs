@@ -28,6 +28,7 @@ pub fn routes() -> Router<Hub> {
             .route(&format!("{runners}/generate-jitconfig"), post(jit_config))
             .route(&runners, get(list))
             .route(&format!("{runners}/{{id}}"), get(one).delete(remove))
+            .route(&format!("{runners}/deprecations/{{version}}"), get(end_of_life))
     })
 }
 
@@ -147,6 +148,23 @@ async fn one(Shared(hub): Shared<Hub>, of: Of) -> Reply {
     let state = hub.lock();
     let runner = state.runner(repository, id).ok_or_else(|| refusal(404, "Not Found"))?;
     Ok(Json(state.listed(runner)).into_response())
+}
+
+/// The schedule of a version, which the published description does not have yet.
+///
+/// Source: <https://docs.github.com/rest/actions/self-hosted-runners>, "Get runner version end-of-life schedule".
+async fn end_of_life(Shared(hub): Shared<Hub>, _: Of, Path(names): Path<BTreeMap<String, String>>) -> Reply {
+    let version = names.get("version").map(String::as_str).unwrap_or_default();
+    if version.split('.').filter(|part| part.parse::<u32>().is_ok()).count() != 3 {
+        return Err(refusal(404, "Not Found"));
+    }
+    let ends = hub.lock().version_ends;
+    let reply = json!({
+        "runner_version": version,
+        "runtime_deprecates_at": ends,
+        "registration_deprecates_at": ends,
+    });
+    Ok(Json(reply).into_response())
 }
 
 async fn remove(Shared(hub): Shared<Hub>, of: Of) -> Reply {

@@ -147,6 +147,11 @@ impl Server {
         self.hub.lock().refuses_version = refuse;
     }
 
+    /// Say until when a version of the runner is served.
+    pub fn end_version(&self, at: Option<jiff::Timestamp>) {
+        self.hub.lock().version_ends = at;
+    }
+
     pub fn enqueue(&self, job: Job) -> u64 {
         self.hub.lock().enqueue(job)
     }

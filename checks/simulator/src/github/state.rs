@@ -27,6 +27,9 @@ pub struct RunnerInfo {
     /// The organisation's group that it is in.
     #[serde(default)]
     pub group: Option<String>,
+    /// The version of its program, once it has connected.
+    #[serde(default)]
+    pub version: Option<String>,
     /// What the runner proves itself with.
     pub credential: String,
 }
@@ -68,6 +71,8 @@ pub struct State {
     next_job: u64,
     /// GitHub serves this version of the runner no more.
     pub refuses_version: bool,
+    /// From when on it serves no version of the runner.
+    pub version_ends: Option<Timestamp>,
     /// The one App that there is.
     pub app: Option<App>,
 }
@@ -160,6 +165,7 @@ impl State {
             labels: all,
             ephemeral,
             group: group.map(str::to_owned),
+            version: None,
             credential: random(40),
         };
         self.kept.runners.push(runner.clone());
@@ -195,6 +201,7 @@ impl State {
             "status": if session.is_some() { "online" } else { "offline" },
             "busy": session.is_some_and(|session| session.busy),
             "ephemeral": runner.ephemeral,
+            "version": runner.version,
             "labels": labels,
         })
     }

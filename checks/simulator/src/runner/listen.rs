@@ -100,7 +100,11 @@ fn say(what: &str) {
 
 /// A session, or the exit code that says why there is none.
 fn open(client: &Client, saved: &Saved, stop: &AtomicBool) -> anyhow::Result<Result<String, Code>> {
-    let request = SessionRequest { runner: saved.runner, credential: saved.credential.clone() };
+    let request = SessionRequest {
+        runner: saved.runner,
+        credential: saved.credential.clone(),
+        version: VERSION.to_owned(),
+    };
     let deadline = Instant::now() + CONFLICT;
     let mut told = false;
     loop {

@@ -1,6 +1,6 @@
 //! Which image runs, and who would like it to be another one.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::ensure;
 
@@ -63,15 +63,36 @@ pub fn moves_between(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The tag moves on, and somebody types `update`.
+/// From the next declaration on it is updated by itself, in a window that opens three times a minute. (NixOS names the same.)
+pub fn window(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    ensure!(stage.settings.is_empty(), "another step has said what there is to know");
+    stage.settings.push(("VEGA_BUILDER_UPDATE_AT", "*:*:0/20".to_owned()));
+    Ok(())
+}
+
+/// Nobody types a thing.
 pub fn updates(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     stage.world.push(Image::Next, &stage.name)?;
-    let said = succeeded(&stage.run(&["update", &stage.name, "--wait", "240"])?)?;
-    ensure!(said.contains("vega-builder rollback"), "{said}");
-    runs_next(stage)
+    runs_next(stage)?;
+    stage.until("its update has not ended well", || update_says(stage, "vega-builder rollback"))?;
+    let told = succeeded(&stage.run(&["status", &stage.name])?)?;
+    ensure!(told.contains("by themselves, the next ") && !told.contains("the last one failed"), "{told}");
+    Ok(())
 }
 
 pub fn rolls_back(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     succeeded(&stage.run(&["rollback", &stage.name, "--wait", "240"])?)?;
     runs_first(stage)
+}
+
+pub fn leaves_alone(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    stage.until("the timer does not say why", || update_says(stage, "somebody went back from it"))?;
+    runs_first(stage)
+}
+
+/// What its unattended updates wrote to the journal.
+fn update_says(stage: &Stage<'_>, words: &str) -> bool {
+    let unit = format!("vega-builder-{}.update.service", stage.name);
+    let told = Command::new("journalctl").args(["-b", "--no-pager", "-o", "cat", "-u", &unit]).output();
+    told.is_ok_and(|told| String::from_utf8_lossy(&told.stdout).contains(words))
 }
