@@ -29,6 +29,8 @@ pub const DRAIN_LEASE: std::time::Duration = std::time::Duration::from_secs(30);
 pub const FOREIGN_TOKEN: &str = "/home/runner/.runner-token";
 /// The runner's root: its registration, work folder and logs; a volume.
 pub const RUNNER_ROOT: &str = "/home/runner/actions-runner";
+/// In it, root's own folder: the copies of the registration, and what happened to the runner.
+pub const KEPT: &str = ".vega";
 /// The home folder of the runner's user: empty when a job starts.
 pub const HOME: &str = "/home/runner";
 /// The closure's registration, as `nix-store --load-db` reads it.

@@ -4,6 +4,7 @@
 //! internals; what two of them share is a plain value or the [`contract`].
 
 pub mod cache;
+pub mod chronicle;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -2,7 +2,6 @@
 
 use std::{
     fs, io,
-    path::Path,
     process::ExitCode,
     sync::{
         Arc,
@@ -18,7 +17,7 @@ use signal_hook::{consts::SIGTERM, flag};
 use crate::{
     cache::{
         Store,
-        queue::{Desk, MOST, Queue},
+        queue::{MOST, Queue},
     },
     contract,
     runner::say,
@@ -41,7 +40,6 @@ impl DescribeBuilds {
         queue.prepare()?;
         let told = Arc::new(AtomicBool::new(false));
         flag::register(SIGTERM, told.clone())?;
-        let desk = Desk::open(Path::new(contract::JOB_SOCKET), Path::new(contract::JOB))?;
         let mut pause = Duration::ZERO;
         loop {
             // Told to end, it looks once more: the last build may have just ended.
@@ -58,7 +56,6 @@ impl DescribeBuilds {
             if is_last {
                 return Ok(ExitCode::SUCCESS);
             }
-            desk.hear();
             std::thread::sleep(TICK);
             pause = pause.saturating_sub(TICK);
         }

@@ -1,12 +1,14 @@
 //! `entrypoint`: PID 1 of the image, from the store's preflight to the listener's last line.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{path::Path, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use crate::{
-    contract::Phase,
+    cache::queue::Desk,
+    chronicle::{Chronicle, Event},
+    contract::{self, Phase},
     runner::{
         Describer, Ending, Environment, EnvironmentError, Garbage, Mask, Mode, Registration, Report,
-        Supervisor, Uploads,
+        Supervisor, Uploads, Vault,
         credentials::{self, Credentials},
         end_all, say, stop, tidy,
     },
@@ -50,8 +52,11 @@ fn supervise() -> anyhow::Result<u8> {
     let environment = Environment::read(|name| std::env::var(name).ok())?;
     banner(&environment);
     let mut report = Report::new();
+    let chronicle = Chronicle::at(Vault::new(&environment.runner_root).kept());
+    hear_jobs();
     loop {
         if stop::is_drain() {
+            chronicle.note(Event::Drained);
             report.drain("");
             report.enter(
                 Phase::Drained,
@@ -65,15 +70,29 @@ fn supervise() -> anyhow::Result<u8> {
             say("it takes jobs again");
             report.enter(Phase::Starting, "");
         }
-        work(&environment, std::mem::take(&mut credentials), &mut report)?;
+        work(&environment, std::mem::take(&mut credentials), &mut report, &chronicle)?;
         if !stop::is_drain() {
             return Ok(0);
         }
     }
 }
 
+/// Which job runs is told by its first hook, before its first step.
+fn hear_jobs() {
+    match Desk::open(Path::new(contract::JOB_SOCKET), Path::new(contract::JOB)) {
+        Ok(desk) => drop(thread::spawn(move || desk.hear())),
+        // A job is not the worse for it: only nobody knows whose its builds are.
+        Err(why) => say(&format!("{}: {why}", contract::JOB_SOCKET)),
+    }
+}
+
 /// From a clean store to the order to end, or to take no job for a while.
-fn work(environment: &Environment, credentials: Credentials, report: &mut Report) -> anyhow::Result<()> {
+fn work(
+    environment: &Environment,
+    credentials: Credentials,
+    report: &mut Report,
+    chronicle: &Chronicle,
+) -> anyhow::Result<()> {
     let Booted { closure, daemon, token } = match boot(environment, credentials, report) {
         Ok(booted) => booted,
         Err(_) if stop::ordered() => {
@@ -85,19 +104,23 @@ fn work(environment: &Environment, credentials: Credentials, report: &mut Report
                 report.damaged();
             }
             report.enter(Phase::Stopping, &format!("{error:#}"));
+            chronicle.note(Event::Stopped { why: format!("{error:#}") });
             return Err(error);
         }
     };
+    chronicle.note(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned() });
     let supervisor = Supervisor {
         environment,
         closure: &closure,
         daemon,
         report,
+        chronicle: chronicle.clone(),
         mask: Arc::new(Mask::default()),
         token,
         garbage: Garbage::new(environment),
         describer: Describer::new(environment),
         asked: None,
+        listened: false,
     };
     match supervisor.run() {
         Ending::Asked | Ending::JobDone => Ok(()),

@@ -32,7 +32,7 @@ const END: Duration = Duration::from_secs(5);
 impl JobStarted {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let Err(refusal) = judge() else {
-            // Before the first step: whoever speaks later is not heard. Where nothing is pushed, nobody listens.
+            // Before the first step: whoever speaks later is not heard.
             let _ = Job::of_environment().tell(Path::new(contract::JOB_SOCKET));
             return Ok(ExitCode::SUCCESS);
         };

@@ -48,17 +48,12 @@ const V1_UNLIMITED: u64 = 0x7fff_ffff_ffff_f000;
 impl InForce {
     /// Read the cgroup of `pid`, a process of the running container.
     pub fn of(pid: u32) -> Result<Self, Error> {
-        let unreadable = |why: String| Error::Cgroup { why };
-        let memberships = fs::read_to_string(format!("/proc/{pid}/cgroup"))
-            .map_err(|why| unreadable(format!("/proc/{pid}/cgroup: {why}")))?;
-        let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|why| unreadable(why.to_string()))?;
-        let folder = |controller: &str| folder_of(controller, &memberships, &mounts);
-        let v1 = |controller: &str| folder(controller).filter(|folder| folder.v1).map(|folder| folder.path);
-        match (v1("memory"), folder("").map(|folder| folder.path)) {
-            (Some(memory), _) => Ok(Self::version_1(&memory, v1("cpu").as_deref(), v1("pids").as_deref())),
-            (None, Some(unified)) => Ok(Self::version_2(&unified)),
-            (None, None) => Err(unreadable("no cgroup tree is mounted".to_owned())),
-        }
+        Ok(match Folders::of(pid)? {
+            Folders::Unified(folder) => Self::version_2(&folder),
+            Folders::Each { memory, cpu, pids, .. } => {
+                Self::version_1(&memory, cpu.as_deref(), pids.as_deref())
+            }
+        })
     }
 
     fn version_2(cgroup: &Path) -> Self {
@@ -116,6 +111,41 @@ impl InForce {
         }
         if missing.is_empty() { Ok(()) } else { Err(Error::CapsNotInForce { missing }) }
     }
+}
+
+/// The folders of a process.
+pub(super) enum Folders {
+    Unified(PathBuf),
+    /// Of version 1, by controller; the memory's first.
+    Each {
+        memory: PathBuf,
+        cpu: Option<PathBuf>,
+        cpuacct: Option<PathBuf>,
+        pids: Option<PathBuf>,
+    },
+}
+
+impl Folders {
+    pub fn of(pid: u32) -> Result<Self, Error> {
+        let (memberships, mounts) = tree(pid)?;
+        let folder = |controller: &str| folder_of(controller, &memberships, &mounts);
+        let v1 = |controller: &str| folder(controller).filter(|folder| folder.v1).map(|folder| folder.path);
+        match (v1("memory"), folder("").map(|folder| folder.path)) {
+            (Some(memory), _) => {
+                Ok(Self::Each { memory, cpu: v1("cpu"), cpuacct: v1("cpuacct"), pids: v1("pids") })
+            }
+            (None, Some(unified)) => Ok(Self::Unified(unified)),
+            (None, None) => Err(Error::Cgroup { why: "no cgroup tree is mounted".to_owned() }),
+        }
+    }
+}
+
+/// In which cgroups a process is, and what is mounted here.
+fn tree(pid: u32) -> Result<(String, String), Error> {
+    let read = |file: String| {
+        fs::read_to_string(&file).map_err(|why| Error::Cgroup { why: format!("{file}: {why}") })
+    };
+    Ok((read(format!("/proc/{pid}/cgroup"))?, read("/proc/self/mountinfo".to_owned())?))
 }
 
 fn host_has_swap() -> bool {

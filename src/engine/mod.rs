@@ -17,6 +17,7 @@ mod images;
 mod podman;
 mod pusher;
 mod seccomp;
+mod usage;
 mod volumes;
 
 #[cfg(test)]
@@ -33,3 +34,4 @@ pub use error::Error;
 pub use images::LocalImage;
 pub use pusher::Pusher;
 pub use seccomp::SeccompProfile;
+pub use usage::Usage;

@@ -128,6 +128,15 @@ impl<S: Subject> GitHub<S> {
         }
     }
 
+    /// How far this host's clock is ahead of GitHub's, in seconds; behind it, when negative.
+    pub async fn clock_ahead(&self) -> Result<Option<i64>, Error> {
+        let reply = self.read(Operation::ReadRepository, &self.route("")).await?;
+        let date = reply.headers.get(http::header::DATE).and_then(|date| date.to_str().ok());
+        let theirs =
+            date.and_then(|date| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok());
+        Ok(theirs.map(|theirs| Timestamp::now().as_second() - theirs.as_second()))
+    }
+
     /// Sent once, whatever happens.
     pub(super) async fn post(&self, operation: Operation, route: &str) -> Result<Reply, Error> {
         self.check(operation, self.client._post(route, None::<&()>).await).await

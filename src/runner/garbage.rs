@@ -3,6 +3,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::{Environment, children, children::Child, say, user};
+use crate::{
+    chronicle::Chronicle,
+    store::{self, Collected},
+};
 
 /// The garbage collection of a runner that stays. It outlives every listener: its time does not begin anew
 /// with each.
@@ -10,7 +14,15 @@ pub struct Garbage {
     older_than: String,
     interval: Duration,
     due: Instant,
-    running: Option<Child>,
+    running: Option<Running>,
+}
+
+/// A collection that goes on beside the listener.
+struct Running {
+    child: Child,
+    began: Instant,
+    /// What the store held before.
+    held: u64,
 }
 
 impl Garbage {
@@ -25,10 +37,13 @@ impl Garbage {
     }
 
     /// See how a running one is, and start one that is due when no job runs.
-    pub fn tend(&mut self, idle: bool) {
-        if let Some(child) = &mut self.running {
+    pub fn tend(&mut self, idle: bool, chronicle: &Chronicle) {
+        if let Some(Running { child, began, held }) = &mut self.running {
             if let Some(status) = child.ended() {
                 say(&format!("garbage collection ended: {status}"));
+                let left = store::held().unwrap_or(*held);
+                let collected = Collected { freed: held.saturating_sub(left), took: began.elapsed() };
+                chronicle.note(collected.event());
                 self.running = None;
             }
         } else if idle && Instant::now() >= self.due {
@@ -36,7 +51,10 @@ impl Garbage {
             let mut command = user::as_root("nix-collect-garbage");
             command.args(["--delete-older-than", &self.older_than]);
             match children::spawn(&mut command) {
-                Ok(child) => self.running = Some(child),
+                Ok(child) => {
+                    let held = store::held().unwrap_or_default();
+                    self.running = Some(Running { child, began: Instant::now(), held });
+                }
                 Err(why) => say(&format!("garbage cannot be collected: {why}")),
             }
         }
@@ -44,7 +62,7 @@ impl Garbage {
 
     /// End a running one: what it has not deleted yet it deletes the next time.
     pub fn stop(&mut self) {
-        if let Some(mut child) = self.running.take() {
+        if let Some(Running { mut child, .. }) = self.running.take() {
             child.terminate(Signal::SIGTERM, Duration::from_secs(2));
         }
     }

@@ -6,6 +6,7 @@ use super::{
     Event, Listener,
     leftovers::{Worker, worker},
 };
+use crate::chronicle::JobResult;
 
 /// How long a listener may take to end after its job's worker has.
 const LATE: Duration = Duration::from_secs(15);
@@ -19,6 +20,10 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Life {
     job: Option<Instant>,
+    /// What it is called, as the listener first said.
+    name: String,
+    /// The listener's line of how it ended.
+    result: String,
     /// Since when its job's worker is gone.
     done: Option<Instant>,
     /// Its job's worker was there.
@@ -28,18 +33,23 @@ pub struct Life {
 
 impl Life {
     pub fn new() -> Self {
-        Self { job: None, done: None, seen: false, deleted: None }
+        Self { job: None, name: String::new(), result: String::new(), done: None, seen: false, deleted: None }
     }
 
     /// Take an event into account. From the first sign of a job on, whatever the log says may be the job's.
     pub fn note(&mut self, event: &Event) {
         let now = Instant::now();
         match event {
-            Event::Running(_) => {
+            Event::Running(name) => {
+                if self.job.is_none() {
+                    name.clone_into(&mut self.name);
+                }
                 self.job.get_or_insert(now);
                 self.deleted = None;
             }
-            Event::Completed(_) => {
+            Event::Completed(line) => {
+                // The last one is the listener's own: it ends after it.
+                line.clone_into(&mut self.result);
                 self.job.get_or_insert(now);
                 self.done.get_or_insert(now);
                 self.deleted = None;
@@ -52,6 +62,18 @@ impl Life {
     /// Whether a job runs, or has run, in this life.
     pub fn had_job(&self) -> bool {
         self.job.is_some()
+    }
+
+    /// What its job is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How its job ended; nothing where there was none.
+    pub fn job(&self) -> Option<(&str, JobResult, Duration)> {
+        let began = self.job?;
+        let ended = self.done.unwrap_or_else(Instant::now);
+        Some((&self.name, JobResult::of_line(&self.result), ended.duration_since(began)))
     }
 
     /// Whether a job runs now, or its worker does before the log tells of it.

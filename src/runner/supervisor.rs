@@ -2,6 +2,7 @@
 //! orphans, keep the daemon up, collect garbage when idle, and end in good order when told to.
 
 use std::{
+    path::Path,
     sync::{Arc, Once},
     time::{Duration, Instant},
 };
@@ -11,7 +12,10 @@ use super::{
     children, end_all, life::Life, proof, say, stop, stop::Order, tidy, token,
 };
 use crate::{
+    cache::queue::Job,
+    chronicle::{self, Chronicle},
     contract::{self, Phase},
+    engine::Usage,
     store::{self, Budget, Closure, Daemon},
     value::RegistrationToken,
 };
@@ -44,6 +48,7 @@ pub struct Supervisor<'a> {
     pub closure: &'a Closure,
     pub daemon: Daemon,
     pub report: &'a mut Report,
+    pub chronicle: Chronicle,
     pub mask: Arc<Mask>,
     /// A token that was handed in as a variable, for the first registration.
     pub token: Option<RegistrationToken>,
@@ -51,6 +56,8 @@ pub struct Supervisor<'a> {
     pub describer: Option<Describer>,
     /// Since when it is told to end with patience.
     pub asked: Option<Instant>,
+    /// That it listens has been written down.
+    pub listened: bool,
 }
 
 /// What follows on one listener's life.
@@ -81,6 +88,7 @@ impl Supervisor<'_> {
                     let message = format!("{why}; next try in {} s", wait.as_secs());
                     self.report.enter(Phase::Starting, &message);
                     say(&message);
+                    self.chronicle.note(chronicle::Event::Trouble { why });
                     if self.rest(wait) {
                         break Ending::Asked;
                     }
@@ -95,6 +103,9 @@ impl Supervisor<'_> {
             Ending::Broken(why) => why.clone(),
         };
         self.report.enter(Phase::Stopping, &message);
+        if !stop::is_drain() {
+            self.chronicle.note(chronicle::Event::Stopped { why: message });
+        }
         if let Some(mut garbage) = self.garbage.take() {
             garbage.stop();
         }
@@ -124,6 +135,7 @@ impl Supervisor<'_> {
         }
         registration.lay_out().map_err(|error| error.to_string())?;
         let mut life = Life::new();
+        let oom_kills = oom_kills();
         let awaited = environment.uploads == Uploads::Awaited;
         let listener = Listener::start(
             self.closure.runner(),
@@ -137,6 +149,7 @@ impl Supervisor<'_> {
             Err(why) => Verdict::Again(format!("it cannot be started: {why}")),
         };
         if life.had_job() {
+            self.chronicle_job(&life, oom_kills);
             // What it built is on the disk before anything rests on it.
             store::sync().map_err(|error| error.to_string())?;
         }
@@ -149,11 +162,16 @@ impl Supervisor<'_> {
     /// Why no job should come yet: it would only fill the disk further.
     fn over_budget(&mut self) -> Result<Option<String>, String> {
         let kept = Budget::of(self.environment.disk).and_then(Budget::keep);
-        match kept {
+        let kept = match kept {
             // Told to end in the middle of it.
-            Err(_) if stop::ordered() => Ok(None),
-            kept => kept.map_err(|error| error.to_string()),
+            Err(_) if stop::ordered() => return Ok(None),
+            kept => kept.map_err(|error| error.to_string())?,
+        };
+        self.chronicle.store_holds(kept.holds);
+        if let Some(collected) = kept.collected {
+            self.chronicle.note(collected.event());
         }
+        Ok(kept.over)
     }
 
     fn prove_caps(&self) -> Result<(), String> {
@@ -186,7 +204,12 @@ impl Supervisor<'_> {
                 self.report.drain("");
             }
             if let Some(event) = listener.event(TICK) {
+                let had_job = life.had_job();
                 life.note(&event);
+                if !had_job && life.had_job() {
+                    // Once in a life, whatever the job writes into the log.
+                    self.chronicle.note(chronicle::Event::JobStarted { job: life.name().to_owned() });
+                }
                 self.tell(&event, life);
             }
             // One that `register` laid beside a runner that needs none.
@@ -223,11 +246,27 @@ impl Supervisor<'_> {
 
     fn tell(&mut self, event: &Event, life: &Life) {
         match event {
-            Event::Listening if !life.had_job() => self.report.enter(Phase::Listening, ""),
+            Event::Listening if !life.had_job() => {
+                if !std::mem::replace(&mut self.listened, true) {
+                    self.chronicle.note(chronicle::Event::Listening);
+                }
+                self.report.enter(Phase::Listening, "");
+            }
             Event::Running(job) => self.report.enter(Phase::Busy, &format!("running {job}")),
             Event::Completed(what) => self.report.enter(Phase::Starting, what),
             Event::Listening | Event::RegistrationDeleted => {}
         }
+    }
+
+    fn chronicle_job(&self, life: &Life, oom_kills_before: u64) {
+        let Some((job, result, took)) = life.job() else { return };
+        self.chronicle.note(chronicle::Event::JobEnded {
+            job: job.to_owned(),
+            result,
+            seconds: took.as_secs_f64(),
+            oom_kills: oom_kills().saturating_sub(oom_kills_before),
+            run: Job::read(Path::new(contract::JOB)).and_then(|job| job.run_url()),
+        });
     }
 
     fn judge(
@@ -344,10 +383,15 @@ impl Supervisor<'_> {
         }
         let idle = self.report.phase() != Phase::Busy;
         if let Some(garbage) = &mut self.garbage {
-            garbage.tend(idle);
+            garbage.tend(idle, &self.chronicle);
         }
         Ok(())
     }
+}
+
+/// As far as the kernel tells in here.
+fn oom_kills() -> u64 {
+    Usage::of(std::process::id()).map(|usage| usage.oom_kills).unwrap_or_default()
 }
 
 fn again(why: &str, least: Duration) -> Next {

@@ -15,14 +15,12 @@ use nix::{fcntl::OFlag, unistd::geteuid};
 use zeroize::Zeroizing;
 
 use super::tidy;
-use crate::contract;
+use crate::contract::{self, KEPT};
 
 /// What the runner's configure step writes.
 pub const FILES: [&str; 3] = [".runner", ".credentials", ".credentials_rsaparams"];
 /// Without these two there is no registration.
 const LEAST: usize = 2;
-/// Root's own folder, with the copies and what they are for.
-const KEPT: &str = ".vega";
 /// Where the configure step writes while it runs.
 const DESK: &str = ".registering";
 /// The two folders that belong to the runner's user.
@@ -48,6 +46,11 @@ impl Vault {
 
     pub fn work(&self) -> PathBuf {
         self.root.join(WORK)
+    }
+
+    /// Root's own folder, out of every job's reach.
+    pub fn kept(&self) -> PathBuf {
+        self.root.join(KEPT)
     }
 
     pub fn logs(&self) -> PathBuf {

@@ -1,11 +1,16 @@
 //! The disk budget of the store: what it holds by Nix's own figures, and what is collected when that is too much.
 
-use std::{path::Path, process::Stdio};
+use std::{
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use nix::sys::statvfs::statvfs;
 
 use super::{Error, nix::nix_store, nix::run};
 use crate::{
+    chronicle::Event,
     contract,
     runner::{say, user},
     value::ByteSize,
@@ -32,30 +37,54 @@ impl Budget {
         }
     }
 
-    /// Collect garbage when the store holds more; the reason why no job should come, when that does not help.
-    pub fn keep(self) -> Result<Option<String>, Error> {
+    /// Collect garbage when the store holds more.
+    pub fn keep(self) -> Result<Kept, Error> {
         let held = held()?;
         if held <= self.0.0 {
-            return Ok(None);
+            return Ok(Kept { holds: held, collected: None, over: None });
         }
+        let began = Instant::now();
         let too_much = held - self.0.0 / LEFT_IN_USE.1 * LEFT_IN_USE.0;
         say(&format!("the store holds {}, and may hold {}: collecting garbage", ByteSize(held), self.0));
         let mut command = user::as_root("nix-store");
         command.args(["--gc", "--max-freed", &too_much.to_string()]).stdin(Stdio::null());
         run(&mut command, "nix-store --gc")?;
-        let held = ByteSize(self::held()?);
-        if held <= self.0 {
-            return Ok(None);
-        }
-        Ok(Some(format!(
-            "the store holds {held} that is in use, more than its disk budget of {}: raise `--disk` on the host",
-            self.0
-        )))
+        let left = ByteSize(self::held()?);
+        let collected = Some(Collected { freed: held.saturating_sub(left.0), took: began.elapsed() });
+        let over = (left > self.0).then(|| {
+            format!(
+                "the store holds {left} that is in use, more than its disk budget of {}: raise `--disk` on the host",
+                self.0
+            )
+        });
+        Ok(Kept { holds: left.0, collected, over })
+    }
+}
+
+/// What came of keeping to the budget.
+#[derive(Debug)]
+pub struct Kept {
+    pub holds: u64,
+    pub collected: Option<Collected>,
+    /// Why no job should come, when that does not help.
+    pub over: Option<String>,
+}
+
+/// One collection of garbage.
+#[derive(Debug, Clone, Copy)]
+pub struct Collected {
+    pub freed: u64,
+    pub took: Duration,
+}
+
+impl Collected {
+    pub fn event(self) -> Event {
+        Event::GarbageCollected { freed_bytes: self.freed, seconds: self.took.as_secs_f64() }
     }
 }
 
 /// The sum of what Nix knows to be in the store.
-fn held() -> Result<u64, Error> {
+pub fn held() -> Result<u64, Error> {
     Ok(sum(&nix_store(&["--dump-db"], Stdio::null())?))
 }
 

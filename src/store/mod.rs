@@ -10,7 +10,7 @@ mod nix;
 mod probe;
 mod seed;
 
-pub use budget::Budget;
+pub use budget::{Budget, Collected, held};
 pub use closure::Closure;
 pub use configuration::Configuration;
 pub use daemon::Daemon;

@@ -27,7 +27,7 @@ pub use file::{FOLDER, Job, Trigger, Workflow, is_workflow_file};
 pub use finding::{Edit, Finding, Fix, Location, Rule, Severity};
 pub use known::{Known, Variables};
 pub use lines::Lines;
-pub use reach::{Found, Place, Reach, Start, reach};
+pub use reach::{Found, Miss, Place, Reach, Start, reach};
 pub use rules::{Actions, NoActions, Subject, actions_used, check, check_settings, rules};
 pub use runs_on::Certainty;
 pub use set::{FileId, Reference, Set, Unread};

@@ -16,7 +16,7 @@ use super::{
     known::Known,
     matrix::combinations,
     needs,
-    runs_on::{Certainty, lands, show},
+    runs_on::{Certainty, lacks, lands, show},
     set::{FileId, Set},
     situation::{Situation, situations},
     yaml::{Fault, Node},
@@ -72,7 +72,19 @@ pub struct Start {
 #[derive(Debug, Default)]
 pub struct Found {
     pub reaches: Vec<Reach>,
+    pub misses: Vec<Miss>,
     pub faults: Vec<(FileId, Fault)>,
+}
+
+/// A job that asks for a runner like this one, and will never come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Miss {
+    pub job: String,
+    pub key: Place,
+    /// What `runs-on` comes to.
+    pub asked: String,
+    /// What this runner would have to have.
+    pub lacks: Vec<String>,
 }
 
 impl Reach {
@@ -87,7 +99,14 @@ const MOST_NESTED: usize = 10;
 
 /// Follow every way through a set of workflows.
 pub fn reach(set: &Set, known: &Known) -> Found {
-    let mut walk = Walk { set, known, reaches: BTreeMap::new(), faults: Vec::new(), calls_left: 0 };
+    let mut walk = Walk {
+        set,
+        known,
+        reaches: BTreeMap::new(),
+        misses: BTreeMap::new(),
+        faults: Vec::new(),
+        calls_left: 0,
+    };
     for (file, workflow) in set.own() {
         let mut seen = BTreeSet::from([event::CALL.to_owned()]);
         for trigger in workflow.triggers().iter().filter(|trigger| seen.insert(trigger.event.clone())) {
@@ -108,7 +127,10 @@ pub fn reach(set: &Set, known: &Known) -> Found {
             faults.push(fault);
         }
     }
-    Found { reaches: walk.reaches.into_values().collect(), faults }
+    // What another of its combinations brings here comes.
+    let comes = |miss: &Miss| walk.reaches.keys().any(|(key, _)| *key == miss.key);
+    let misses = walk.misses.into_values().filter(|miss| !comes(miss)).collect();
+    Found { reaches: walk.reaches.into_values().collect(), misses, faults }
 }
 
 /// The events of the workflows that a `workflow_run` waits for, other than pull requests, which anyone can cause.
@@ -132,6 +154,7 @@ struct Walk<'a> {
     set: &'a Set,
     known: &'a Known,
     reaches: BTreeMap<(Place, Option<String>), Reach>,
+    misses: BTreeMap<Place, Miss>,
     faults: Vec<(FileId, Fault)>,
     calls_left: usize,
 }
@@ -173,6 +196,10 @@ impl Walk<'_> {
                 let asked = resolve(runs_on, contexts)?;
                 if let Some(certainty) = lands(&asked, self.known) {
                     self.record(file, job, runs_on, certainty, show(&asked), None, way);
+                } else if let Some(lacks) = lacks(&asked, self.known) {
+                    let key = Place::of(file, job.key);
+                    let miss = Miss { job: job.id.to_owned(), key: key.clone(), asked: show(&asked), lacks };
+                    self.misses.entry(key).or_insert(miss);
                 }
             }
         }

@@ -72,6 +72,30 @@ fn has(label: &Value, known: &Known) -> Option<Certainty> {
     }
 }
 
+/// What a runner lacks for a job that asks for one like it: for one of a person's own, by a label of ours or by
+/// `self-hosted`. Nothing of a job that is meant for another machine.
+pub fn lacks(asked: &Value, known: &Known) -> Option<Vec<String>> {
+    match asked {
+        Value::OneOf(values) => values.iter().find_map(|value| lacks(value, known)),
+        Value::Array(labels) => {
+            let (ours, others): (Vec<&Value>, Vec<&Value>) =
+                labels.iter().partition(|label| has(label, known).is_some());
+            let is_meant = !ours.is_empty() && !others.is_empty();
+            is_meant.then(|| others.into_iter().map(|label| format!("the label {}", show(label))).collect())
+        }
+        Value::Object(asked) => {
+            let mut lacking =
+                asked.find("labels").and_then(|labels| lacks(labels, known)).unwrap_or_default();
+            let labels_are_ours = asked.find("labels").is_some_and(|labels| lands(labels, known).is_some());
+            if let Some(group) = asked.find("group").filter(|_| labels_are_ours) {
+                lacking.push(format!("the group {} (it is in {})", show(group), known.group));
+            }
+            (!lacking.is_empty()).then_some(lacking)
+        }
+        _ => None,
+    }
+}
+
 /// What was asked for, for people.
 pub fn show(asked: &Value) -> String {
     match asked {

@@ -25,7 +25,7 @@ pub const LOGIN: &str = "ghp_testbedlogin0123456789abcdefghijk";
 /// The image's name in the registry.
 pub const IMAGE: &str = "ad-astra-computing/vega-builder";
 
-/// One runner's surroundings; all of it ends when dropped.
+/// One runner's surroundings; all of it ends when dropped, and the runner too, where a test that failed has left it.
 pub struct Scene {
     pub folder: TempDir,
     pub registry: Registry,
@@ -99,6 +99,16 @@ impl Scene {
         Ok(())
     }
 
+    /// Nobody's container of this name, and nobody's record: the next test begins where this one began.
+    fn leave_nothing(&self) {
+        for beside in ["", ".pusher", ".before", ".next"] {
+            let _ = self.engine.run(&["rm", "--force", "--volumes", &format!("{}{beside}", self.name)]);
+        }
+        for place in ["/var/lib/vega-builder", "/run/vega-builder"] {
+            let _ = fs::remove_dir_all(Path::new(place).join(&self.name));
+        }
+    }
+
     pub fn image(&self) -> String {
         format!("{}/{IMAGE}:latest", self.registry.address)
     }
@@ -167,6 +177,14 @@ impl Scene {
         self.github
             .until(Duration::from_secs(self.patience), || self.github.is_online(&self.name) == online)
             .with_context(|| self.engine.logs(&self.name))
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if self.engine.exists(&self.name) {
+            self.leave_nothing();
+        }
     }
 }
 

@@ -77,6 +77,7 @@ fn podman_kill_9_after_each_step_then_up_again_gives_one_runner_and_leaves_no_to
         assert!(scene.github.runners().is_empty());
         assert!(!Path::new("/var/lib/vega-builder").join(&scene.name).exists());
     }
+    scene.down().unwrap();
 }
 
 /// Whether an engine is making the runner's container right now.

@@ -134,7 +134,7 @@ fn podman_a_policy_that_was_tightened_since_is_asked_before_the_next_start() {
 fn podman_a_tag_moved_back_to_an_older_signed_image_is_refused_unless_it_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let (old, _) = salted(&demo_image(), folder.path(), "old").unwrap();
-    let scene = Scene::unsigned("moved-back", &old, "podman").unwrap();
+    let mut scene = Scene::unsigned("moved-back", &old, "podman").unwrap();
     let version = |tag: &str| {
         Identity::github(
             "Ad-Astra-Computing/vega-agent",
@@ -144,8 +144,7 @@ fn podman_a_tag_moved_back_to_an_older_signed_image_is_refused_unless_it_is_aske
     };
     scene.sign(&version("v0.17.0")).unwrap();
     let old_digest = scene.digest.clone();
-    let new_digest = scene.registry.push(&demo_image(), IMAGE, "latest").unwrap();
-    let scene = Scene { digest: new_digest, ..scene };
+    scene.digest = scene.registry.push(&demo_image(), IMAGE, "latest").unwrap();
     scene.sign(&version("v0.18.0")).unwrap();
     scene.up(&[]).unwrap();
     let id = scene.engine.fact(&scene.name, "/Id").unwrap();

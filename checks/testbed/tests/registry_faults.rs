@@ -217,11 +217,10 @@ fn podman_a_list_that_lies_about_its_platform_is_refused() {
 #[test]
 fn podman_an_image_of_another_machine_and_a_list_of_lists_are_refused() {
     let other = signed("other-machine", foreign_tiny_image);
-    let inner = signed("nested", lying_list);
-    let size = inner.registry.manifest(IMAGE, &inner.digest).unwrap().to_string().len();
-    let outer = list_of(&inner.digest, size.try_into().unwrap());
-    let digest = inner.registry.put_list(IMAGE, "latest", &outer).unwrap();
-    let nested = Scene { digest, ..inner };
+    let mut nested = signed("nested", lying_list);
+    let size = nested.registry.manifest(IMAGE, &nested.digest).unwrap().to_string().len();
+    let outer = list_of(&nested.digest, size.try_into().unwrap());
+    nested.digest = nested.registry.put_list(IMAGE, "latest", &outer).unwrap();
     nested.sign(&Identity::vega()).unwrap();
     for (scene, word) in
         [(other, "it has linux/riscv64"), (nested, "names another list where an image must be")]

@@ -121,7 +121,8 @@ fn podman_an_update_ends_the_job_first_keeps_everything_else_and_can_be_gone_bac
     for image in [&first["digest"], &next["digest"]] {
         let pinned = format!("{}/{IMAGE}@{}", scene.registry.address, image.as_str().unwrap());
         let there = scene.engine.run(&["image", "exists", &pinned]).unwrap();
-        assert_eq!(there.status.code(), Some(1), "{pinned} is left");
+        let users = scene.engine.said(&["ps", "--all", "--format", "{{.Names}} {{.Image}}"]).unwrap();
+        assert_eq!(there.status.code(), Some(1), "{pinned} is left; containers: {users}");
     }
 }
 

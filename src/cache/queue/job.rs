@@ -10,7 +10,7 @@ use std::{
         fs::PermissionsExt as _,
         net::{UnixListener, UnixStream},
     },
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -72,24 +72,23 @@ impl Job {
 }
 
 /// Where jobs are told of.
-pub struct Desk<'a> {
+pub struct Desk {
     listener: UnixListener,
-    file: &'a Path,
+    file: PathBuf,
 }
 
-impl<'a> Desk<'a> {
+impl Desk {
     /// Everybody may come; the first one is written down.
-    pub fn open(socket: &Path, file: &'a Path) -> io::Result<Self> {
+    pub fn open(socket: &Path, file: &Path) -> io::Result<Self> {
         super::gone(fs::remove_file(socket))?;
         let listener = UnixListener::bind(socket)?;
-        listener.set_nonblocking(true)?;
         fs::set_permissions(socket, fs::Permissions::from_mode(0o666))?;
-        Ok(Self { listener, file })
+        Ok(Self { listener, file: file.to_owned() })
     }
 
-    /// Hear whoever has come by now. A job that is known stays who it is until PID 1 takes its file away.
+    /// Hear whoever comes, for ever. A job that is known stays who it is until PID 1 takes its file away.
     pub fn hear(&self) {
-        while let Ok((stream, _)) = self.listener.accept() {
+        for stream in self.listener.incoming().flatten() {
             // One that says nothing holds nobody up for long.
             let _ = self.hear_one(&stream);
         }
@@ -100,7 +99,6 @@ impl<'a> Desk<'a> {
         if self.file.exists() {
             return Ok(());
         }
-        stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(Duration::from_millis(500)))?;
         let mut text = Vec::new();
         stream.take(LONGEST).read_to_end(&mut text)?;
@@ -111,7 +109,7 @@ impl<'a> Desk<'a> {
         let job = Job(told.into_iter().filter(|(name, value)| is_fine(name, value)).collect());
         let beside = self.file.with_extension("new");
         fs::write(&beside, serde_json::to_vec(&job)?)?;
-        fs::rename(beside, self.file)
+        fs::rename(beside, &self.file)
     }
 }
 
@@ -124,34 +122,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (socket, file) = (folder.path().join("sock"), folder.path().join("job.json"));
         let desk = Desk::open(&socket, &file).unwrap();
+        std::thread::spawn(move || desk.hear());
         let job = |run: &str| {
             Job([("GITHUB_RUN_ID".to_owned(), run.to_owned()), ("EVIL".to_owned(), "x".to_owned())].into())
         };
-        std::thread::scope(|scope| {
-            for run in ["1", "2"] {
-                let told = scope.spawn(|| job(run).tell(&socket));
-                while !told.is_finished() {
-                    desk.hear();
-                }
-                // Whoever comes second may find the door shut.
-                let _ = told.join().unwrap();
-            }
-        });
+        for run in ["1", "2"] {
+            // Whoever comes second may find the door shut.
+            let _ = job(run).tell(&socket);
+        }
         // A hostile job that comes again and again and says nothing holds nobody up.
         let silent: Vec<_> = (0..50).filter_map(|_| UnixStream::connect(&socket).ok()).collect();
         let began = std::time::Instant::now();
-        desk.hear();
+        let _ = job("2").tell(&socket);
         assert!(silent.len() == 50 && began.elapsed().as_millis() < 400, "{:?}", began.elapsed());
         let kept = Job::read(&file).unwrap();
         assert_eq!((kept.get("GITHUB_RUN_ID"), kept.get("EVIL")), (Some("1"), None));
         // The next job's life begins.
         std::fs::remove_file(&file).unwrap();
-        std::thread::scope(|scope| {
-            let told = scope.spawn(|| job("3").tell(&socket));
-            while !told.is_finished() {
-                desk.hear();
-            }
-        });
+        job("3").tell(&socket).unwrap();
         assert_eq!(Job::read(&file).unwrap().get("GITHUB_RUN_ID"), Some("3"));
     }
 }

@@ -16,6 +16,7 @@ use anyhow::{Context as _, bail};
 use super::steps::token::login;
 use crate::{
     config::{FileArgs, GitHubArgs, GitHubSettings, LintSettings},
+    contract::ALLOWED_EVENTS,
     github::GitHub,
     value::{Labels, Repository, Scope},
     workflow::{self, Actions, Found, Known, NoActions, Set, Subject, Variables},
@@ -23,7 +24,7 @@ use crate::{
 use files::Folder;
 use ignore::Ignores;
 use output::Format;
-use report::{Checked, Report};
+use report::{Checked, Landing, Report};
 use repository::{Branches, Fetched, OfBranches};
 
 /// Show which jobs can reach a runner, and by whose hand they can be started
@@ -208,6 +209,53 @@ pub async fn look(github: &GitHub<Repository>, labels: &Labels, group: Option<&s
     let landings = output::landed(&report);
     report.keep_errors();
     Ok(Seen { landings, reasons: report.reasons(), source: output::findings(&report) })
+}
+
+/// What is to be expected of a repository: which jobs come, and which never will.
+pub struct Outlook {
+    /// Of the default branch.
+    pub coming: Vec<Landing>,
+    pub never: Vec<Never>,
+    /// Why strangers can reach it, on whichever branch.
+    pub reasons: Vec<String>,
+}
+
+/// A job that asks for a runner like this one.
+pub struct Never {
+    pub place: String,
+    pub job: String,
+    pub why: String,
+}
+
+pub async fn outlook(
+    github: &GitHub<Repository>,
+    labels: &Labels,
+    group: Option<&str>,
+) -> anyhow::Result<Outlook> {
+    let mut known = Known::of_runner(labels, architecture());
+    if let Some(group) = group {
+        group.clone_into(&mut known.group);
+    }
+    let default = repository::settings(github, &mut known).await?;
+    let all = repository::workflows(github, &default, &Branches::All).await?;
+    let check = |of: OfBranches| Checked { branches: of.branches, ..checked(of.set, &known, &NoActions) };
+    let mut report = Report::new(&known, all.into_iter().map(check).collect()).with_settings(&known);
+    let is_default = |branches: &[String]| branches.contains(&default);
+    let (coming, refused): (Vec<Landing>, Vec<Landing>) = report
+        .landings()
+        .into_iter()
+        .filter(|landing| is_default(&landing.branches))
+        .partition(|landing| landing.events.iter().any(|event| ALLOWED_EVENTS.contains(&event.as_str())));
+    let refused = refused.into_iter().map(|landing| Never {
+        place: format!("{}:{}", landing.file, landing.line),
+        why: format!("this runner takes no '{}' events", landing.events.join("', '")),
+        job: landing.job,
+    });
+    let missing =
+        report.checked.iter().filter(|checked| is_default(&checked.branches)).flat_map(Checked::never);
+    let never = missing.chain(refused).collect();
+    report.keep_errors();
+    Ok(Outlook { coming, never, reasons: report.reasons() })
 }
 
 /// What rules find in a set of workflows.

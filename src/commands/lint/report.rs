@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use super::ignore::Ignores;
+use super::{Never, ignore::Ignores};
 use crate::{
     value::RepositorySettings,
     workflow::{Certainty, Fault, FileId, Finding, Found, Hand, Known, Set, Severity, check_settings},
@@ -161,6 +161,23 @@ impl Checked {
             [branch] => format!("{branch}:{path}"),
             [branch, others @ ..] => format!("{branch} (and {} more):{path}", others.len()),
         }
+    }
+
+    /// The jobs that ask for a runner like this one, and miss it.
+    pub fn never(&self) -> impl Iterator<Item = Never> {
+        self.found.misses.iter().map(|miss| {
+            let (file, _) = self.set.source(miss.key.file);
+            let (line, _) = self.set.line_and_column(miss.key.file, miss.key.start);
+            Never {
+                place: format!("{file}:{line}"),
+                job: miss.job.clone(),
+                why: format!(
+                    "it asks for {}, and this runner has not {}",
+                    miss.asked,
+                    miss.lacks.join(", nor ")
+                ),
+            }
+        })
     }
 
     fn landings(&self) -> impl Iterator<Item = Landing> {

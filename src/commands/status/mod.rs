@@ -3,7 +3,12 @@
 mod text;
 mod uploads;
 
-use std::process::ExitCode;
+use std::{
+    collections::HashMap,
+    io::IsTerminal as _,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -32,6 +37,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   vega-builder status
+  vega-builder status --watch
   vega-builder status octo-org/heavy-builds --output json")]
 pub struct StatusCommand {
     /// The runner's name, its repository or its organisation; all of them unless given
@@ -39,10 +45,25 @@ pub struct StatusCommand {
     runner: Option<String>,
     #[command(flatten)]
     credential: CredentialArgs,
+    /// Look again and again, every so many seconds, until ^C; GitHub and the store's size every half a minute
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = clap::value_parser!(u64).range(1..))]
+    watch: Option<u64>,
     /// How to report
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
+
+/// What takes its time, or has a limit: looked at more rarely by who watches.
+#[derive(Clone)]
+struct Slow {
+    at: Instant,
+    github: Result<Option<Runner>, String>,
+    version: Option<RunnerVersion>,
+    store: Option<ByteSize>,
+}
+
+/// How old it may be.
+const SLOW: Duration = Duration::from_secs(30);
 
 /// Everything that is known of one runner; what could not be asked is the reason why.
 struct Report {
@@ -73,6 +94,19 @@ impl StatusCommand {
     }
 
     pub async fn run(self) -> anyhow::Result<ExitCode> {
+        let mut slow = HashMap::new();
+        let Some(seconds) = self.watch else { return self.look(&mut slow, false).await };
+        loop {
+            self.look(&mut slow, true).await?;
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
+                _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
+            }
+        }
+    }
+
+    /// One look, with what the last ones know already.
+    async fn look(&self, slow: &mut HashMap<String, Slow>, anew: bool) -> anyhow::Result<ExitCode> {
         let places = Places::standard();
         let installed = match &self.runner {
             Some(wanted) => vec![places.find(Some(wanted))?],
@@ -84,10 +118,18 @@ impl StatusCommand {
         let (mut reports, mut unreadable) = (Vec::new(), Vec::new());
         for installation in &installed {
             // One runner that cannot be told of does not hide the others.
-            match Report::of(installation, &self.credential).await {
-                Ok(report) => reports.push(report),
+            let name = installation.name.to_string();
+            let known = slow.remove(&name).filter(|known| known.at.elapsed() < SLOW);
+            match Report::of(installation, &self.credential, known).await {
+                Ok((report, known)) => {
+                    slow.insert(name, known);
+                    reports.push(report);
+                }
                 Err(error) => unreadable.push((&installation.name, format!("{error:#}"))),
             }
+        }
+        if anew && self.output == Output::Text && std::io::stdout().is_terminal() {
+            anstream::print!("\u{1b}[H\u{1b}[2J");
         }
         match self.output {
             Output::Json => {
@@ -108,7 +150,11 @@ impl StatusCommand {
 }
 
 impl Report {
-    async fn of(installation: &Installation, credential: &CredentialArgs) -> anyhow::Result<Self> {
+    async fn of(
+        installation: &Installation,
+        credential: &CredentialArgs,
+        known: Option<Slow>,
+    ) -> anyhow::Result<(Self, Slow)> {
         let name = &installation.name;
         let unit = installation.is_declared().then(|| {
             let service = systemd::service_name(name);
@@ -137,15 +183,14 @@ impl Report {
             }
             _ => None,
         };
-        let asked = ask_github(&record, credential).await.map_err(|why| format!("{why:#}"));
-        let (github, version) = match asked {
-            Ok((runner, version)) => (Ok(runner), version),
-            Err(why) => (Err(why), None),
+        let slow = match known {
+            Some(known) => known,
+            None => Slow::look(&record, credential, &engine, installation).await,
         };
-        let store = store_size(&engine, installation);
+        let Slow { github, version, store, .. } = slow.clone();
         let container = container.map_err(|why| why.to_string());
         let uploads = uploads(&engine, installation);
-        Ok(Self {
+        let report = Self {
             state: installation.runner_state(),
             updates: installation.updates()?,
             drained: installation.drained()?,
@@ -158,7 +203,8 @@ impl Report {
             store,
             uploads,
             record,
-        })
+        };
+        Ok((report, slow))
     }
 
     /// The container is of the image that was verified, or its place is empty.
@@ -225,6 +271,21 @@ impl Report {
             "store_bytes": self.store.map(|size| size.0),
             "uploads": self.uploads,
         })
+    }
+}
+
+impl Slow {
+    async fn look(
+        record: &Record,
+        credential: &CredentialArgs,
+        engine: &Cli,
+        installation: &Installation,
+    ) -> Self {
+        let (github, version) = match ask_github(record, credential).await {
+            Ok((runner, version)) => (Ok(runner), version),
+            Err(why) => (Err(format!("{why:#}")), None),
+        };
+        Self { at: Instant::now(), github, version, store: store_size(engine, installation) }
     }
 }
 

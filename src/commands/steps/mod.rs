@@ -5,6 +5,7 @@ pub mod confinement;
 pub mod container;
 pub mod declared;
 pub mod ending;
+pub mod happened;
 pub mod image;
 pub mod listening;
 pub mod push_only;

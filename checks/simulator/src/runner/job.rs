@@ -118,6 +118,8 @@ impl Worker {
             .env("GITHUB_REPOSITORY", &job.repository)
             .env("GITHUB_WORKSPACE", &self.workspace)
             .env("GITHUB_JOB", &job.name)
+            .env("GITHUB_RUN_ID", self.assigned.id.to_string())
+            .env("GITHUB_RUN_ATTEMPT", "1")
             .env("GITHUB_REF", job.payload["ref"].as_str().unwrap_or("refs/heads/main"))
             .env("GITHUB_SHA", "0000000000000000000000000000000000000000")
             .env("GITHUB_SERVER_URL", &self.saved.server)

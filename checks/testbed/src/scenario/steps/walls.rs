@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use crate::{
     cgroup,
     scenario::{Stage, stage::CAPS},
-    scene::LOGIN,
+    scene::{LOGIN, succeeded},
     search::Search,
 };
 
@@ -102,6 +102,11 @@ pub fn memory_hog(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let kills = counted(stage, "memory.events", "oom_kill")?;
     ensure!(kills > 0, "nothing was killed");
     ensure!(stage.engine.pid(&stage.name)? == pid, "PID 1 did not survive");
+    // Whoever asks later is told why the job failed.
+    stage.until("no event tells that it was killed", || {
+        let told = stage.run(&["events", &stage.name]).and_then(|output| succeeded(&output));
+        told.is_ok_and(|told| told.contains("killed at the memory cap"))
+    })?;
     stage.until_online()
 }
 

@@ -1,0 +1,155 @@
+//! This host: what a runner on it rests on.
+
+use std::{fs, path::Path};
+
+use nix::sys::{statvfs::statvfs, utsname::uname};
+
+use super::finding::Finding;
+use crate::{
+    config::Host,
+    engine::{self, Cli, SeccompProfile},
+    systemd,
+    value::ByteSize,
+};
+
+/// Everything that can be known without an installed runner.
+pub fn host() -> Vec<Finding> {
+    let mut findings = vec![kernel(), cgroups(), namespaces(), capacity()];
+    match engine::detect(None) {
+        Ok(cli) => findings.extend([engine_version(&cli), disk(&cli)]),
+        Err(why) => findings.push(Finding::failure("engine", why)),
+    }
+    findings.push(match SeccompProfile::from_host() {
+        Ok(_) => Finding::fine("seccomp", "the engine's default profile is there"),
+        Err(why) => Finding::failure("seccomp", why),
+    });
+    findings.push(if systemd::is_ours_to_arrange() {
+        Finding::fine("boot", "systemd runs here, and its units are ours to write")
+    } else {
+        Finding::warning("boot", "nothing would start a runner after a reboot", systemd::why_not())
+    });
+    findings
+}
+
+/// The first kernel that lets an unprivileged user namespace mount an overlay.
+const KERNEL: (u32, u32) = (5, 11);
+
+fn kernel() -> Finding {
+    let release = uname().map(|it| it.release().to_string_lossy().into_owned()).unwrap_or_default();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version >= KERNEL {
+        return Finding::fine("kernel", format!("Linux {release}"));
+    }
+    let (major, minor) = KERNEL;
+    Finding::warning(
+        "kernel",
+        format!("Linux {release} is older than {major}.{minor}, from which on user namespaces have overlays"),
+        "a newer kernel, e.g. of the distribution's backports",
+    )
+}
+
+fn cgroups() -> Finding {
+    let Ok(controllers) = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers") else {
+        return Finding::warning(
+            "cgroups",
+            "version 1: caps hold, and a job that was killed at its memory cap is not told of",
+            "boot with `systemd.unified_cgroup_hierarchy=1`",
+        );
+    };
+    let lacking: Vec<&str> = ["memory", "cpu", "pids"]
+        .into_iter()
+        .filter(|name| !controllers.split_whitespace().any(|one| one == *name))
+        .collect();
+    if lacking.is_empty() {
+        return Finding::fine("cgroups", "version 2, with memory, cpu and pids");
+    }
+    Finding::wrong(
+        "cgroups",
+        format!("the controllers {} are not enabled: no cap of them would hold", lacking.join(", ")),
+        if lacking.contains(&"memory") {
+            "boot with `cgroup_enable=memory`"
+        } else {
+            "as root, or have systemd delegate them (`Delegate=yes` for user@.service)"
+        },
+    )
+}
+
+fn namespaces() -> Finding {
+    let read = |file: &str| fs::read_to_string(file).ok().map(|text| text.trim().to_owned());
+    if read("/proc/sys/user/max_user_namespaces").as_deref() == Some("0") {
+        return Finding::wrong(
+            "namespaces",
+            "user namespaces are switched off: neither the container's own users nor Nix's sandbox would work",
+            "`sysctl user.max_user_namespaces=15000`",
+        );
+    }
+    let restricted = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
+    if read(restricted).as_deref() == Some("1") {
+        return Finding::fine(
+            "namespaces",
+            "there are user namespaces; AppArmor restricts them, and is lifted for the container where Nix's sandbox needs that",
+        );
+    }
+    Finding::fine("namespaces", "there are user namespaces")
+}
+
+/// Less than this leaves a build little.
+const LEAST: ByteSize = ByteSize::gib(4);
+
+fn capacity() -> Finding {
+    let host = match Host::read() {
+        Ok(host) => host,
+        Err(why) => return Finding::failure("capacity", format!("/proc cannot be read: {why}")),
+    };
+    let all = format!("{} of memory, {} processors", host.memory, host.processors);
+    if host.memory < LEAST {
+        let next = format!("heavy builds want more than {LEAST}: a larger machine");
+        return Finding::warning("capacity", all, next);
+    }
+    Finding::fine("capacity", format!("{all}; unless told, a runner gets {}", host.default_caps()))
+}
+
+fn engine_version(cli: &Cli) -> Finding {
+    let name = cli.program();
+    match cli.major_version() {
+        Ok(major) if name == "podman" && major < 5 => Finding::warning(
+            "engine",
+            format!("podman {major}: `install` writes a plain service, no Quadlet"),
+            "podman 5, where the distribution has it",
+        ),
+        Ok(major) => Finding::fine("engine", format!("{name} {major}")),
+        Err(why) => Finding::failure("engine", why),
+    }
+}
+
+/// Below this no image fits, and below the other soon no build.
+const FULL: ByteSize = ByteSize::gib(3);
+const TIGHT: ByteSize = ByteSize::gib(20);
+
+fn disk(cli: &Cli) -> Finding {
+    let place = match cli.volume_will_be_at("store") {
+        Ok(place) => place,
+        Err(why) => return Finding::failure("disk", why),
+    };
+    let there = place.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let found = match statvfs(there) {
+        Ok(found) => found,
+        Err(why) => return Finding::failure("disk", format!("{}: {why}", there.display())),
+    };
+    let free = ByteSize(found.blocks_available() * found.fragment_size());
+    let (all, left) = (found.files(), found.files_available());
+    let said = format!("{free} free at {}", there.display());
+    if free < FULL {
+        return Finding::wrong("disk", said, format!("`{} system prune`, or a larger disk", cli.program()));
+    }
+    // A file system that counts none has no bound.
+    if all > 0 && left < all / 20 {
+        let next = "fewer and larger files: a file system with more inodes";
+        return Finding::warning("disk", format!("{said}; {left} of {all} inodes are left"), next);
+    }
+    if free < TIGHT {
+        return Finding::warning("disk", said, format!("heavy builds want more than {TIGHT}: a larger disk"));
+    }
+    Finding::fine("disk", said)
+}

@@ -1,0 +1,117 @@
+//! A runner that is installed here: container, caps, image, trust.
+
+use super::finding::Finding;
+use crate::{
+    commands::steps::{
+        subject::Subject,
+        verification::{check, policy, rules},
+    },
+    contract::Phase,
+    engine::{InForce, Status},
+    image::Registry,
+    installation::Record,
+    progress::Progress,
+};
+
+/// How it is, by what this host knows.
+pub fn here(subject: &Subject) -> Vec<Finding> {
+    let (installation, name) = (&subject.installation, &subject.installation.name);
+    let mut findings = Vec::new();
+    if let Ok(Some(drained)) = installation.drained() {
+        let next = format!("`vega-builder resume {name}`");
+        findings.push(Finding::warning(
+            "drained",
+            format!("it takes no jobs since {:.0}", drained.since),
+            next,
+        ));
+        return findings;
+    }
+    let up = match &subject.record {
+        Some(record) => format!("`vega-builder up {}`", record.identity.scope.argument()),
+        None => format!("`vega-builder register {name}`"),
+    };
+    let found = match subject.engine.inspect(name.as_str()) {
+        Ok(Some(found)) => found,
+        Ok(None) if installation.is_declared() => {
+            let next = format!("`journalctl -u vega-builder-{name}`");
+            findings.push(Finding::wrong("container", "its unit has no container now", next));
+            return findings;
+        }
+        Ok(None) => {
+            findings.push(Finding::wrong("container", "it is gone", up));
+            return findings;
+        }
+        Err(why) => {
+            findings.push(Finding::failure("container", why));
+            return findings;
+        }
+    };
+    if found.status != Status::Running {
+        let next = format!("`vega-builder logs {name}`, then {up}");
+        findings.push(Finding::wrong("container", format!("it is {:?}", found.status).to_lowercase(), next));
+        return findings;
+    }
+    findings.push(Finding::fine("container", format!("runs, restarted {} times", found.restarts)));
+    if let Some(record) = &subject.record {
+        if !record.local_id.is_empty() && found.image_id != record.local_id {
+            findings.push(Finding::wrong(
+                "container",
+                "it is of ANOTHER IMAGE than the one that was verified",
+                &up,
+            ));
+        }
+        findings.push(match InForce::of(found.pid).and_then(|caps| caps.prove(&record.caps)) {
+            Ok(()) => Finding::fine("caps", format!("in force: {}", record.caps)),
+            Err(why) => Finding::wrong("caps", why.to_string(), &up),
+        });
+    }
+    findings.push(match installation.runner_state() {
+        Some(state) if matches!(state.phase, Phase::Listening | Phase::Busy) => {
+            Finding::fine("runner", if state.phase == Phase::Busy { "at work" } else { "listens for jobs" })
+        }
+        Some(state) => Finding::wrong(
+            "runner",
+            if state.message.is_empty() { "it does not listen".to_owned() } else { state.message },
+            format!("`vega-builder events {name}`"),
+        ),
+        None => Finding::warning("runner", "says nothing of itself", format!("`vega-builder logs {name}`")),
+    });
+    findings
+}
+
+/// Its image in the registry: whether that answers, whether there is a newer one, and whether that is trusted.
+pub async fn image(record: &Record) -> Vec<Finding> {
+    let name = &record.identity.name;
+    let progress = Progress::new(crate::progress::Output::Json);
+    let resolved = async {
+        let image = record.image.parse()?;
+        let registry = Registry::of(&image, record.image_file.as_deref())?;
+        let resolved = registry.resolve().await?;
+        anyhow::Ok((image, registry, resolved))
+    };
+    let (image, registry, resolved) = match resolved.await {
+        Ok(resolved) => resolved,
+        Err(why) => return vec![Finding::failure("image", format!("{why:#}"))],
+    };
+    if resolved.platform.digest == record.digest {
+        return vec![Finding::fine(
+            "image",
+            format!("{image} is what runs, signed by {}", record.evidence.signer()),
+        )];
+    }
+    let judged = async {
+        let policy = policy(rules(&record.trust)?, &progress).await?;
+        check(&image, &registry, &resolved, &policy, None).await
+    };
+    let newer = resolved.platform.digest.short();
+    vec![match judged.await {
+        Ok(_) => {
+            Finding::warning("image", format!("{newer} is newer"), format!("`vega-builder update {name}`"))
+        }
+        Err(why) => Finding::wrong(
+            "trust",
+            format!("{image} is another image now, and not trusted: {why:#}"),
+            format!("`vega-builder verify {image} --explain`; the one that runs goes on"),
+        ),
+    }]
+}

@@ -1,0 +1,72 @@
+//! One runner, as it is at this moment.
+
+use crate::{
+    cache::queue,
+    chronicle::Totals,
+    commands::steps::{happened::happened, subject::Subject},
+    contract::{Phase, State},
+    engine::{self, InForce, Status, Usage},
+    installation::{Installation, Record},
+    value::RunnerName,
+};
+
+/// What is not known is not there.
+#[derive(Default)]
+pub struct Sample {
+    pub name: String,
+    pub record: Option<Record>,
+    pub state: Option<State>,
+    pub running: Option<Running>,
+    pub restarts: Option<u64>,
+    pub totals: Option<Totals>,
+    pub uploads: Option<queue::State>,
+    pub is_drained: bool,
+}
+
+/// Of a container that runs.
+pub struct Running {
+    pub usage: Usage,
+    pub in_force: Option<InForce>,
+}
+
+impl Sample {
+    pub fn of(installation: Installation) -> Self {
+        let name = installation.name.clone();
+        Self::read(installation).unwrap_or_else(|_| Self::named(&name))
+    }
+
+    fn named(name: &RunnerName) -> Self {
+        Self { name: name.to_string(), ..Self::default() }
+    }
+
+    fn read(installation: Installation) -> anyhow::Result<Self> {
+        let subject = Subject::of(installation)?;
+        let (installation, engine) = (&subject.installation, &subject.engine);
+        let container = engine.inspect(installation.name.as_str())?;
+        let pid = container.as_ref().filter(|found| found.status == Status::Running && found.pid != 0);
+        let running = pid.and_then(|found| {
+            let usage = Usage::of(found.pid).ok()?;
+            Some(Running { usage, in_force: InForce::of(found.pid).ok() })
+        });
+        let queue = engine.volume_place(&engine::queue_volume(&installation.name))?;
+        Ok(Self {
+            // What a container that is gone said last is not how it is.
+            state: running.is_some().then(|| installation.runner_state()).flatten(),
+            restarts: container.map(|found| found.restarts),
+            totals: happened(engine, installation)?.map(|reader| reader.totals()),
+            uploads: queue.and_then(|place| queue::State::read(&place)),
+            is_drained: installation.drained()?.is_some(),
+            running,
+            record: subject.record.clone(),
+            ..Self::named(&installation.name)
+        })
+    }
+
+    pub fn is_online(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| matches!(state.phase, Phase::Listening | Phase::Busy))
+    }
+
+    pub fn is_busy(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.phase == Phase::Busy)
+    }
+}
