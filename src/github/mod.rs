@@ -8,6 +8,7 @@ mod credential;
 mod error;
 mod organizations;
 mod runners;
+mod runs;
 mod settings;
 
 pub use client::{GitHub, Subject};
@@ -15,4 +16,5 @@ pub use contents::{Branch, Content, Entry};
 pub use credential::{Credential, CredentialError};
 pub use error::{Error, Operation};
 pub use runners::{EndOfLife, Runner};
+pub use runs::WorkflowJob;
 pub use settings::VisibleRepository;

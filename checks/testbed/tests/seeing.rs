@@ -70,6 +70,13 @@ fn podman_every_job_is_an_event_and_a_number_and_outlives_the_container() {
         assert!(metric(&text, &of(counted)) > 0.0, "{counted}");
     }
     assert!(metric(&text, &of("online")) > 0.0);
+    // GitHub knows how long they waited, and is asked once.
+    let asked =
+        || scene.github.requests().iter().filter(|request| request.path.contains("/actions/runs/")).count();
+    assert!((metric(&text, &of("job_queue_seconds_count")) - 3.0).abs() < 0.1 && asked() == 3, "{text}");
+    assert!(metric(&text, &of("job_queue_seconds_sum")) < 60.0);
+    succeeded(&scene.run(&["metrics"]).unwrap()).unwrap();
+    assert_eq!(asked(), 3);
 
     // The container is made anew: what was is still known.
     scene.up(&["--memory", "1g", "--pids", "400"]).unwrap();

@@ -1,8 +1,11 @@
 //! The metrics by name, each with what it means.
 
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::sample::{Running, Sample};
+use super::{
+    sample::{Running, Sample},
+    waiting::BOUNDS,
+};
 use crate::{
     cache::queue,
     chronicle::{JobResult, Totals},
@@ -14,6 +17,7 @@ pub fn families(samples: &[Sample]) -> Vec<MetricFamily> {
     let mut all = vec![runners(samples), information(samples)];
     all.extend(states(samples));
     all.extend(work(samples));
+    all.push(waiting(samples));
     all.extend(caps(samples));
     all.extend(store(samples));
     all.extend(uploads(samples));
@@ -182,6 +186,30 @@ fn jobs(samples: &[Sample]) -> MetricFamily {
     family("jobs_total", "Jobs that ended, by their result.", MetricType::COUNTER, metrics.collect())
 }
 
+/// How long jobs waited; nothing of a runner whose jobs nobody asked about yet.
+fn waiting(samples: &[Sample]) -> MetricFamily {
+    let asked = samples.iter().filter(|sample| sample.waiting.count > 0);
+    let metrics = asked.map(|Sample { name, waiting, .. }| {
+        let mut below = 0;
+        let buckets = BOUNDS.iter().zip(&waiting.buckets).map(|(bound, count)| {
+            below += count;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(*bound);
+            bucket.set_cumulative_count(below);
+            bucket
+        });
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(waiting.count);
+        histogram.set_sample_sum(waiting.seconds);
+        let mut metric = metric(&[("runner", name)], GAUGE, 0.0);
+        metric.set_histogram(histogram);
+        metric
+    });
+    let help = "From a job's creation at GitHub to its start here.";
+    family("job_queue_seconds", help, MetricType::HISTOGRAM, metrics.collect())
+}
+
 fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(format!("vega_builder_{name}"));
@@ -230,13 +258,13 @@ mod tests {
 
     use prometheus::TextEncoder;
 
-    use super::{Sample, caps, families, information, runners, states, store, uploads, work};
+    use super::{Sample, caps, families, information, runners, states, store, uploads, waiting, work};
     use crate::chronicle::{Event, JobResult, Totals};
 
     /// Those too that have no value here.
     fn every_name() -> BTreeSet<String> {
         let families = [runners(&[]), information(&[])].into_iter().chain(states(&[])).chain(work(&[]));
-        let families = families.chain(caps(&[])).chain(store(&[])).chain(uploads(&[]));
+        let families = families.chain([waiting(&[])]).chain(caps(&[])).chain(store(&[])).chain(uploads(&[]));
         families.map(|family| family.name().to_owned()).collect()
     }
 
@@ -272,7 +300,8 @@ mod tests {
         let names: BTreeSet<&str> = words.filter(|word| word.starts_with("vega_builder_")).collect();
         let have = every_name();
         for name in &names {
-            assert!(have.contains(*name), "the dashboard asks for {name}, which nobody gives");
+            let name = name.trim_end_matches("_bucket");
+            assert!(have.contains(name), "the dashboard asks for {name}, which nobody gives");
         }
         assert!(names.len() > 15, "{names:?}");
         assert!(!text.contains("evil") && !text.contains("memory_bytes"), "{text}");

@@ -2,28 +2,35 @@
 
 mod families;
 mod sample;
+mod waiting;
 
 use std::{
     io::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::{Context as _, anyhow, ensure};
-use axum::{Router, http::header::CONTENT_TYPE, response::IntoResponse as _, routing::get};
+use axum::{
+    Router,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse as _,
+    routing::get,
+};
 use prometheus::TextEncoder;
 use tokio::{net::TcpListener, signal, task::spawn_blocking};
 
-use self::{families::families, sample::Sample};
-use crate::installation::Places;
+use self::{families::families, sample::Sample, waiting::Waiting};
+use super::steps::subject::Subject;
+use crate::{config::CredentialArgs, installation::Places};
 
 /// Give the runners of this host in numbers, for Prometheus
 ///
 /// Jobs by result, busy seconds, the caps and what is taken of them, processes killed at the memory cap, collections of
-/// garbage, uploads: as text on standard output, as a file for node_exporter's textfile collector, or at
-/// http://127.0.0.1:9478/metrics. docs/grafana.json is a dashboard for them. No job is asked, and no token
-/// is needed.
+/// garbage, uploads, and, with a GitHub token that may read the repository's Actions, how long jobs waited: as text on standard output, as a file for node_exporter's textfile collector, or at
+/// http://127.0.0.1:9478/metrics. docs/grafana.json is a dashboard for them. No job is asked.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -38,6 +45,8 @@ pub struct Metrics {
     /// Serve them there, until told to end; an address of this host's loopback
     #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:9478")]
     listen: Option<SocketAddr>,
+    #[command(flatten)]
+    credential: CredentialArgs,
 }
 
 /// The text format's own version.
@@ -46,10 +55,10 @@ const TEXT: &str = "text/plain; version=0.0.4";
 impl Metrics {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         if let Some(address) = self.listen {
-            serve(address).await?;
+            serve(address, self.credential).await?;
             return Ok(ExitCode::SUCCESS);
         }
-        let text = spawn_blocking(text).await??;
+        let text = text(&self.credential).await?;
         match self.textfile {
             Some(file) => {
                 write(&file, &text).with_context(|| format!("{} cannot be written", file.display()))?;
@@ -61,8 +70,16 @@ impl Metrics {
 }
 
 /// Every runner that is installed here; none is no error: an alert can tell that from a program that is away.
-fn text() -> anyhow::Result<String> {
-    let samples: Vec<Sample> = Places::standard().installed().into_iter().map(Sample::of).collect();
+async fn text(credential: &CredentialArgs) -> anyhow::Result<String> {
+    for installation in Places::standard().installed() {
+        if let Ok(subject) = Subject::of(installation) {
+            // Not known, and left out, is no failure of the rest.
+            let _ = Waiting::learn(&subject, credential).await;
+        }
+    }
+    let samples =
+        spawn_blocking(|| Places::standard().installed().into_iter().map(Sample::of).collect::<Vec<_>>())
+            .await?;
     TextEncoder::new().encode_to_string(&families(&samples)).map_err(|why| anyhow!("{why}"))
 }
 
@@ -76,7 +93,7 @@ fn write(file: &Path, text: &str) -> std::io::Result<()> {
     beside.persist(file).map_err(|error| error.error).map(drop)
 }
 
-async fn serve(address: SocketAddr) -> anyhow::Result<()> {
+async fn serve(address: SocketAddr, credential: CredentialArgs) -> anyhow::Result<()> {
     ensure!(
         address.ip().is_loopback(),
         "{address} is not of this host's loopback: whoever reaches it would read the names of jobs' repositories; let \
@@ -86,13 +103,14 @@ async fn serve(address: SocketAddr) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen at {address}: choose another address with --listen"))?;
     anstream::println!("metrics at http://{}/metrics", listener.local_addr()?);
-    let answer = || async {
-        match spawn_blocking(text).await {
-            Ok(Ok(text)) => ([(CONTENT_TYPE, TEXT)], text).into_response(),
-            Ok(Err(why)) => {
-                (axum::http::StatusCode::INTERNAL_SERVER_ERROR, format!("{why:#}\n")).into_response()
+    let credential = Arc::new(credential);
+    let answer = move || {
+        let credential = credential.clone();
+        async move {
+            match text(&credential).await {
+                Ok(text) => ([(CONTENT_TYPE, TEXT)], text).into_response(),
+                Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{why:#}\n")).into_response(),
             }
-            Err(why) => (axum::http::StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response(),
         }
     };
     let mut told = signal::unix::signal(signal::unix::SignalKind::terminate())?;

@@ -1,5 +1,6 @@
 //! One runner, as it is at this moment.
 
+use super::waiting::Waiting;
 use crate::{
     cache::queue,
     chronicle::Totals,
@@ -20,6 +21,7 @@ pub struct Sample {
     pub restarts: Option<u64>,
     pub totals: Option<Totals>,
     pub uploads: Option<queue::State>,
+    pub waiting: Waiting,
     pub is_drained: bool,
 }
 
@@ -54,6 +56,7 @@ impl Sample {
             state: running.is_some().then(|| installation.runner_state()).flatten(),
             restarts: container.map(|found| found.restarts),
             totals: happened(engine, installation)?.map(|reader| reader.totals()),
+            waiting: Waiting::read(&installation.name),
             uploads: queue.and_then(|place| queue::State::read(&place)),
             is_drained: installation.drained()?.is_some(),
             running,

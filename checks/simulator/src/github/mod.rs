@@ -16,6 +16,7 @@ mod organization;
 pub mod protocol;
 mod repository;
 mod rest;
+mod runs;
 mod schedule;
 mod server;
 mod state;

@@ -12,6 +12,7 @@ use axum::{Router, middleware::from_fn_with_state};
 use super::{
     App, Group, Hosted, Job, Outcome, RunnerInfo, app, organization, protocol, repository,
     rest::{self, refusal},
+    runs,
     state::State,
 };
 use crate::{
@@ -72,6 +73,7 @@ impl Server {
             .merge(repository::routes())
             .merge(organization::routes())
             .merge(app::routes())
+            .merge(runs::routes())
             .merge(protocol::routes());
         let loopback = Loopback::serve(port, |url| {
             url.clone_into(&mut hub.lock().url);

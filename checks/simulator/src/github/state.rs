@@ -11,7 +11,7 @@ use rand::{Rng as _, distr::Alphanumeric};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{App, Group, Job, Outcome, hosted::Hosted};
+use super::{App, Group, Job, Outcome, hosted::Hosted, runs::Way};
 
 /// A session that nobody polled for this long is over.
 const SESSION_LAPSE: Duration = Duration::from_secs(3);
@@ -68,6 +68,7 @@ pub struct State {
     waiting: Vec<(u64, Job)>,
     running: BTreeMap<u64, (u64, Outcome)>,
     ended: BTreeMap<u64, Outcome>,
+    ways: BTreeMap<u64, Way>,
     next_job: u64,
     /// GitHub serves this version of the runner no more.
     pub refuses_version: bool,
@@ -234,6 +235,15 @@ impl State {
 
     pub fn enqueue(&mut self, job: Job) -> u64 {
         self.next_job += 1;
+        let way = Way {
+            repository: job.repository.clone(),
+            name: job.name.clone(),
+            labels: job.labels.clone(),
+            created: Timestamp::now(),
+            started: None,
+            ended: None,
+        };
+        self.ways.insert(self.next_job, way);
         self.waiting.push((self.next_job, job));
         self.next_job
     }
@@ -244,6 +254,9 @@ impl State {
         let fits = |(_, job): &(u64, Job)| self.serves(&info, &job.repository) && job.runs_on(&info.labels);
         let position = self.waiting.iter().position(fits)?;
         let (id, job) = self.waiting.remove(position);
+        if let Some(way) = self.ways.get_mut(&id) {
+            way.started = Some((runner, info.name.clone(), Timestamp::now()));
+        }
         self.running.insert(id, (runner, Outcome { runner: info.name, ..Outcome::default() }));
         if let Some(session) = self.sessions.iter_mut().find(|one| one.id == session) {
             session.busy = true;
@@ -260,6 +273,9 @@ impl State {
     pub fn finish(&mut self, job: u64, result: &str) {
         let Some((runner, mut outcome)) = self.running.remove(&job) else { return };
         result.clone_into(&mut outcome.result);
+        if let Some(way) = self.ways.get_mut(&job) {
+            way.ended = Some((result.to_owned(), Timestamp::now()));
+        }
         self.ended.insert(job, outcome);
         if let Some(session) = self.sessions.iter_mut().find(|session| session.runner == runner) {
             session.busy = false;
@@ -267,6 +283,10 @@ impl State {
         if self.kept.runners.iter().any(|info| info.id == runner && info.ephemeral) {
             self.remove(runner);
         }
+    }
+
+    pub fn way(&self, job: u64) -> Option<&Way> {
+        self.ways.get(&job)
     }
 
     pub fn outcome(&self, job: u64) -> Option<Outcome> {

@@ -105,6 +105,12 @@ impl Demo {
         })?;
         report["caps"] = caps;
 
+        self.step("the doctor finds nothing wrong, and says which jobs will come", || {
+            let told = succeeded(&scene.run(&["doctor", &scene.name])?)?;
+            ensure!(told.contains("will come here: build (.github/workflows/ci.yml"), "{told}");
+            told.lines().for_each(|line| println!("    {line}"));
+            Ok(())
+        })?;
         let outcome =
             self.step("a job: a sandboxed nix build", || scene.outcome(&scripts::sandboxed_build("one")))?;
         let log = outcome.log;
@@ -156,6 +162,12 @@ impl Demo {
         })?;
         self.step("drained while a job runs, which ends first; and back without a token", || {
             drained(&scene)
+        })?;
+        self.step("what happened, as the runner wrote it down out of its jobs' reach", || {
+            let told = succeeded(&scene.run(&["events", &scene.name])?)?;
+            ensure!(told.matches("succeeded after").count() == 4, "{told}");
+            told.lines().for_each(|line| println!("    {line}"));
+            Ok(())
         })?;
         self.step("down", || scene.down())?;
         report["minted"] = json!(scene.github.minted());
