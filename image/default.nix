@@ -110,6 +110,8 @@ dockerTools.streamLayeredImage {
     chmod 1777 tmp var/tmp
     chmod 0700 root
     chown -R 1001:1001 home/runner
+    # Where Actions Runner Controller starts a runner; gone once PID 1 has begun.
+    install -m 0755 -o root -g root ${./demo/files/run.sh} home/runner/run.sh
   '';
 
   config = {

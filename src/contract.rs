@@ -74,6 +74,10 @@ pub mod env {
     pub const TOKEN: &str = "GITHUB_RUNNER_TOKEN";
     pub const PAT_FILE: &str = "GITHUB_PAT_FILE";
     pub const PAT: &str = "GITHUB_PAT";
+    /// A just-in-time configuration instead of a token: one job, then the container ends. As GitHub's own runner has it, so
+    /// that Actions Runner Controller can start the image.
+    pub const JIT_CONFIG: &str = "ACTIONS_RUNNER_INPUT_JITCONFIG";
+    pub const JIT_CONFIG_FILE: &str = "VEGA_JITCONFIG_FILE";
     pub const RUNNER_NAME: &str = "GITHUB_RUNNER_NAME";
     pub const LABELS: &str = "GITHUB_RUNNER_LABELS";
     pub const EPHEMERAL: &str = "VEGA_RUNNER_EPHEMERAL";

@@ -114,6 +114,9 @@ program_layer() {
   mkdir -p "$tree/usr/bin" "$tree/etc/vega-builder"
   install -m 0755 "$1" "$tree/usr/bin/vega-builder"
   install -m 0755 "$here"/files/job-{started,completed}.sh "$tree/etc/vega-builder/"
+  # Where Actions Runner Controller starts a runner; gone once PID 1 has begun.
+  mkdir -p "$tree/home/runner"
+  install -m 0755 "$here/files/run.sh" "$tree/home/runner/"
   add_tree "$tree" "vega-builder"
   say "program layer" "$(du -h "$1" | cut -f1) vega-builder"
 }

@@ -1,11 +1,10 @@
 //! `entrypoint`: PID 1 of the image, from the store's preflight to the listener's last line.
 
-use std::{path::Path, process::ExitCode, sync::Arc, thread, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use crate::{
-    cache::queue::Desk,
     chronicle::{Chronicle, Event},
-    contract::{self, Phase},
+    contract::Phase,
     runner::{
         Describer, Ending, Environment, EnvironmentError, Garbage, Mask, Mode, Registration, Report,
         Supervisor, Uploads, Vault,
@@ -49,11 +48,10 @@ fn supervise() -> anyhow::Result<u8> {
     credentials::hide()?;
     let mut credentials = Credentials::take()?;
     secrecy::harden();
-    let environment = Environment::read(|name| std::env::var(name).ok())?;
+    let environment = Environment::read(|name| credentials.variable(name))?;
     banner(&environment);
     let mut report = Report::new();
     let chronicle = Chronicle::at(Vault::new(&environment.runner_root).kept());
-    hear_jobs();
     loop {
         if stop::is_drain() {
             chronicle.note(Event::Drained);
@@ -74,15 +72,6 @@ fn supervise() -> anyhow::Result<u8> {
         if !stop::is_drain() {
             return Ok(0);
         }
-    }
-}
-
-/// Which job runs is told by its first hook, before its first step.
-fn hear_jobs() {
-    match Desk::open(Path::new(contract::JOB_SOCKET), Path::new(contract::JOB)) {
-        Ok(desk) => drop(thread::spawn(move || desk.hear())),
-        // A job is not the worse for it: only nobody knows whose its builds are.
-        Err(why) => say(&format!("{}: {why}", contract::JOB_SOCKET)),
     }
 }
 
@@ -136,10 +125,17 @@ struct Booted {
 }
 
 /// Make the runner's root clean and the store ready, and prove it; then the token.
-fn boot(environment: &Environment, credentials: Credentials, report: &mut Report) -> anyhow::Result<Booted> {
+fn boot(
+    environment: &Environment,
+    mut credentials: Credentials,
+    report: &mut Report,
+) -> anyhow::Result<Booted> {
     let closure = Closure::of_image(|name| std::env::var(name).ok())?;
     let registration = Registration::new(environment, closure.runner());
     registration.prepare()?;
+    if let Some(jit) = credentials.jit.take() {
+        registration.adopt_jit(&jit)?;
+    }
     // What jobs of this container's last life left must not have a say in the proof.
     end_all()?;
     tidy(registration.vault());

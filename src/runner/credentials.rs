@@ -13,7 +13,7 @@ use std::{
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use zeroize::Zeroizing;
 
-use super::{children, say, token::take};
+use super::{children, jit::JitConfig, say, token::take};
 use crate::{
     contract::{self, env as names},
     value::RegistrationToken,
@@ -22,7 +22,11 @@ use crate::{
 /// Run this program anew without the secret variables; each goes on as a file in memory, named by the
 /// contract's own `_FILE` variable. Nothing happens when there are none.
 pub fn hide() -> io::Result<()> {
-    let secrets = [(names::TOKEN, names::TOKEN_FILE), (names::PAT, names::PAT_FILE)];
+    let secrets = [
+        (names::TOKEN, names::TOKEN_FILE),
+        (names::PAT, names::PAT_FILE),
+        (names::JIT_CONFIG, names::JIT_CONFIG_FILE),
+    ];
     if !secrets.iter().any(|(variable, _)| env::var_os(variable).is_some()) {
         return Ok(());
     }
@@ -52,6 +56,8 @@ const MINTING: Duration = Duration::from_secs(120);
 pub struct Credentials {
     token: Option<RegistrationToken>,
     personal: Option<Zeroizing<String>>,
+    /// Everything that a runner of one job needs, in the place of both.
+    pub jit: Option<JitConfig>,
 }
 
 impl Credentials {
@@ -66,7 +72,16 @@ impl Credentials {
         if let Some(path) = file(names::PAT_FILE) {
             credentials.personal = take(&path)?;
         }
+        if let Some(path) = file(names::JIT_CONFIG_FILE) {
+            credentials.jit = take(&path)?.map(|text| JitConfig::parse(&text)).transpose()?;
+        }
         Ok(credentials)
+    }
+
+    /// A variable of the image's contract; for whom the runner is, a just-in-time configuration says first.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let said = self.jit.as_ref().and_then(|jit| jit.variable(name));
+        said.or_else(|| env::var(name).ok())
     }
 
     /// The registration token that was handed in, or one minted with a personal access token, which is

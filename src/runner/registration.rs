@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Environment, Mask, Vault, children,
+    Environment, JitConfig, Mask, Vault, children,
     leftovers::{Survivors, end_all},
     report::say_line,
     tidy, token, user,
@@ -139,6 +139,17 @@ impl<'a> Registration<'a> {
         {
             let _ = token::discard(path);
         }
+    }
+
+    /// Take a just-in-time configuration into keeping, in the place of whatever was there: it is a registration already.
+    pub fn adopt_jit(&self, jit: &JitConfig) -> Result<(), RegistrationError> {
+        self.forget()?;
+        let text = serde_json::to_string(&self.identity()).unwrap_or_default();
+        let keep = || {
+            self.vault.keep_these(jit.files())?;
+            self.vault.write_note(IDENTITY, &text)
+        };
+        keep().map_err(self.failed())
     }
 
     /// Register with GitHub. The token is in the environment of the configure process alone, which has ended

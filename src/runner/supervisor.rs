@@ -12,7 +12,7 @@ use super::{
     children, end_all, life::Life, proof, say, stop, stop::Order, tidy, token,
 };
 use crate::{
-    cache::queue::Job,
+    cache::queue::{Desk, Job},
     chronicle::{self, Chronicle},
     contract::{self, Phase},
     engine::Usage,
@@ -136,6 +136,12 @@ impl Supervisor<'_> {
         registration.lay_out().map_err(|error| error.to_string())?;
         let mut life = Life::new();
         let oom_kills = oom_kills();
+        // Which job it is, its first hook says, before any step.
+        let desk = Desk::open(Path::new(contract::JOB_SOCKET), Path::new(contract::JOB));
+        if let Err(why) = &desk {
+            // A job is not the worse for it: only nobody knows whose its builds are.
+            say(&format!("{}: {why}", contract::JOB_SOCKET));
+        }
         let awaited = environment.uploads == Uploads::Awaited;
         let listener = Listener::start(
             self.closure.runner(),
@@ -148,6 +154,7 @@ impl Supervisor<'_> {
             // No room for another process, say: that passes.
             Err(why) => Verdict::Again(format!("it cannot be started: {why}")),
         };
+        drop(desk);
         if life.had_job() {
             self.chronicle_job(&life, oom_kills);
             // What it built is on the disk before anything rests on it.

@@ -15,19 +15,23 @@ pub fn run(scene: &Scene, variables: &[&str]) {
 /// The same with options of podman's own.
 pub fn run_with(scene: &Scene, variables: &[&str], options: &[&str]) {
     let (owner, repository) = scene.repository.split_once('/').unwrap();
+    let least = [
+        format!("GITHUB_OWNER={owner}"),
+        format!("GITHUB_REPOSITORY={repository}"),
+        format!("GITHUB_RUNNER_NAME={}", scene.name),
+        format!("VEGA_GITHUB_URL={}", scene.github.url()),
+    ];
+    let all: Vec<&str> = least.iter().map(String::as_str).chain(variables.iter().copied()).collect();
+    run_alone(scene, &all, options);
+}
+
+/// With these variables and no others.
+pub fn run_alone(scene: &Scene, variables: &[&str], options: &[&str]) {
     let mut arguments: Vec<String> =
         ["run", "--detach", "--network=host", "--memory=1g", "--pids-limit=256"].map(str::to_owned).to_vec();
     arguments.push("--tls-verify=false".to_owned());
     arguments.push(format!("--name={}", scene.name));
     arguments.extend(options.iter().map(|option| (*option).to_owned()));
-    for variable in [
-        format!("GITHUB_OWNER={owner}"),
-        format!("GITHUB_REPOSITORY={repository}"),
-        format!("GITHUB_RUNNER_NAME={}", scene.name),
-        format!("VEGA_GITHUB_URL={}", scene.github.url()),
-    ] {
-        arguments.push(format!("--env={variable}"));
-    }
     arguments.extend(variables.iter().map(|variable| format!("--env={variable}")));
     arguments.push(format!("{}/{IMAGE}@{}", scene.registry.address, scene.digest));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -45,14 +49,23 @@ pub fn remove(scene: &Scene) {
 
 /// A registration token, as a person mints one.
 pub fn mint(scene: &Scene) -> String {
-    let path = format!("api/v3/repos/{}/actions/runners/registration-token", scene.repository);
+    post(scene, "registration-token", "")["token"].as_str().unwrap().to_owned()
+}
+
+/// A just-in-time configuration for a runner of this name.
+pub fn jit(scene: &Scene, name: &str) -> String {
+    let asked = serde_json::json!({ "name": name, "runner_group_id": 1, "labels": ["self-hosted", "vega"] });
+    post(scene, "generate-jitconfig", &asked.to_string())["encoded_jit_config"].as_str().unwrap().to_owned()
+}
+
+fn post(scene: &Scene, call: &str, body: &str) -> serde_json::Value {
+    let path = format!("api/v3/repos/{}/actions/runners/{call}", scene.repository);
     let output = std::process::Command::new("curl")
-        .args(["-fsS", "-X", "POST", "-H", &format!("Authorization: Bearer {LOGIN}")])
+        .args(["-fsS", "-X", "POST", "-H", &format!("Authorization: Bearer {LOGIN}"), "--data", body])
         .arg(format!("{}/{path}", scene.github.url()))
         .output()
         .unwrap();
-    let reply: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    reply["token"].as_str().unwrap().to_owned()
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// Run a push's job to its end, whatever that is.

@@ -1,7 +1,10 @@
 //! Our image run by hand, with its environment contract alone: tokens as variables, sandbox modes.
 
+use std::time::Duration;
+
+use simulator::github::Job;
 use testbed::{
-    by_hand::{mint, remove, run},
+    by_hand::{jit, mint, remove, run, run_alone},
     scene::Scene,
     scripts::sandboxed_build,
     search::Search,
@@ -66,5 +69,52 @@ fn podman_a_sandbox_that_cannot_be_is_refused_when_required_and_warned_of_when_n
     // What the warning says: an ordinary build runs, without the sandbox.
     let log = scene.job(&sandboxed_build("bare")).unwrap();
     assert!(log.contains("sandbox: bare"), "{log}");
+    remove(&scene);
+}
+
+/// As Actions Runner Controller does it: the image, its variable, and a command of theirs.
+#[test]
+fn podman_a_just_in_time_configuration_is_one_job_and_in_no_process_and_no_file_that_the_job_reads() {
+    let scene = Scene::new("jit").unwrap();
+    let config = jit(&scene, "arc-x7");
+    run_alone(
+        &scene,
+        &[&format!("ACTIONS_RUNNER_INPUT_JITCONFIG={config}"), "VEGA_NIX_SANDBOX=false"],
+        &["--entrypoint=/home/runner/run.sh"],
+    );
+    scene.github.until(Duration::from_secs(60), || scene.github.is_online("arc-x7")).unwrap();
+    let mut search = Search::new(&config);
+    search.processes();
+    assert!(search.seen.is_empty(), "{:?}", search.seen);
+    // A job that puts its own program there has it run by nobody.
+    let script = "ls /home/runner/run.sh && echo THERE; cat /proc/1/environ && echo READ; \
+                  cat /home/runner/actions-runner/.vega/.credentials_rsaparams && echo KEPT; \
+                  echo 'touch /evil' >/home/runner/run.sh; chmod +x /home/runner/run.sh; echo DONE";
+    let job = Job::push(&scene.repository, "job", &["self-hosted", "vega"], script);
+    let outcome = scene.github.wait(scene.github.enqueue(job), Duration::from_secs(60)).unwrap();
+    assert_eq!(outcome.runner, "arc-x7");
+    for word in ["THERE", "READ", "KEPT"] {
+        assert!(!outcome.log.contains(word) && outcome.log.contains("DONE"), "{}", outcome.log);
+    }
+    assert_eq!(scene.engine.said(&["wait", &scene.name]).unwrap(), "0");
+    assert!(scene.github.runners().is_empty(), "it was for one job");
+    remove(&scene);
+}
+
+#[test]
+fn podman_a_just_in_time_configuration_with_a_file_of_its_own_is_refused() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let scene = Scene::new("jit-evil").unwrap();
+    let config = jit(&scene, "arc-x8");
+    let mut files: serde_json::Value = serde_json::from_slice(&STANDARD.decode(&config).unwrap()).unwrap();
+    files["../../../etc/vega-builder/job-started.sh"] = STANDARD.encode("#!/bin/sh\nexit 0\n").into();
+    let config = STANDARD.encode(files.to_string());
+    run_alone(&scene, &[&format!("ACTIONS_RUNNER_INPUT_JITCONFIG={config}"), "VEGA_NIX_SANDBOX=false"], &[]);
+    assert_eq!(scene.engine.said(&["wait", &scene.name]).unwrap(), "1");
+    assert!(
+        scene.engine.logs(&scene.name).contains("has a file of its own"),
+        "{}",
+        scene.engine.logs(&scene.name)
+    );
     remove(&scene);
 }

@@ -243,7 +243,9 @@ struct Other {
 impl Other {
     fn hold(scene: &Scene, runner: &RunnerInfo) -> Self {
         let url = format!("{}/_runner/sessions", scene.github.url());
-        let body = serde_json::json!({ "runner": runner.id, "credential": runner.credential }).to_string();
+        let body =
+            serde_json::json!({ "runner": runner.id, "credential": runner.credential, "version": "2.336.0" })
+                .to_string();
         let post = |url: &str, body: &str| {
             let mut curl = std::process::Command::new("curl");
             curl.args(["-fsS", "-X", "POST", "-H", "content-type: application/json", "-d", body, url]);

@@ -6,11 +6,15 @@ use std::{
     env, fs,
     io::{self, Read as _, Write as _},
     net::Shutdown,
-    os::unix::{
-        fs::PermissionsExt as _,
-        net::{UnixListener, UnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::PermissionsExt as _,
+            net::{UnixListener, UnixStream},
+        },
     },
     path::{Path, PathBuf},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -37,6 +41,8 @@ const VARIABLES: [&str; 10] = [
 const LONGEST: u64 = 16 << 10;
 /// Nobody is waited for longer: the job goes on, and nobody knows whose builds those are.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// After a fault that may pass.
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl Job {
     pub fn of_environment() -> Self {
@@ -71,10 +77,12 @@ impl Job {
     }
 }
 
-/// Where jobs are told of.
+/// Where a job is told of: from the beginning of a listener's life until the first one has spoken. Afterwards nobody is
+/// there, and nothing that a step could speak to.
 pub struct Desk {
     listener: UnixListener,
-    file: PathBuf,
+    socket: PathBuf,
+    hearing: Option<JoinHandle<()>>,
 }
 
 impl Desk {
@@ -83,34 +91,52 @@ impl Desk {
         super::gone(fs::remove_file(socket))?;
         let listener = UnixListener::bind(socket)?;
         fs::set_permissions(socket, fs::Permissions::from_mode(0o666))?;
-        Ok(Self { listener, file: file.to_owned() })
+        let (heard, at, file) = (listener.try_clone()?, socket.to_owned(), file.to_owned());
+        let hearing = thread::spawn(move || hear(&heard, &at, &file));
+        Ok(Self { listener, socket: socket.to_owned(), hearing: Some(hearing) })
     }
+}
 
-    /// Hear whoever comes, for ever. A job that is known stays who it is until PID 1 takes its file away.
-    pub fn hear(&self) {
-        for stream in self.listener.incoming().flatten() {
+impl Drop for Desk {
+    fn drop(&mut self) {
+        // A socket is shut down as one that is connected is: whoever waits for somebody to come waits no longer.
+        if let Ok(socket) = self.listener.try_clone() {
+            let _ = UnixStream::from(OwnedFd::from(socket)).shutdown(Shutdown::Both);
+        }
+        let _ = self.hearing.take().map(JoinHandle::join);
+        let _ = fs::remove_file(&self.socket);
+    }
+}
+
+fn hear(listener: &UnixListener, socket: &Path, file: &Path) {
+    loop {
+        match listener.accept() {
             // One that says nothing holds nobody up for long.
-            let _ = self.hear_one(&stream);
+            Ok((stream, _)) => {
+                if hear_one(&stream, file).is_ok() {
+                    // Before it is told that it was heard.
+                    let _ = fs::remove_file(socket);
+                    return;
+                }
+            }
+            Err(why) if why.kind() == io::ErrorKind::InvalidInput => return,
+            Err(_) => thread::sleep(PAUSE),
         }
     }
+}
 
-    fn hear_one(&self, stream: &UnixStream) -> io::Result<()> {
-        // Not even listened to: a job that comes and says nothing would hold the uploads up.
-        if self.file.exists() {
-            return Ok(());
-        }
-        stream.set_read_timeout(Some(Duration::from_millis(500)))?;
-        let mut text = Vec::new();
-        stream.take(LONGEST).read_to_end(&mut text)?;
-        let Job(told) = serde_json::from_slice(&text)?;
-        let is_fine = |name: &str, value: &str| {
-            VARIABLES.contains(&name) && value.len() < 1000 && !value.chars().any(char::is_control)
-        };
-        let job = Job(told.into_iter().filter(|(name, value)| is_fine(name, value)).collect());
-        let beside = self.file.with_extension("new");
-        fs::write(&beside, serde_json::to_vec(&job)?)?;
-        fs::rename(beside, &self.file)
-    }
+fn hear_one(stream: &UnixStream, file: &Path) -> io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_millis(500)))?;
+    let mut text = Vec::new();
+    stream.take(LONGEST).read_to_end(&mut text)?;
+    let Job(told) = serde_json::from_slice(&text)?;
+    let is_fine = |name: &str, value: &str| {
+        VARIABLES.contains(&name) && value.len() < 1000 && !value.chars().any(char::is_control)
+    };
+    let job = Job(told.into_iter().filter(|(name, value)| is_fine(name, value)).collect());
+    let beside = file.with_extension("new");
+    fs::write(&beside, serde_json::to_vec(&job)?)?;
+    fs::rename(beside, file)
 }
 
 #[cfg(test)]
@@ -118,27 +144,25 @@ mod tests {
     use super::{Desk, Job, UnixStream};
 
     #[test]
-    fn a_step_that_says_it_is_another_job_is_not_heard() {
+    fn a_step_that_says_it_is_another_job_finds_nobody() {
         let folder = tempfile::tempdir().unwrap();
         let (socket, file) = (folder.path().join("sock"), folder.path().join("job.json"));
-        let desk = Desk::open(&socket, &file).unwrap();
-        std::thread::spawn(move || desk.hear());
         let job = |run: &str| {
             Job([("GITHUB_RUN_ID".to_owned(), run.to_owned()), ("EVIL".to_owned(), "x".to_owned())].into())
         };
-        for run in ["1", "2"] {
-            // Whoever comes second may find the door shut.
-            let _ = job(run).tell(&socket);
-        }
-        // A hostile job that comes again and again and says nothing holds nobody up.
-        let silent: Vec<_> = (0..50).filter_map(|_| UnixStream::connect(&socket).ok()).collect();
-        let began = std::time::Instant::now();
-        let _ = job("2").tell(&socket);
-        assert!(silent.len() == 50 && began.elapsed().as_millis() < 400, "{:?}", began.elapsed());
+        let desk = Desk::open(&socket, &file).unwrap();
+        // Who comes and says nothing, or nonsense, is not it.
+        drop(UnixStream::connect(&socket).unwrap());
+        job("1").tell(&socket).unwrap();
         let kept = Job::read(&file).unwrap();
         assert_eq!((kept.get("GITHUB_RUN_ID"), kept.get("EVIL")), (Some("1"), None));
-        // The next job's life begins.
+        assert!(!socket.exists() && job("2").tell(&socket).is_err());
+        drop(desk);
+        // The next job's life begins; and one ends without a job.
         std::fs::remove_file(&file).unwrap();
+        drop(Desk::open(&socket, &file).unwrap());
+        assert!(!socket.exists() && !file.exists());
+        let _desk = Desk::open(&socket, &file).unwrap();
         job("3").tell(&socket).unwrap();
         assert_eq!(Job::read(&file).unwrap().get("GITHUB_RUN_ID"), Some("3"));
     }
