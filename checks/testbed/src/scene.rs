@@ -182,7 +182,8 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        if self.engine.exists(&self.name) {
+        let has_record = Path::new("/var/lib/vega-builder").join(&self.name).exists();
+        if has_record || self.engine.exists(&self.name) {
             self.leave_nothing();
         }
     }

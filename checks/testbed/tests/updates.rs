@@ -122,7 +122,17 @@ fn podman_an_update_ends_the_job_first_keeps_everything_else_and_can_be_gone_bac
         let pinned = format!("{}/{IMAGE}@{}", scene.registry.address, image.as_str().unwrap());
         let there = scene.engine.run(&["image", "exists", &pinned]).unwrap();
         let users = scene.engine.said(&["ps", "--all", "--format", "{{.Names}} {{.Image}}"]).unwrap();
-        assert_eq!(there.status.code(), Some(1), "{pinned} is left; containers: {users}");
+        let records: Vec<_> = fs::read_dir("/var/lib/vega-builder")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
+        assert_eq!(
+            there.status.code(),
+            Some(1),
+            "{pinned} is left; containers: {users}; records: {records:?}"
+        );
     }
 }
 

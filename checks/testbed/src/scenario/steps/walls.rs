@@ -110,10 +110,10 @@ pub fn memory_hog(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     stage.until_online()
 }
 
-/// More processes than `--pids`, as many as an emulated processor starts in some seconds.
+/// More processes than `--pids`; an emulated processor takes its time to start them.
 pub fn fork_bomb(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let pid = stage.engine.pid(&stage.name)?;
-    stage.outcome("for i in $(seq 300); do sleep 20 & done 2>/dev/null; kill $(jobs -p)")?;
+    stage.outcome("for i in $(seq 300); do sleep 200 & done 2>/dev/null; kill $(jobs -p)")?;
     ensure!(counted(stage, "pids.events", "max")? > 0, "no process was refused");
     ensure!(stage.engine.pid(&stage.name)? == pid, "PID 1 did not survive");
     stage.until_online()
