@@ -149,14 +149,16 @@ impl Supervisor<'_> {
             &self.mask,
             awaited.then_some(contract::JOB_COMPLETED_HOOK),
         );
-        let verdict = match listener {
-            Ok(listener) => self.attend(listener, &registration, &mut life)?,
+        let attended = match listener {
+            Ok(listener) => self.attend(listener, &registration, &mut life),
             // No room for another process, say: that passes.
-            Err(why) => Verdict::Again(format!("it cannot be started: {why}")),
+            Err(why) => Ok(Verdict::Again(format!("it cannot be started: {why}"))),
         };
         drop(desk);
+        // Whatever broke meanwhile: the job is not lost from the account.
+        self.chronicle_job(&life, oom_kills);
+        let verdict = attended?;
         if life.had_job() {
-            self.chronicle_job(&life, oom_kills);
             // What it built is on the disk before anything rests on it.
             store::sync().map_err(|error| error.to_string())?;
         }

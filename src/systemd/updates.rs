@@ -39,10 +39,10 @@ impl UpdateTimer<'_> {
         changed |= replace(&place(&timer), &self.timer())?;
         if changed {
             systemctl(&["daemon-reload"])?;
-            systemctl(&["enable", "--quiet", &timer])?;
-            systemctl(&["restart", &timer])?;
         }
-        Ok(())
+        // Each time: somebody may have been killed after the files were written.
+        systemctl(&["enable", "--quiet", &timer])?;
+        systemctl(&[if changed { "restart" } else { "start" }, &timer])
     }
 
     pub(crate) fn timer(&self) -> String {

@@ -199,7 +199,7 @@ fn podman_the_doctor_says_which_jobs_will_come_and_what_is_wrong_with_the_next_c
         "this host",
         "cgroups     version ",
         "is what runs, signed by https://github.com/",
-        "may administer the runners of",
+        "sees the runners of",
         "as online, idle",
         "agrees with GitHub's",
         "GitHub's runner 2.336.0: GitHub sends it no job after",

@@ -21,7 +21,10 @@ pub async fn github(github: &GitHub, identity: &Identity, is_installed: bool) ->
         Ok(runner) => runner,
         Err(why) => return vec![Finding::failure("token", why)],
     };
-    findings.push(Finding::fine("token", format!("may administer the runners of {scope}")));
+    findings.push(Finding::fine(
+        "token",
+        format!("sees the runners of {scope}; a runner's first start needs Administration: write of it"),
+    ));
     match &runner {
         Some(runner) if runner.is_online() => {
             let busy = if runner.busy { "busy" } else { "idle" };

@@ -198,6 +198,18 @@ pub struct Seen {
 /// Look at every branch of a repository, because each can be a pull request's base. No ignore counts here: who can
 /// change a file in the repository has no say in what this machine runs.
 pub async fn look(github: &GitHub<Repository>, labels: &Labels, group: Option<&str>) -> anyhow::Result<Seen> {
+    let (mut report, _) = every_branch(github, labels, group).await?;
+    let landings = output::landed(&report);
+    report.keep_errors();
+    Ok(Seen { landings, reasons: report.reasons(), source: output::findings(&report) })
+}
+
+/// What can reach a runner from every branch, by the repository's settings too; and its default branch.
+async fn every_branch(
+    github: &GitHub<Repository>,
+    labels: &Labels,
+    group: Option<&str>,
+) -> anyhow::Result<(Report, String)> {
     let mut known = Known::of_runner(labels, architecture());
     if let Some(group) = group {
         group.clone_into(&mut known.group);
@@ -205,10 +217,8 @@ pub async fn look(github: &GitHub<Repository>, labels: &Labels, group: Option<&s
     let default = repository::settings(github, &mut known).await?;
     let all = repository::workflows(github, &default, &Branches::All).await?;
     let check = |of: OfBranches| Checked { branches: of.branches, ..checked(of.set, &known, &NoActions) };
-    let mut report = Report::new(&known, all.into_iter().map(check).collect()).with_settings(&known);
-    let landings = output::landed(&report);
-    report.keep_errors();
-    Ok(Seen { landings, reasons: report.reasons(), source: output::findings(&report) })
+    let report = Report::new(&known, all.into_iter().map(check).collect()).with_settings(&known);
+    Ok((report, default))
 }
 
 /// What is to be expected of a repository: which jobs come, and which never will.
@@ -232,14 +242,7 @@ pub async fn outlook(
     labels: &Labels,
     group: Option<&str>,
 ) -> anyhow::Result<Outlook> {
-    let mut known = Known::of_runner(labels, architecture());
-    if let Some(group) = group {
-        group.clone_into(&mut known.group);
-    }
-    let default = repository::settings(github, &mut known).await?;
-    let all = repository::workflows(github, &default, &Branches::All).await?;
-    let check = |of: OfBranches| Checked { branches: of.branches, ..checked(of.set, &known, &NoActions) };
-    let mut report = Report::new(&known, all.into_iter().map(check).collect()).with_settings(&known);
+    let (mut report, default) = every_branch(github, labels, group).await?;
     let is_default = |branches: &[String]| branches.contains(&default);
     let (coming, refused): (Vec<Landing>, Vec<Landing>) = report
         .landings()
