@@ -53,14 +53,7 @@ impl Events {
     }
 
     pub fn run(&self) -> anyhow::Result<ExitCode> {
-        let places = Places::standard();
-        let installed = match &self.runner {
-            Some(wanted) => vec![places.find(Some(wanted))?],
-            None => places.installed(),
-        };
-        if installed.is_empty() {
-            return Err(crate::installation::Error::None.into());
-        }
+        let installed = Places::standard().wanted(self.runner.as_deref())?;
         let mut accounts = Vec::new();
         for installation in installed {
             let subject = Subject::of(installation)?;

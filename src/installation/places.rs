@@ -78,6 +78,15 @@ impl Places {
         names.iter().map(|name| self.installation(name)).collect()
     }
 
+    /// The runner that somebody asks about, or all of them; that there is none is an error.
+    pub fn wanted(&self, runner: Option<&str>) -> Result<Vec<Installation>, Error> {
+        let wanted = match runner {
+            Some(_) => vec![self.find(runner)?],
+            None => self.installed(),
+        };
+        if wanted.is_empty() { Err(Error::None) } else { Ok(wanted) }
+    }
+
     /// Whether another runner here is made of this image, or would go back to it.
     pub fn others_need(&self, name: &RunnerName, digest: &ImageDigest) -> bool {
         self.installed().iter().filter(|other| other.name != *name).any(|other| {

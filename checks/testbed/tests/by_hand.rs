@@ -98,6 +98,9 @@ fn podman_a_just_in_time_configuration_is_one_job_and_in_no_process_and_no_file_
     }
     assert_eq!(scene.engine.said(&["wait", &scene.name]).unwrap(), "0");
     assert!(scene.github.runners().is_empty(), "it was for one job");
+    // Started again by that path, the container has nothing of the job's to run as root.
+    let again = scene.engine.run(&["start", &scene.name]).unwrap();
+    assert!(!again.status.success(), "{again:?}");
     remove(&scene);
 }
 

@@ -17,6 +17,7 @@ use crate::{
     github::GitHub,
     installation::{Identity, Places},
     progress::{Output, printable},
+    value::Repository,
 };
 
 /// Look at everything that a runner rests on, and say what to do about what is wrong
@@ -89,8 +90,12 @@ impl Doctor {
         findings
     }
 
-    /// A repository, or whatever the settings name, before its first `up`.
+    /// A repository before its first `up`.
     async fn planned(&self, wanted: &str) -> Vec<Finding> {
+        if wanted.parse::<Repository>().is_err() {
+            let next = "`vega-builder status` names those that are; a repository is written OWNER/NAME";
+            return vec![Finding::wrong("runner", format!("no '{wanted}' is installed here"), next)];
+        }
         let settings = Host::read()
             .map_err(anyhow::Error::from)
             .and_then(|host| Ok(Settings::resolve(&SettingsArgs::default(), Some(wanted), &host)?));

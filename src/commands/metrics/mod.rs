@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{Context as _, anyhow};
 use axum::{
     Router,
     http::{StatusCode, header::CONTENT_TYPE},
@@ -43,10 +43,21 @@ pub struct Metrics {
     #[arg(long, value_name = "FILE", conflicts_with = "listen")]
     textfile: Option<PathBuf>,
     /// Serve them there, until told to end; an address of this host's loopback
-    #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:9478")]
+    #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:9478", value_parser = loopback)]
     listen: Option<SocketAddr>,
     #[command(flatten)]
     credential: CredentialArgs,
+}
+
+/// Whoever reaches it reads the names of repositories.
+fn loopback(given: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = given.parse().map_err(|why| format!("{why}; write e.g. 127.0.0.1:9478"))?;
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err("it is not of this host's loopback, and whoever reaches it would read the names of repositories: listen at \
+         127.0.0.1:9478, and let Prometheus come through a proxy with a login"
+        .to_owned())
 }
 
 /// The text format's own version.
@@ -61,7 +72,12 @@ impl Metrics {
         let text = text(&self.credential).await?;
         match self.textfile {
             Some(file) => {
-                write(&file, &text).with_context(|| format!("{} cannot be written", file.display()))?;
+                write(&file, &text).with_context(|| {
+                    format!(
+                        "{} cannot be written: does its folder exist, and may you write there?",
+                        file.display()
+                    )
+                })?;
             }
             None => std::io::stdout().write_all(text.as_bytes())?,
         }
@@ -94,11 +110,6 @@ fn write(file: &Path, text: &str) -> std::io::Result<()> {
 }
 
 async fn serve(address: SocketAddr, credential: CredentialArgs) -> anyhow::Result<()> {
-    ensure!(
-        address.ip().is_loopback(),
-        "{address} is not of this host's loopback: whoever reaches it would read the names of jobs' repositories; let \
-         Prometheus come through a proxy with a login, and listen at 127.0.0.1"
-    );
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen at {address}: choose another address with --listen"))?;

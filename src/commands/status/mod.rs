@@ -107,14 +107,7 @@ impl StatusCommand {
 
     /// One look, with what the last ones know already.
     async fn look(&self, slow: &mut HashMap<String, Slow>, anew: bool) -> anyhow::Result<ExitCode> {
-        let places = Places::standard();
-        let installed = match &self.runner {
-            Some(wanted) => vec![places.find(Some(wanted))?],
-            None => places.installed(),
-        };
-        if installed.is_empty() {
-            return Err(crate::installation::Error::None.into());
-        }
+        let installed = Places::standard().wanted(self.runner.as_deref())?;
         let (mut reports, mut unreadable) = (Vec::new(), Vec::new());
         for installation in &installed {
             // One runner that cannot be told of does not hide the others.

@@ -1,21 +1,24 @@
 //! PID 1's day: wait for a token when there is no registration, give each job a listener of its own, bury
 //! orphans, keep the daemon up, collect garbage when idle, and end in good order when told to.
 
+mod account;
+mod registering;
+
 use std::{
     path::Path,
     sync::{Arc, Once},
     time::{Duration, Instant},
 };
 
+use self::account::oom_kills;
 use super::{
     Describer, Environment, Event, Garbage, Listener, Mask, Registration, Report, Uploads, Vault, Verdict,
-    children, end_all, life::Life, proof, say, stop, stop::Order, tidy, token,
+    children, end_all, life::Life, proof, say, stop, stop::Order, tidy,
 };
 use crate::{
-    cache::queue::{Desk, Job},
+    cache::queue::Desk,
     chronicle::{self, Chronicle},
     contract::{self, Phase},
-    engine::Usage,
     store::{self, Budget, Closure, Daemon},
     value::RegistrationToken,
 };
@@ -28,8 +31,6 @@ const SLOWEST: Duration = Duration::from_secs(300);
 const CONFLICT_PAUSE: Duration = Duration::from_secs(30);
 /// Between two looks at a store that holds too much.
 const FULL_PAUSE: Duration = Duration::from_secs(60);
-/// Between two looks at a token's file that is of no use.
-const BAD_TOKEN_PAUSE: Duration = Duration::from_secs(30);
 
 /// Why PID 1 ends.
 #[derive(Debug)]
@@ -105,6 +106,11 @@ impl Supervisor<'_> {
         self.report.enter(Phase::Stopping, &message);
         if !stop::is_drain() {
             self.chronicle.note(chronicle::Event::Stopped { why: message });
+        }
+        if matches!(ending, Ending::JobDone) {
+            // Started again, the container finds nothing of the job's: no `run.sh` in the place of ours, say.
+            let registration = Registration::new(self.environment, self.closure.runner());
+            tidy(registration.vault());
         }
         if let Some(mut garbage) = self.garbage.take() {
             garbage.stop();
@@ -267,17 +273,6 @@ impl Supervisor<'_> {
         }
     }
 
-    fn chronicle_job(&self, life: &Life, oom_kills_before: u64) {
-        let Some((job, result, took)) = life.job() else { return };
-        self.chronicle.note(chronicle::Event::JobEnded {
-            job: job.to_owned(),
-            result,
-            seconds: took.as_secs_f64(),
-            oom_kills: oom_kills().saturating_sub(oom_kills_before),
-            run: Job::read(Path::new(contract::JOB)).and_then(|job| job.run_url()),
-        });
-    }
-
     fn judge(
         &mut self,
         life: &Life,
@@ -321,55 +316,6 @@ impl Supervisor<'_> {
         })
     }
 
-    /// Wait for a token, and use it; whether there is a registration now (no: told to stop).
-    fn register(&mut self, registration: &Registration<'_>) -> Result<bool, String> {
-        let mut message = "no registration is saved: type `vega-builder register` on the host".to_owned();
-        let mut told = String::new();
-        loop {
-            if stop::ordered() {
-                return Ok(false);
-            }
-            let mut pause = TICK / 2;
-            match self.next_token() {
-                Ok(Some(token)) => {
-                    self.report.enter(Phase::Registering, "registering with GitHub");
-                    match registration.configure(&token, &self.mask) {
-                        Ok(()) => return Ok(true),
-                        Err(_) if stop::ordered() => return Ok(false),
-                        Err(error) => {
-                            message =
-                                format!("{error}; type `vega-builder register` on the host for another try");
-                        }
-                    }
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    message = error.to_string();
-                    pause = BAD_TOKEN_PAUSE;
-                }
-            }
-            if self.report.phase() != Phase::WaitingForToken || told != message {
-                say(&message);
-                self.report.enter(Phase::WaitingForToken, &message);
-                told.clone_from(&message);
-            }
-            self.look_after()?;
-            stop::rest(pause);
-        }
-    }
-
-    /// One that came as a variable first: it is here once only.
-    fn next_token(&mut self) -> Result<Option<RegistrationToken>, token::TokenError> {
-        if let Some(token) = self.token.take() {
-            return Ok(Some(token));
-        }
-        match &self.environment.token_file {
-            // A secret that came as a variable was taken from its memory at the start.
-            Some(path) if !path.starts_with("/proc") => token::take_token(path),
-            _ => Ok(None),
-        }
-    }
-
     /// Sleep between two lives, but look after the rest; whether told to stop.
     fn rest(&mut self, wait: Duration) -> bool {
         let until = Instant::now() + wait;
@@ -396,11 +342,6 @@ impl Supervisor<'_> {
         }
         Ok(())
     }
-}
-
-/// As far as the kernel tells in here.
-fn oom_kills() -> u64 {
-    Usage::of(std::process::id()).map(|usage| usage.oom_kills).unwrap_or_default()
 }
 
 fn again(why: &str, least: Duration) -> Next {
