@@ -113,7 +113,9 @@ pub fn memory_hog(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 /// More processes than `--pids`; an emulated processor takes its time to start them.
 pub fn fork_bomb(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let pid = stage.engine.pid(&stage.name)?;
-    stage.outcome("for i in $(seq 300); do sleep 200 & done 2>/dev/null; kill $(jobs -p)")?;
+    // Forked and no more: to start a program each would take an emulated processor minutes.
+    let bomb = "mkfifo /tmp/f; for i in $(seq 300); do (read -rt 200 _ <>/tmp/f) & done 2>/dev/null; kill $(jobs -p)";
+    stage.outcome(bomb)?;
     ensure!(counted(stage, "pids.events", "max")? > 0, "no process was refused");
     ensure!(stage.engine.pid(&stage.name)? == pid, "PID 1 did not survive");
     stage.until_online()
