@@ -91,8 +91,16 @@ let
         message = "${of' "cache.keyFile"} and ${of' "cache.loginFile"} are nothing without ${of' "cache.to"}.";
       }
       {
-        assertion = instance.ephemeral -> of.credential instance != null;
-        message = "${of' "ephemeral"} needs ${of' "credential.tokenFile"} or ${of' "credential.githubApp"}: a token is minted for every job.";
+        assertion = instance.ephemeral > 0 -> of.credential instance != null;
+        message = "${of' "ephemeral"} needs ${of' "credential.tokenFile"} or ${of' "credential.githubApp"}: a runner is registered for every job.";
+      }
+      {
+        assertion = instance.ephemeral > 0 -> lib.stringLength name <= 52;
+        message = "services.vega-builder.instances: \"${name}\" is longer than the 52 letters that leave room for the names of its jobs (${of' "ephemeral"}).";
+      }
+      {
+        assertion = !(lib.hasInfix ".job-" name);
+        message = "services.vega-builder.instances: \"${name}\" looks like the name of a job's own runner (.job-).";
       }
       {
         assertion = !(trust.key != null && trust.identity != null);

@@ -44,7 +44,6 @@ let
     // lib.optionalAttrs (instance.runnerGroup != null) { VEGA_RUNNER_GROUP = instance.runnerGroup; }
     // lib.optionalAttrs (caps.disk != null) { VEGA_BUILDER_DISK = toString (of.bytes caps.disk); }
     // lib.optionalAttrs (instance.cache.to != null) { VEGA_BUILDER_UPLOADS = instance.cache.wait; }
-    // lib.optionalAttrs instance.ephemeral { VEGA_RUNNER_EPHEMERAL = "true"; }
     // lib.optionalAttrs (instance.githubUrl != "https://github.com") {
       VEGA_GITHUB_URL = lib.removeSuffix "/" instance.githubUrl;
     }
@@ -107,7 +106,8 @@ in
   config = lib.mkIf cfg.enable {
     virtualisation.oci-containers = {
       backend = lib.mkDefault "podman";
-      containers = lib.mapAttrs container cfg.instances;
+      # An ephemeral runner's are made by its own service, one for every job.
+      containers = lib.mapAttrs container (of.staying cfg.instances);
     };
   };
 }

@@ -256,10 +256,16 @@ let
       // of "update.within" "2h";
     };
     ephemeral = mkOption {
-      type = types.bool;
-      description = "A container and a registration of its own for every job; needs a `credential`.";
+      # It was a yes or no once.
+      type = types.coercedTo types.bool (is: if is then 1 else 0) (types.ints.between 0 64);
+      example = 2;
+      description = ''
+        So many jobs at once, each in a fresh container with a registration and a store of its own, and the next container
+        booted while the last one works; the `caps` are each slot's. Needs a `credential`. 0: the runner stays, and takes
+        one job after the other.
+      '';
     }
-    // of "ephemeral" false;
+    // of "ephemeral" 0;
     patience = mkOption {
       type = types.strMatching "[0-9]+[smhd]";
       example = "2h";

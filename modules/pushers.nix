@@ -98,6 +98,7 @@ let
         LoadCredential = map (one: "${one.name}:${one.file}") credentials;
       };
     };
-  pushing = lib.filterAttrs (_: instance: instance.cache.to != null) cfg.instances;
+  # An ephemeral runner's jobs have one each, beside their container.
+  pushing = lib.filterAttrs (_: instance: instance.cache.to != null) (of.staying cfg.instances);
 in
 lib.mapAttrs' (name: instance: lib.nameValuePair (of.pusher name) (service name instance)) pushing

@@ -15,6 +15,9 @@ let
   parsed = text: builtins.match "([0-9]+)([a-zA-Z]?)" text;
 in
 rec {
+  # The runners that take one job after the other in one container.
+  staying = lib.filterAttrs (_: instance: instance.ephemeral == 0);
+
   # "12g" → bytes.
   bytes =
     text:

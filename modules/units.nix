@@ -10,6 +10,7 @@ let
   cfg = config.services.vega-builder;
   of = import ./runner.nix { inherit lib; };
   pushers = import ./pushers.nix { inherit config lib; };
+  slots = import ./slots.nix { inherit config lib; };
   updates = import ./updates.nix { inherit config lib; };
   program = lib.getExe' cfg.package "vega-builder";
   podman = lib.getExe' config.virtualisation.podman.package "podman";
@@ -112,16 +113,22 @@ let
     };
   };
 
-  # A little wider than the container's own limits: podman's monitor lives in it too.
-  slice = name: instance: {
-    description = "Limits of the GitHub Actions runner ${name}";
-    sliceConfig = {
-      MemoryMax = of.bytes instance.caps.memory + 64 * 1048576;
-      MemorySwapMax = 0;
-      CPUQuota = "${of.number (instance.caps.cpus * 100)}%";
-      TasksMax = instance.caps.pids + 32;
+  # A little wider than the containers' own limits: podman's monitors live in it too, and the containers that wait.
+  slice =
+    name: instance:
+    let
+      number = lib.max 1 instance.ephemeral;
+      spare = ofSlots: ofOne: if instance.ephemeral > 0 then ofSlots else ofOne;
+    in
+    {
+      description = "Limits of the GitHub Actions runner ${name}";
+      sliceConfig = {
+        MemoryMax = (of.bytes instance.caps.memory + spare 320 64 * 1048576) * number;
+        MemorySwapMax = 0;
+        CPUQuota = "${of.number (instance.caps.cpus * 100 * number)}%";
+        TasksMax = (instance.caps.pids + spare 96 32) * number;
+      };
     };
-  };
 
   path = name: _: {
     description = "A registration token for the GitHub Actions runner ${name}";
@@ -141,11 +148,14 @@ let
     };
   };
 
-  each = rename: value: lib.mapAttrs' (name: instance: lib.nameValuePair (rename name) (value name instance)) cfg.instances;
+  each' = instances: rename: value: lib.mapAttrs' (name: instance: lib.nameValuePair (rename name) (value name instance)) instances;
+  each = each' cfg.instances;
+  eachStaying = each' (of.staying cfg.instances);
 in
 {
   config = lib.mkIf cfg.enable {
     environment.systemPackages = [ cfg.package ];
+    virtualisation.podman.enable = lib.mkIf (slots != { }) true;
     environment.etc = {
       "vega-builder/seccomp.json".source = cfg.seccompProfile;
     }
@@ -153,10 +163,10 @@ in
       name: instance: { source = format.generate "${name}.toml" (declaration instance); }
     );
     systemd = {
-      services = each of.service service // pushers // updates.services;
+      services = eachStaying of.service service // slots // pushers // updates.services;
       inherit (updates) timers;
       slices = each of.slice slice;
-      paths = each of.service path;
+      paths = eachStaying of.service path;
       tmpfiles.settings."10-vega-builder" = {
         "/run/vega-builder".d = {
           mode = "0755";

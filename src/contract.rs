@@ -18,6 +18,8 @@ pub const SEED_MOUNT: &str = "/run/vega-builder/store";
 pub const HANDOVER_MOUNT: &str = "/run/vega-builder/handover";
 /// In the handover folder: the registration token on its way in, 0400, deleted by PID 1 when read.
 pub const HANDOVER_TOKEN: &str = "registration-token";
+/// In the handover folder: a just-in-time configuration on its way in, for a container that was started without one.
+pub const HANDOVER_JIT: &str = "jit-config";
 /// In the handover folder: what PID 1 last said of itself (see [`Phase`]).
 pub const HANDOVER_STATE: &str = "state.json";
 /// In the handover folder: while it lies there, no job starts, and PID 1 rests when the running one has ended.
@@ -116,6 +118,8 @@ pub enum Phase {
     Starting,
     /// Neither a saved registration nor a token: waiting for `vega-builder register`.
     WaitingForToken,
+    /// Booted and proven, and waiting for a just-in-time configuration.
+    Warm,
     /// The configure process is running.
     Registering,
     /// The runner listens for jobs.

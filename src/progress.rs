@@ -22,6 +22,8 @@ pub enum Output {
 pub struct Progress {
     output: Output,
     live: Option<MultiProgress>,
+    /// Steps that go well are not told.
+    quiet: bool,
 }
 
 /// A step at work. Dropped without [`Step::done`], it shows as failed.
@@ -36,7 +38,12 @@ pub struct Step<'a> {
 impl Progress {
     pub fn new(output: Output) -> Self {
         let live = output == Output::Text && std::io::stderr().is_terminal();
-        Self { output, live: live.then(MultiProgress::new) }
+        Self { output, live: live.then(MultiProgress::new), quiet: false }
+    }
+
+    /// For what does the same again and again: only what goes wrong, and notes.
+    pub fn quiet() -> Self {
+        Self { output: Output::Text, live: None, quiet: true }
     }
 
     /// Begin a step; `name` is one of the words of the documentation, `doing` says what happens.
@@ -122,6 +129,9 @@ impl Step<'_> {
         let seconds = self.started.elapsed().as_secs_f64();
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
+        }
+        if ok && self.progress.quiet {
+            return;
         }
         if self.progress.output == Output::Json {
             let seconds = (seconds * 1000.0).round() / 1000.0;

@@ -220,7 +220,10 @@ fn what_contradicts_itself_is_told_by_its_name() {
             &["--app-key-file", "/k", "--app-id", "x", "--token-file", "/t"],
             ["--token-file", "leave one of them out"],
         ),
-        (&["--ephemeral"], ["a unit that brings it a token", "`vega-builder install`"]),
+        (&["--ephemeral", "2"], ["has one for every job", "`vega-builder install`"]),
+        (&["--ephemeral", "two"], ["--ephemeral", "how many jobs may run at once"]),
+        (&["--ephemeral", "64", "--memory", "1g"], ["--memory", "64 slots of 1 GiB"]),
+        (&["--name", "x.job-y"], ["--name", "a job's own runner"]),
     ] {
         refused(&[&["up", "a/b"], arguments].concat(), 2, &words);
     }

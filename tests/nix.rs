@@ -94,7 +94,7 @@ fn the_module_not_enabled_declares_nothing() {
 
 #[test]
 fn the_module_declares_containers_units_slices_and_tmpfiles_as_the_snapshots_say() {
-    for settings in ["least", "every-option", "several", "organization"] {
+    for settings in ["least", "every-option", "several", "organization", "slots"] {
         agrees(settings);
         let told: Value = serde_json::from_str(&fs::read_to_string(snapshot(settings)).unwrap()).unwrap();
         assert!(told.get("failed").is_none(), "{settings}: {}", told["failed"]);

@@ -14,7 +14,7 @@ let
     trust.trustedRoot = "/root/world/trusted_root-0.json";
     githubUrl = "http://127.0.0.1:8090";
     network = "host";
-    ephemeral = name == "ephemeral";
+    ephemeral = if name == "ephemeral" then 1 else 0;
     credential.tokenFile = lib.mkIf (name == "ephemeral") "/root/world/github-token";
     # As the step "a window for updates" has it elsewhere.
     update.at = lib.mkIf (name == "update") "*:*:0/20";

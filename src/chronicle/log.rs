@@ -40,6 +40,12 @@ impl Chronicle {
         let _ = self.sum(|totals| totals.add(&entry.event));
     }
 
+    /// Write down what another account has, with its own time.
+    pub fn copy(&self, entry: &Entry) {
+        let _ = self.append(entry);
+        let _ = self.sum(|totals| totals.add(&entry.event));
+    }
+
     /// What the Nix store holds now.
     pub fn store_holds(&self, bytes: u64) {
         let _ = self.sum(|totals| totals.store_bytes = Some(bytes));

@@ -35,6 +35,7 @@ pub mod resume;
 pub mod sandbox_witness;
 pub mod seed;
 pub mod serve;
+pub mod slots;
 pub mod status;
 pub mod steps;
 pub mod uninstall;

@@ -39,9 +39,10 @@ pub struct SettingsArgs {
     /// [default: 10m] [key: patience]
     #[arg(long, value_name = "TIME", help_heading = "Settings")]
     patience: Option<String>,
-    /// Only with `install`: a container and a registration of its own for every job [key: ephemeral]
-    #[arg(long, help_heading = "Settings")]
-    ephemeral: bool,
+    /// Only with `install`: so many jobs at once, each in a fresh container with a registration of its own; the caps
+    /// are each slot's [default: 0, the runner stays] [key: ephemeral]
+    #[arg(long, value_name = "N", help_heading = "Settings")]
+    ephemeral: Option<String>,
     /// First of the 65536 host ids of the container's user namespace, with podman as root [default: the first free
     /// range above 4026531840] [key: userns-base]
     #[arg(long, value_name = "ID", help_heading = "Settings")]
@@ -226,7 +227,7 @@ impl SettingsArgs {
             ("network", self.network.clone()),
             ("caps.disk", self.disk.clone()),
             ("patience", self.patience.clone()),
-            ("ephemeral", self.ephemeral.then(|| "true".to_owned())),
+            ("ephemeral", self.ephemeral.clone()),
             ("userns-base", self.userns_base.clone()),
             ("caps.memory", self.memory.clone()),
             ("caps.cpus", self.cpus.clone()),

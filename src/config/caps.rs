@@ -1,6 +1,6 @@
 //! The caps: as given, else what leaves this host headroom; never more than it has, never too little to run.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU32};
 
 use super::{
     host::Host,
@@ -33,24 +33,37 @@ impl Settings {
     }
 }
 
-pub(super) fn caps(layers: &Layers, host: &Host) -> Result<(Caps, [Origin; 3]), Error> {
+/// The caps of one container: of the runner, or of each of its slots, which share what the host spares.
+pub(super) fn caps(
+    layers: &Layers,
+    host: &Host,
+    slots: Option<NonZeroU32>,
+) -> Result<(Caps, [Origin; 3]), Error> {
     let default = host.default_caps();
-    let kept = |what: &str, all: &dyn fmt::Display| format!("leaves the host {what} of its {all}");
+    let number = slots.map_or(1, u32::from);
+    let each = if number > 1 { format!("{number} slots' share of what ") } else { String::new() };
+    let kept = |what: &str, all: &dyn fmt::Display| format!("{each}leaves the host {what} of its {all}");
+    let own = default.shared_by(number);
     let spare = ByteSize(host.memory.0 - default.memory.0);
     let (memory, memory_origin) =
-        layers.parsed_or("caps.memory", default.memory, &kept(&spare.to_string(), &host.memory))?;
+        layers.parsed_or("caps.memory", own.memory, &kept(&spare.to_string(), &host.memory))?;
     let spare = f64::from(host.processors) - f64::from(default.cpus.millis) / 1000.0;
     let (cpus, cpus_origin) = layers.parsed_or(
         "caps.cpus",
-        default.cpus,
+        own.cpus,
         &kept(&spare.to_string(), &format!("{} processors", host.processors)),
     )?;
-    let (pids, pids_origin) =
-        layers.parsed_or("caps.pids", default.pids, "a quarter of the host's, at most 16384")?;
+    let quarter =
+        format!("{each}a quarter of the host's, at most 16384").replace("share of what a", "share of a");
+    let (pids, pids_origin) = layers.parsed_or("caps.pids", own.pids, &quarter)?;
 
     let least = ByteSize::mib(256);
     if memory > host.memory {
         let why = format!("a cap of {memory} is more than this machine's {}", host.memory);
+        return Err(Error::value(&memory_origin, why));
+    }
+    if memory.0.saturating_mul(number.into()) > host.memory.0 {
+        let why = format!("{number} slots of {memory} are more than this machine's {}", host.memory);
         return Err(Error::value(&memory_origin, why));
     }
     if memory < least {
@@ -69,8 +82,13 @@ pub(super) fn caps(layers: &Layers, host: &Host) -> Result<(Caps, [Origin; 3]), 
             format!("a cap of {cpus} processors is less than the 0.1 that a runner needs"),
         ));
     }
-    if pids > host.pids {
-        let why = format!("a cap of {pids} processes is more than this machine's {}", host.pids);
+    if pids.saturating_mul(number) > host.pids {
+        let all = host.pids;
+        let why = if number == 1 {
+            format!("a cap of {pids} processes is more than this machine's {all}")
+        } else {
+            format!("{number} slots of {pids} processes are more than this machine's {all}")
+        };
         return Err(Error::value(&pids_origin, why));
     }
     if pids < 64 {

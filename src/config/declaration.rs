@@ -67,7 +67,7 @@ impl Settings {
             }),
         );
         put("patience", text(&self.patience));
-        put("ephemeral", Value::Boolean(self.ephemeral));
+        put("ephemeral", Value::Integer(self.ephemeral.map_or(0, u32::from).into()));
         put("caps.memory", text(&self.caps.memory.0));
         put("caps.cpus", text(&self.caps.cpus));
         put("caps.pids", Value::Integer(self.caps.pids.into()));
@@ -162,7 +162,7 @@ mod tests {
         let mut settings = declared(LEAST).unwrap();
         settings.network = Some("host".to_owned());
         settings.userns_base = Some(1 << 20);
-        settings.ephemeral = true;
+        settings.ephemeral = std::num::NonZeroU32::new(2);
         settings.disk = Some(ByteSize::gib(50));
         settings.nix.extra_substituters = "https://a https://b".to_owned();
         settings.github.token_file = Some("/etc/token".into());

@@ -13,6 +13,7 @@ mod host;
 mod keys;
 mod layer;
 mod settings;
+mod slots;
 mod trust;
 mod updates;
 

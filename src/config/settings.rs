@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -14,6 +15,7 @@ use super::{
     host::Host,
     keys,
     layer::{Error, Layer, Layers, Origin},
+    slots::slots,
     trust::{TrustSettings, trust_of},
     updates::{UpdateSettings, update_of},
 };
@@ -99,8 +101,8 @@ pub struct Settings {
     pub image_file: Option<PathBuf>,
     pub engine: EngineChoice,
     pub network: Option<String>,
-    /// One job, one container.
-    pub ephemeral: bool,
+    /// How many jobs run at once, each in a container of its own; nothing: the runner stays.
+    pub ephemeral: Option<NonZeroU32>,
     /// How long a running job may go on when the runner is stopped.
     pub patience: Span,
     /// The first host id of the container's user namespace, when it is not ours to choose.
@@ -133,7 +135,8 @@ impl Settings {
             None => default_name(&scope),
         };
         let labels = labels(layers)?;
-        let (caps, caps_origin) = caps(layers, host)?;
+        let ephemeral = slots(layers, &name)?;
+        let (caps, caps_origin) = caps(layers, host, ephemeral)?;
         Ok(Self {
             group: group(layers, &scope)?,
             scope,
@@ -143,7 +146,7 @@ impl Settings {
             image_file: lasting(layers, "image-file"),
             engine: layers.parsed_or("engine", EngineChoice::Auto, "what is installed")?.0,
             network: network(layers)?,
-            ephemeral: layers.parsed_or("ephemeral", false, "it stays")?.0,
+            ephemeral,
             patience: layers.parsed_or("patience", PATIENCE, "Vega's")?.0,
             userns_base: userns_base(layers)?,
             caps,

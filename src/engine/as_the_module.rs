@@ -13,7 +13,7 @@ use super::{Cli, Container, Handover, Layout, UserNamespace, docker::Docker, pod
 use crate::{
     commands::steps::container::environment,
     config::{Host, Settings},
-    systemd::{PusherUnit, UpdateTimer},
+    systemd::{PusherUnit, Unit, UpdateTimer},
     trust::Verified,
     value::{ByteSize, ImageDigest, RunnerName},
 };
@@ -52,6 +52,7 @@ fn container(settings: &Settings, unconfined: bool) -> Container {
         handover: Handover(format!("/run/vega-builder/{name}").into()),
         seccomp: format!("/var/lib/vega-builder/{name}/seccomp.json").into(),
         unconfined,
+        slot: None,
     }
 }
 
@@ -146,7 +147,7 @@ fn section_of(unit: &Value, section: &str) -> BTreeSet<String> {
         other => other.to_string(),
     };
     let line = |(key, value): (&String, &Value)| match value {
-        Value::Array(list) if key == "LoadCredential" => {
+        Value::Array(list) if key == "LoadCredential" || key == "ExecReload" => {
             list.iter().map(|one| format!("{key}={}", text(one))).collect()
         }
         Value::Array(list) => vec![format!("{key}={}", list.iter().map(text).collect::<Vec<_>>().join(" "))],
@@ -183,6 +184,38 @@ fn the_modules_pushers_are_those_of_install() {
     assert_eq!(unit["before"][0], "vega-builder-heavy.service");
     let wants = told["services"]["vega-builder-heavy"]["wants"].as_array().unwrap();
     assert!(wants.iter().any(|wanted| wanted == "vega-builder-heavy.pusher.service"), "{wants:?}");
+}
+
+#[test]
+fn the_modules_slots_are_those_of_install() {
+    let told = snapshot("slots");
+    let name: RunnerName = "slots".parse().unwrap();
+    let settings = settings(&told, &name);
+    let container = container(&settings, false);
+    let ours = Unit {
+        container: &container,
+        options: vec![],
+        engine: "/package/podman/bin/podman".into(),
+        is_podman: true,
+        is_quadlet: true,
+        has_slices: true,
+        program: "/package/vega-builder/bin/vega-builder".into(),
+        credential: Some(("github-token", "/etc/vega-builder/github-token".into())),
+        pusher: None,
+        slots: settings.ephemeral,
+    };
+    let files = ours.files();
+    let section = |file: &str, section: &str| -> BTreeSet<String> {
+        let (_, text) = files.iter().find(|(path, _)| path.ends_with(file)).unwrap();
+        let text = text.split(&format!("[{section}]\n")).nth(1).unwrap().split("\n\n").next().unwrap();
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    };
+    let unit = &told["services"]["vega-builder-slots"];
+    assert_eq!(section_of(unit, "serviceConfig"), section("vega-builder-slots.service", "Service"));
+    let slice = &told["slices"]["vegabuilder-slots"];
+    assert_eq!(section_of(slice, "sliceConfig"), section("vegabuilder-slots.slice", "Slice"));
+    assert_eq!(unit["reloadIfChanged"], true, "a switch would kill the job");
+    assert!(told["containers"].get("slots").is_none() && told["paths"].get("vega-builder-slots").is_none());
 }
 
 #[test]

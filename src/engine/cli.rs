@@ -61,6 +61,12 @@ impl Cli {
         Self { engine: Arc::clone(&self.engine), right: Some(Arc::new(right)) }
     }
 
+    /// The same, holding nothing.
+    #[must_use]
+    pub fn letting_go(&self) -> Self {
+        Self { engine: Arc::clone(&self.engine), right: None }
+    }
+
     pub fn program(&self) -> &'static str {
         self.engine.program()
     }

@@ -32,6 +32,15 @@ impl UserNamespace {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handover(pub PathBuf);
 
+/// Whose container it is that takes one job and ends: a runner's, in one of its slots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    pub runner: RunnerName,
+    pub number: u32,
+    /// systemd's, where the engine puts containers into its slices.
+    pub slice: Option<String>,
+}
+
 /// A container to create: a verified image, its caps, and everything else that makes it this one.
 #[derive(Debug, Clone)]
 pub struct Container {
@@ -53,12 +62,17 @@ pub struct Container {
     pub seccomp: PathBuf,
     /// Whether AppArmor's default profile for containers is lifted, because no build could be sandboxed in it.
     pub unconfined: bool,
+    /// Nothing: the runner's own, which stays.
+    pub slot: Option<Slot>,
 }
 
 /// The label on the container that tells whether it is still what the settings ask for.
 pub const FINGERPRINT_LABEL: &str = "dev.vega.builder.fingerprint";
 /// The label that says a container, volume or folder is ours to remove.
 pub const INSTANCE_LABEL: &str = "dev.vega.builder.instance";
+
+/// The label that says in which of its runner's slots a container takes its one job.
+pub const SLOT_LABEL: &str = "dev.vega.builder.slot";
 
 /// The volume that holds a runner's Nix store.
 pub fn store_volume(name: &RunnerName) -> String {
@@ -106,6 +120,11 @@ pub fn seeder_name(name: &RunnerName) -> String {
 }
 
 impl Container {
+    /// The runner that it is a part of: its own, or that whose slot it fills.
+    pub fn instance(&self) -> &RunnerName {
+        self.slot.as_ref().map_or(&self.name, |slot| &slot.runner)
+    }
+
     pub fn store_volume(&self) -> String {
         store_volume(&self.name)
     }

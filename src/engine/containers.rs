@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     Cli, Container, Error, Layout,
     cli::Answer,
-    container::{FINGERPRINT_LABEL, INSTANCE_LABEL, preflight_name, queue_volume},
+    container::{FINGERPRINT_LABEL, INSTANCE_LABEL, SLOT_LABEL, preflight_name, queue_volume},
 };
 use crate::{contract, value::RunnerName};
 
@@ -80,7 +80,9 @@ impl Cli {
     /// Every option of `create` and the image, without name, fingerprint and ulimits.
     fn create_arguments(&self, container: &Container) -> Vec<String> {
         let mut arguments = self.options(container);
-        arguments.push(format!("--restart={}", self.engine.restart_policy()));
+        // One that takes one job is not to be seen twice.
+        let restart = if container.slot.is_some() { "no" } else { self.engine.restart_policy() };
+        arguments.push(format!("--restart={restart}"));
         arguments.push(format!("--log-opt={LOG_SIZE}"));
         arguments.push(container.local_id.clone());
         arguments
@@ -91,13 +93,17 @@ impl Cli {
         let caps = &container.caps;
         let mut arguments: Vec<String> = vec![
             format!("--hostname={}", container.name),
-            format!("--label={INSTANCE_LABEL}={}", container.name),
+            format!("--label={INSTANCE_LABEL}={}", container.instance()),
             format!("--memory={}", caps.memory.0),
             format!("--memory-swap={}", caps.memory.0),
             format!("--cpus={}", caps.cpus),
             format!("--pids-limit={}", caps.pids),
             format!("--stop-timeout={}", (container.patience.0 + CANCELLING).as_secs()),
         ];
+        if let Some(slot) = &container.slot {
+            arguments.push(format!("--label={SLOT_LABEL}={}", slot.number));
+            arguments.extend(slot.slice.iter().map(|slice| format!("--cgroup-parent={slice}")));
+        }
         arguments.extend(container.network.iter().map(|network| format!("--network={network}")));
         arguments.extend(self.privileges(container));
         if container.layout == Layout::Contract {
@@ -169,6 +175,11 @@ impl Cli {
 
     pub fn start(&self, name: &RunnerName) -> Result<(), Error> {
         self.run(&["start", name.as_str()]).map(drop)
+    }
+
+    /// Send its PID 1 a signal; one that does not run hears none.
+    pub fn signal(&self, name: &RunnerName, signal: &str) -> Result<(), Error> {
+        self.run(&["kill", &format!("--signal={signal}"), name.as_str()]).map(drop)
     }
 
     /// Stop without patience for a job, which is cancelled in good order; then kill. One that is gone is no error.

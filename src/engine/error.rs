@@ -20,6 +20,8 @@ pub enum Error {
         "{engine} holds {digest} as image {found}, not as {expected}, which its verified manifest names; remove it with `{engine} image rm {found}`, then run this command again"
     )]
     WrongImage { engine: &'static str, digest: String, found: String, expected: String },
+    #[error("the volume {volume} cannot be made ready: {why}; is there room on the disk (`df -h`)?")]
+    Volume { volume: String, why: std::io::Error },
     #[error("the seccomp profile {} cannot be used: {why}; install your system's package of containers' default profile (Debian: golang-github-containers-common)", .path.display())]
     Seccomp { path: PathBuf, why: String },
     #[error(

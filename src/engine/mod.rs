@@ -14,6 +14,8 @@ mod detect;
 mod docker;
 mod error;
 mod images;
+mod jobs;
+mod layers;
 mod podman;
 mod pusher;
 mod seccomp;
@@ -25,13 +27,15 @@ pub use as_the_module::for_test;
 pub use caps::{InForce, Limit};
 pub use cli::{Cli, Engine};
 pub use container::{
-    Container, Handover, Layout, UserNamespace, local_name, predecessor_name, preflight_name, pusher_name,
-    queue_volume, runner_volume, seeder_name, store_volume, successor_name,
+    Container, Handover, Layout, Slot, UserNamespace, local_name, predecessor_name, preflight_name,
+    pusher_name, queue_volume, runner_volume, seeder_name, store_volume, successor_name,
 };
 pub use containers::{CANCELLING, Inspected, Preflight, Status};
 pub use detect::detect;
 pub use error::Error;
 pub use images::LocalImage;
+pub use jobs::{is_job_of, job_prefix, new_job_name};
+pub use layers::base_prefix;
 pub use pusher::Pusher;
 pub use seccomp::SeccompProfile;
 pub use usage::Usage;

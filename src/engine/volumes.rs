@@ -49,6 +49,11 @@ impl Cli {
     /// Add the store paths of the image to a store that an earlier image filled, in a one-shot container of
     /// the same verified image. (An empty volume needs none: the engine fills it at the first start.)
     pub fn seed(&self, container: &Container) -> Result<(), Error> {
+        self.seed_into(&container.store_volume(), container)
+    }
+
+    /// The same with another volume.
+    pub(super) fn seed_into(&self, volume: &str, container: &Container) -> Result<(), Error> {
         let name = container.seeder_name();
         // One that a crash left running would write to the same places.
         self.remove(&name)?;
@@ -62,7 +67,7 @@ impl Cli {
             format!("--memory-swap={}", container.caps.memory.0),
             format!("--pids-limit={}", container.caps.pids),
             format!("--entrypoint={}", contract::PROGRAM),
-            format!("--volume={}:{}", container.store_volume(), contract::SEED_MOUNT),
+            format!("--volume={volume}:{}", contract::SEED_MOUNT),
         ];
         arguments.extend(ulimits());
         arguments.extend(self.privileges(container));

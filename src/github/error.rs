@@ -4,6 +4,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     MintRegistrationToken,
+    GenerateJitConfig,
     ListRunners,
     ReadEndOfLife,
     ListJobs,
@@ -22,6 +23,7 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::MintRegistrationToken => "minting a registration token",
+            Self::GenerateJitConfig => "asking for a just-in-time configuration",
             Self::ListRunners => "listing the runners",
             Self::ReadEndOfLife => "asking how long the runner's version is served",
             Self::ListJobs => "listing the jobs of a run",

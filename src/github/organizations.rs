@@ -8,7 +8,7 @@ use crate::value::{Organization, Repository};
 /// A group of runners, as far as it says who may use it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Group {
-    id: u64,
+    pub id: u64,
     pub name: String,
     visibility: Visibility,
     default: bool,

@@ -90,6 +90,24 @@ impl GitHub {
         Ok(None)
     }
 
+    /// All runners of which this is true.
+    ///
+    /// Source: `GET /repos/{owner}/{repo}/actions/runners`, and the same under `/orgs/{org}`.
+    pub async fn runners(&self, wanted: impl Fn(&Runner) -> bool) -> Result<Vec<Runner>, Error> {
+        let operation = Operation::ListRunners;
+        let mut all = Vec::new();
+        for number in 1..=MOST_PAGES {
+            let route = self.route(&format!("/actions/runners?per_page={PAGE}&page={number}"));
+            let page: Page = self.parsed(operation, &self.read(operation, &route).await?)?;
+            let is_last = number * PAGE >= page.total_count || page.runners.is_empty();
+            all.extend(page.runners.into_iter().filter(|runner| wanted(runner)));
+            if is_last {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
     /// Until when GitHub serves a version of its runner; nothing where it does not say so (GitHub Enterprise Server, or a
     /// version that it does not know).
     ///

@@ -7,7 +7,7 @@ use std::{
         fd::AsRawFd as _,
         unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, chown},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use nix::{
     sys::statfs::{FsType, TMPFS_MAGIC, statfs},
 };
 
-use super::{Error, places::Installation};
+use super::{Error, locked::remove_folder, places::Installation};
 use crate::{contract, value::RegistrationToken};
 
 /// A registration token serves for an hour.
@@ -43,6 +43,11 @@ impl Installation {
         make().map_err(|why| Error::file(folder, why))
     }
 
+    /// Remove the handover folder, and what is in it.
+    pub fn remove_handover(&self) -> Result<(), Error> {
+        remove_folder(&self.handover)
+    }
+
     /// Whether what lies in the handover folder stays in memory.
     pub fn handover_is_in_memory(&self) -> bool {
         let place = self.handover.ancestors().find(|path| path.exists());
@@ -61,18 +66,27 @@ impl Installation {
         self.token_path().exists()
     }
 
-    /// Lay the token down, 0400, whole or not at all: the file has no name before its content is complete, so
-    /// a crash leaves no half token and no nameless rest.
+    /// Lay the token down for the container's root.
     pub fn lay_token(&self, token: &RegistrationToken, owner: Option<u32>) -> Result<(), Error> {
-        let path = self.token_path();
+        self.lay(&self.token_path(), token.expose(), owner)
+    }
+
+    /// Lay a just-in-time configuration down for the container's root.
+    pub fn lay_jit_config(&self, config: &str, owner: Option<u32>) -> Result<(), Error> {
+        self.lay(&self.handover.join(contract::HANDOVER_JIT), config, owner)
+    }
+
+    /// Lay a secret down, 0400, whole or not at all: the file has no name before its content is complete, so
+    /// a crash leaves no half secret and no nameless rest.
+    fn lay(&self, path: &Path, secret: &str, owner: Option<u32>) -> Result<(), Error> {
         let lay = || -> std::io::Result<()> {
-            self.take_token_away()?;
+            take_away(path)?;
             let mut file = fs::OpenOptions::new()
                 .write(true)
                 .custom_flags(OFlag::O_TMPFILE.bits())
                 .mode(0o400)
                 .open(&self.handover)?;
-            file.write_all(token.expose().as_bytes())?;
+            file.write_all(secret.as_bytes())?;
             if let Some(owner) = owner {
                 std::os::unix::fs::fchown(&file, Some(owner), Some(owner))?;
             }
@@ -81,12 +95,12 @@ impl Installation {
                 nix::fcntl::AT_FDCWD,
                 nameless.as_str(),
                 nix::fcntl::AT_FDCWD,
-                &path,
+                path,
                 nix::fcntl::AtFlags::AT_SYMLINK_FOLLOW,
             )?;
             Ok(())
         };
-        lay().map_err(|why| Error::file(&path, why))
+        lay().map_err(|why| Error::file(path, why))
     }
 
     /// Whether the token that waits is younger than GitHub lets one live.
@@ -100,16 +114,10 @@ impl Installation {
         self.handover.metadata().ok().map(|found| found.uid())
     }
 
-    fn take_token_away(&self) -> std::io::Result<()> {
-        match fs::remove_file(self.token_path()) {
-            Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(why),
-            _ => Ok(()),
-        }
-    }
-
     /// Delete a token that nobody will read any more.
     pub fn discard_token(&self) -> Result<(), Error> {
-        self.take_token_away().map_err(|why| Error::file(&self.token_path(), why))
+        let path = self.token_path();
+        take_away(&path).map_err(|why| Error::file(&path, why))
     }
 
     /// What PID 1 last said of itself; nothing when it has not spoken yet.
@@ -121,6 +129,13 @@ impl Installation {
     /// Forget what a container that is gone said of itself.
     pub fn forget_state(&self) {
         let _ = fs::remove_file(self.handover.join(contract::HANDOVER_STATE));
+    }
+}
+
+fn take_away(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(why),
+        _ => Ok(()),
     }
 }
 

@@ -58,12 +58,23 @@ impl Installation {
     }
 
     fn lock_at_once(&self) -> Result<Locked, Error> {
+        let busy = |name, pid| Error::Busy { name, pid };
+        Ok(Locked { installation: self.clone(), lock: self.hold("lock", busy)? })
+    }
+
+    /// The right to keep this runner's slots, until it is dropped; whoever changes its files needs the other one.
+    pub fn hold_slots(&self) -> Result<Flock<File>, Error> {
+        self.hold("slots.lock", |name, pid| Error::SlotsKept { name, pid })
+    }
+
+    /// A lock in the runner's folder, which is made when it is missing; `taken` tells whose it is (name and process).
+    fn hold(&self, file: &str, taken: fn(String, String) -> Error) -> Result<Flock<File>, Error> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o755)
             .create(&self.state)
             .map_err(|why| Error::file(&self.state, why))?;
-        let path = self.state.join("lock");
+        let path = self.state.join(file);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -75,14 +86,14 @@ impl Installation {
         let mut holder = String::new();
         let _ = file.read_to_string(&mut holder);
         let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-            .map_err(|_| Error::Busy { name: self.name.to_string(), pid: holder.trim().to_owned() })?;
+            .map_err(|_| taken(self.name.to_string(), holder.trim().to_owned()))?;
         let note = |file: &mut File| {
             file.set_len(0)?;
             std::io::Seek::rewind(file)?;
             writeln!(file, "{}", std::process::id())
         };
         note(&mut lock).map_err(|why| Error::file(&path, why))?;
-        Ok(Locked { installation: self.clone(), lock })
+        Ok(lock)
     }
 }
 

@@ -23,6 +23,10 @@ pub enum Error {
         "another vega-builder is at work on {name} (process {pid}); wait until it has ended, then run this command again"
     )]
     Busy { name: String, pid: String },
+    #[error(
+        "the slots of {name} are kept already, by process {pid}; `vega-builder status {name}` shows them"
+    )]
+    SlotsKept { name: String, pid: String },
     #[error("{} cannot be understood: {why}; it was written by a newer vega-builder, or damaged: type `vega-builder down {name}`, which goes by the names alone, then `up` again", .path.display())]
     Record { path: PathBuf, name: String, why: String },
     #[error(

@@ -62,6 +62,8 @@ pub struct Environment {
     pub group: Option<String>,
     pub ephemeral: bool,
     pub token_file: Option<PathBuf>,
+    /// Where a just-in-time configuration will lie, when the host hands it over later.
+    pub jit_file: Option<PathBuf>,
     pub sandbox: Mode,
     pub max_jobs: u32,
     pub cores: u32,
@@ -121,6 +123,9 @@ impl Environment {
             group: get(env::GROUP),
             ephemeral,
             token_file: get(env::TOKEN_FILE).map(PathBuf::from),
+            jit_file: get(env::JIT_CONFIG_FILE)
+                .map(PathBuf::from)
+                .filter(|file| file.starts_with(contract::HANDOVER_MOUNT)),
             sandbox,
             max_jobs: number(env::MAX_JOBS, get(env::MAX_JOBS).as_deref(), 2)?,
             cores: number(env::CORES, get(env::CORES).as_deref(), 0)?,

@@ -6,11 +6,17 @@ use crate::value::ByteSize;
 /// podman's monitor lives in the slice too, and is not to be the first to go.
 const MONITOR: (ByteSize, u32) = (ByteSize::mib(64), 32);
 
+/// What a container takes that has booted and waits for its turn, beside each one that works.
+const WAITING: (ByteSize, u32) = (ByteSize::mib(256), 64);
+
 /// A second wall around the container's own, a little wider: systemd's, should the engine's ever be missing.
 pub fn slice(unit: &Unit<'_>) -> String {
     let (name, caps) = (&unit.container.name, &unit.container.caps);
-    let (memory, tasks) = (caps.memory.0 + MONITOR.0.0, caps.pids + MONITOR.1);
-    let percent = f64::from(caps.cpus.millis) / 10.0;
+    let spare = if unit.slots.is_some() { WAITING } else { (ByteSize(0), 0) };
+    let number = unit.slots.map_or(1, u32::from);
+    let memory = (caps.memory.0 + MONITOR.0.0 + spare.0.0) * u64::from(number);
+    let tasks = (caps.pids + MONITOR.1 + spare.1) * number;
+    let percent = f64::from(caps.cpus.millis) / 10.0 * f64::from(number);
     format!(
         "# vega-builder\n\
          [Unit]\n\

@@ -9,6 +9,7 @@ mod host;
 mod plain;
 mod pusher;
 mod quadlet;
+mod slots;
 mod text;
 mod unit;
 mod updates;

@@ -1,11 +1,14 @@
 //! The unit that makes a declared runner's container, and the files beside it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Error, PusherUnit, SPARE, beside,
     host::{remove, replace, run, systemctl},
-    plain, pusher_service_name, quadlet, remove_timer,
+    plain, pusher_service_name, quadlet, remove_timer, slots,
     text::{path, rest},
 };
 use crate::{
@@ -31,6 +34,8 @@ pub struct Unit<'a> {
     pub credential: Option<(&'static str, PathBuf)>,
     /// What pushes its builds, where they go to a cache.
     pub pusher: Option<PusherUnit>,
+    /// How many jobs of an ephemeral runner have a container each; then no unit makes the container.
+    pub slots: Option<NonZeroU32>,
 }
 
 /// The service's name is the same whoever makes it.
@@ -92,12 +97,16 @@ impl Unit<'_> {
     /// Every file and its text.
     pub fn files(&self) -> Vec<(PathBuf, String)> {
         let places = Places::of(self.name());
-        let mut files =
-            vec![(places.tmpfiles, beside::tmpfiles(self)), (places.path, beside::path_unit(self))];
+        let mut files = vec![(places.tmpfiles, beside::tmpfiles(self))];
+        if self.slots.is_none() {
+            files.push((places.path, beside::path_unit(self)));
+        }
         if self.has_slices {
             files.push((places.slice, beside::slice(self)));
         }
-        if self.is_quadlet {
+        if self.slots.is_some() {
+            files.push((places.service, slots::service(self)));
+        } else if self.is_quadlet {
             let [store, runner, queue] = places.volumes;
             files.push((store, quadlet::volume(self, &self.container.store_volume())));
             files.push((runner, quadlet::volume(self, &self.container.runner_volume())));
@@ -108,7 +117,8 @@ impl Unit<'_> {
         } else {
             files.push((places.service, plain::service(self)));
         }
-        if let Some(pusher) = &self.pusher {
+        // Each job's own builds are pushed beside it.
+        if let Some(pusher) = self.pusher.as_ref().filter(|_| self.slots.is_none()) {
             files.push((places.pusher, pusher.service()));
         }
         files
@@ -140,11 +150,13 @@ impl Unit<'_> {
         let tmpfiles = places.tmpfiles.display().to_string();
         run("systemd-tmpfiles", &["--create", &tmpfiles])?;
         systemctl(&["daemon-reload"])?;
-        systemctl(&["enable", "--quiet", "--now", &path_name(self.name())])?;
-        if !self.is_quadlet {
+        if self.slots.is_none() {
+            systemctl(&["enable", "--quiet", "--now", &path_name(self.name())])?;
+        }
+        if !self.is_quadlet || self.slots.is_some() {
             systemctl(&["enable", "--quiet", &service_name(self.name())])?;
         }
-        if self.pusher.is_some() {
+        if self.pusher.is_some() && self.slots.is_none() {
             // What it is at is in its queue: the new one goes on with it.
             let pusher = pusher_service_name(self.name());
             systemctl(&["enable", "--quiet", &pusher])?;
@@ -197,8 +209,11 @@ impl Unit<'_> {
              # No endless loop: after ten starts in an hour it stays down and says why.\n\
              StartLimitIntervalSec=1h\n\
              StartLimitBurst=10\n",
-            pusher =
-                self.pusher.as_ref().map_or_else(String::new, |_| format!(" {}", pusher_service_name(name)))
+            pusher = self
+                .pusher
+                .as_ref()
+                .filter(|_| self.slots.is_none())
+                .map_or_else(String::new, |_| format!(" {}", pusher_service_name(name)))
         )
     }
 }
@@ -227,10 +242,16 @@ pub fn remove_all(name: &RunnerName) -> Result<bool, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::{PusherUnit, Unit, slice_name};
     use crate::engine::for_test;
 
     fn text(is_podman: bool, is_quadlet: bool) -> String {
+        with_slots(is_podman, is_quadlet, None)
+    }
+
+    fn with_slots(is_podman: bool, is_quadlet: bool, slots: Option<NonZeroU32>) -> String {
         let (container, options) = for_test(is_podman);
         let unit = Unit {
             container: &container,
@@ -239,6 +260,7 @@ mod tests {
             is_podman,
             is_quadlet,
             has_slices: true,
+            slots,
             program: "/opt/our programs/vega-builder".into(),
             credential: Some(("github-token", "/etc/vega-builder/github-token".into())),
             pusher: Some(PusherUnit {
@@ -267,6 +289,11 @@ mod tests {
     #[test]
     fn a_service_for_a_podman_without_quadlets() {
         insta::assert_snapshot!(text(true, false));
+    }
+
+    #[test]
+    fn a_service_that_keeps_an_ephemeral_runners_slots() {
+        insta::assert_snapshot!(with_slots(true, true, NonZeroU32::new(3)));
     }
 
     #[test]

@@ -50,6 +50,20 @@ pub struct Caps {
     pub pids: u32,
 }
 
+impl Caps {
+    /// What each of so many containers gets that share these.
+    #[must_use]
+    pub fn shared_by(self, number: u32) -> Self {
+        let number = number.max(1);
+        // Whole MiB read better in the cgroup.
+        let memory =
+            if number == 1 { self.memory } else { ByteSize((self.memory.0 / u64::from(number)) >> 20 << 20) };
+        let millis = self.cpus.millis / number;
+        let cpus = Cpus { millis: if number == 1 { millis } else { (millis / 100 * 100).max(100) } };
+        Self { memory, cpus, pids: (self.pids / number).max(64) }
+    }
+}
+
 impl fmt::Display for Caps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "memory {} (no swap), {} cpus, {} pids", self.memory, self.cpus, self.pids)

@@ -1,4 +1,4 @@
-# Every option of a runner, none at its default.
+# Every option of a runner that stays, none at its default.
 {
   services.vega-builder = {
     enable = true;
@@ -41,7 +41,6 @@
         allowSecrets = [ "private-key:test/.*" ];
         wait = "job";
       };
-      ephemeral = true;
       patience = "2h";
       network = "builders";
       githubUrl = "https://github.example.com";

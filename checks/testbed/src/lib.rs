@@ -17,3 +17,4 @@ pub mod scenario;
 pub mod scene;
 pub mod scripts;
 pub mod search;
+pub mod slots;

@@ -113,6 +113,7 @@ impl Install {
         settings.github.token_file = settings.github.token_file.as_deref().and_then(lasting);
         updating::expect(settings.update.as_ref())?;
         unit::expect_credential(&settings)?;
+        unit::expect_same_kind(&installation, &settings)?;
         if let Some(cache) = &mut settings.cache {
             unit::expect_no_login(cache)?;
             Caching::expect(cache)?;
@@ -247,6 +248,7 @@ impl Installing<'_> {
             has_slices: self.engine.has_slices()?,
             credential: unit::credential(&settings),
             pusher: unit::pusher(&settings, self.engine, &self.installation, &program)?,
+            slots: settings.ephemeral,
             program: program.clone(),
         };
         if !unit.has_slices {
@@ -256,7 +258,7 @@ impl Installing<'_> {
         }
         let changed = unit.write()?;
         updating::arrange(&settings, Some(program))?;
-        let kind = if unit.is_quadlet { "a Quadlet" } else { "a service" };
+        let kind = if unit.is_quadlet && unit.slots.is_none() { "a Quadlet" } else { "a service" };
         step.done(&format!("{} is {kind}", systemd::service_name(&self.settings.name)));
         Ok(changed || other_image)
     }
@@ -265,6 +267,10 @@ impl Installing<'_> {
     async fn token(&self, github: &GitHub) -> anyhow::Result<bool> {
         let step = self.progress.step("token", "looking for a saved registration");
         let declared = Declared::read(&self.installation)?;
+        if declared.settings.ephemeral.is_some() {
+            step.done("not needed: every job has a just-in-time configuration of its own");
+            return Ok(false);
+        }
         if declared.is_registered()? {
             step.done("not needed: the saved registration serves");
             return Ok(false);

@@ -8,9 +8,9 @@ use crate::{
     commands::steps::token::Token,
     config::Settings,
     contract::{Phase, State},
-    engine::{Cli, Layout},
+    engine::{self, Cli, Layout},
     exit::NotOnline,
-    github::{GitHub, Runner},
+    github::{self, GitHub, Runner},
     installation::Installation,
     progress::Progress,
     systemd,
@@ -99,7 +99,7 @@ impl Waiting<'_> {
             let state = self.state().filter(|state| state.since >= since && state.draining.is_empty());
             let phase = state.as_ref().map(|state| state.phase);
             match phase {
-                Some(Phase::Listening | Phase::Busy) => match github.runner(&self.settings.name).await {
+                Some(Phase::Listening | Phase::Busy) => match self.listed(github).await {
                     Ok(Some(runner)) if runner.is_online() && runner.has_labels(&self.settings.labels) => {
                         let repository = &self.settings.scope;
                         step.done(&format!("{} is runner {} at {repository}", runner.name, runner.id));
@@ -128,6 +128,16 @@ impl Waiting<'_> {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// As GitHub lists it: one of its jobs' runners, where those come and go.
+    async fn listed(&self, github: &GitHub) -> Result<Option<Runner>, github::Error> {
+        let name = &self.settings.name;
+        if self.settings.ephemeral.is_none() {
+            return github.runner(name).await;
+        }
+        let is_ours = |runner: &Runner| engine::is_job_of(name, &runner.name) && runner.is_online();
+        Ok(github.runners(is_ours).await?.pop())
     }
 
     /// A unit that failed does not come up; one that starts again may.

@@ -32,9 +32,13 @@ pub enum UnitError {
     )]
     NoTimer,
     #[error(
-        "an ephemeral runner needs a unit that brings it a token for every job: use `vega-builder install`"
+        "`up` keeps one container, and an ephemeral runner has one for every job: use `vega-builder install`, or, without systemd, `vega-builder slots`"
     )]
     NoUnit,
+    #[error(
+        "{name} is installed as a runner {is}, and is not made into the other: type `vega-builder uninstall {name}` first, or choose another name with --name"
+    )]
+    OtherKind { name: RunnerName, is: &'static str },
     #[error(
         "everybody can read what declares a unit, and {0} has a login in it: give the address without, and the login in a file (--cache-login, cache.login-file)"
     )]
@@ -44,7 +48,7 @@ pub enum UnitError {
     )]
     SameSlice(RunnerName, RunnerName),
     #[error(
-        "an ephemeral runner needs a GitHub token for every job: name a file that stays with --token-file, or a GitHub App"
+        "an ephemeral runner is registered for every job: name a GitHub token's file that stays with --token-file, or a GitHub App"
     )]
     NoCredential,
 }
@@ -84,10 +88,24 @@ pub fn credential(settings: &Settings) -> Option<(&'static str, PathBuf)> {
 
 /// An ephemeral runner registers before every job.
 pub fn expect_credential(settings: &Settings) -> Result<(), UnitError> {
-    if settings.ephemeral && credential(settings).is_none() {
+    if settings.ephemeral.is_some() && credential(settings).is_none() {
         return Err(UnitError::NoCredential);
     }
     Ok(())
+}
+
+/// A runner that stays has a registration and a store, one of slots has none: neither is left behind by a change.
+pub fn expect_same_kind(installation: &Installation, settings: &Settings) -> anyhow::Result<()> {
+    if !installation.is_declared() {
+        return Ok(());
+    }
+    let before = declared::Declared::read(installation)?.settings.ephemeral.is_some();
+    if before == settings.ephemeral.is_some() {
+        return Ok(());
+    }
+    let is =
+        if before { "whose every job has a container of its own" } else { "that stays between its jobs" };
+    Err(UnitError::OtherKind { name: settings.name.clone(), is }.into())
 }
 
 /// The declaration is everybody's to read.

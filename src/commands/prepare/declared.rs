@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// One start of a declared runner.
-struct Start<'a> {
+pub struct Start<'a> {
     declared: Declared,
     installation: &'a Locked,
     progress: &'a Progress,
@@ -36,8 +36,7 @@ struct Start<'a> {
 
 pub async fn prepare(installation: &Locked, progress: &Progress, ahead: bool) -> anyhow::Result<ExitCode> {
     let declared = Declared::read(installation)?;
-    let before = installation.record()?;
-    let start = Start { declared, installation, progress, before };
+    let start = Start::of(declared, installation, progress)?;
     let (image, offline) = start.image().await?;
     let name = &installation.name;
     let digest = image.verified.value().clone();
@@ -77,10 +76,15 @@ fn is_of_a_unit() -> bool {
     told == Some(std::process::id())
 }
 
-impl Start<'_> {
+impl<'a> Start<'a> {
+    pub fn of(declared: Declared, installation: &'a Locked, progress: &'a Progress) -> anyhow::Result<Self> {
+        let before = installation.record()?;
+        Ok(Self { declared, installation, progress, before })
+    }
+
     /// The image that ran last, verified again; or, when the declaration names another one, that one. A tag is resolved
     /// once: a restart at night brings nothing new.
-    async fn image(&self) -> anyhow::Result<(ReadyImage, bool)> {
+    pub async fn image(&self) -> anyhow::Result<(ReadyImage, bool)> {
         let (settings, engine) = (&self.declared.settings, &self.declared.engine);
         let image: ImageReference = settings.image.parse()?;
         if let Some(record) = self.before.as_ref().filter(|record| record.image == image.to_string()) {
@@ -102,7 +106,7 @@ impl Start<'_> {
     }
 
     /// What the unit makes: its privileges are those of the one-shot container that fills its store.
-    fn container(&self, image: &ReadyImage) -> anyhow::Result<Container> {
+    pub fn container(&self, image: &ReadyImage) -> anyhow::Result<Container> {
         if image.local.layout == Layout::Foreign {
             return Err(installation::Error::NotOurLayout { image: image.reference.to_string() }.into());
         }
@@ -189,7 +193,7 @@ impl Start<'_> {
         Ok(())
     }
 
-    fn note(&self, image: &ReadyImage, container: &Container) -> anyhow::Result<()> {
+    pub fn note(&self, image: &ReadyImage, container: &Container) -> anyhow::Result<()> {
         let Declared { settings, engine } = &self.declared;
         let before = self.before.as_ref();
         self.installation.save_receipt(&image.receipt)?;

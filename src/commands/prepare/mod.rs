@@ -8,7 +8,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use serde_json::json;
 
-pub use self::again::again;
+pub use self::{again::again, declared::Start};
 use super::{steps::image::ReadyImage, update::recover};
 use crate::{
     engine,

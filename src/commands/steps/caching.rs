@@ -86,7 +86,7 @@ impl Caching {
                 .with_context(|| format!("the cache's folder {} cannot be made", folder.display()))?;
         }
         let origin = BuildOrigin {
-            runner: container.name.to_string(),
+            runner: container.instance().to_string(),
             scope: settings.scope.to_string(),
             image: container.image_name.clone(),
             digest: container.image.value().to_string(),

@@ -36,6 +36,7 @@ pub fn container(
         handover: Handover(installation.handover.clone()),
         seccomp: seccomp.write(&installation.seccomp())?,
         unconfined: false,
+        slot: None,
     })
 }
 
@@ -87,9 +88,6 @@ pub fn environment(settings: &Settings, layout: Layout) -> BTreeMap<&'static str
     }
     if let Some(cache) = settings.cache.as_ref().filter(|_| layout == Layout::Contract) {
         variables.insert(env::UPLOADS, cache.wait.to_string());
-    }
-    if settings.ephemeral {
-        variables.insert(env::EPHEMERAL, "true".to_owned());
     }
     if settings.github.server.host_str() != Some("github.com") {
         variables.insert(env::SERVER_URL, settings.github.server.as_str().trim_end_matches('/').to_owned());

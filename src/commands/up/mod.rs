@@ -130,7 +130,7 @@ impl UpCommand {
             let next = "`vega-builder install` changes it, or choose another name with --name".to_owned();
             return Err(crate::installation::Error::Declared { name, file, next }.into());
         }
-        if settings.ephemeral {
+        if settings.ephemeral.is_some() {
             return Err(crate::commands::install::UnitError::NoUnit.into());
         }
         let before = places.record()?;

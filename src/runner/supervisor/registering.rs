@@ -1,19 +1,55 @@
-//! Without a registration: waiting for a token, and what becomes of it.
+//! Without a registration: waiting for a token or a just-in-time configuration, and what becomes of it.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use super::{
-    super::{Registration, say, stop, token},
+    super::{JitConfig, Registration, say, stop, token},
     Supervisor, TICK,
 };
-use crate::{contract::Phase, value::RegistrationToken};
+use crate::{
+    contract::{Phase, env},
+    value::RegistrationToken,
+};
 
 /// Between two looks at a token's file that is of no use.
 const BAD_TOKEN_PAUSE: Duration = Duration::from_secs(30);
+/// Between two looks for a configuration, for which a job may wait.
+const HANDED_OVER: Duration = Duration::from_millis(100);
 
 impl Supervisor<'_> {
-    /// Wait for a token, and use it; whether there is a registration now (no: told to stop).
+    /// Wait for what makes a registration; whether there is one now (no: told to stop).
     pub(super) fn register(&mut self, registration: &Registration<'_>) -> Result<bool, String> {
+        match &self.environment.jit_file {
+            Some(file) => self.adopt(registration, file),
+            None => self.configure(registration),
+        }
+    }
+
+    /// Wait for a just-in-time configuration. All that a boot takes time for has been done by now.
+    fn adopt(&mut self, registration: &Registration<'_>, file: &Path) -> Result<bool, String> {
+        self.report.enter(Phase::Warm, "it waits for a just-in-time configuration");
+        while !stop::ordered() {
+            if let Some(text) = token::take(file).map_err(|error| error.to_string())? {
+                let jit = JitConfig::parse(&text).map_err(|error| error.to_string())?;
+                let named = jit.variable(env::RUNNER_NAME).unwrap_or_default();
+                if named != self.environment.name.as_str() {
+                    return Err(format!(
+                        "the just-in-time configuration is for the runner '{}', and not for {}",
+                        named.escape_default(),
+                        self.environment.name
+                    ));
+                }
+                registration.adopt_jit(&jit).map_err(|error| error.to_string())?;
+                return Ok(true);
+            }
+            self.look_after()?;
+            stop::rest(HANDED_OVER);
+        }
+        Ok(false)
+    }
+
+    /// Wait for a token, and use it; whether there is a registration now (no: told to stop).
+    fn configure(&mut self, registration: &Registration<'_>) -> Result<bool, String> {
         let mut message = "no registration is saved: type `vega-builder register` on the host".to_owned();
         let mut told = String::new();
         loop {

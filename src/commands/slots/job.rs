@@ -1,0 +1,207 @@
+//! One job's container, from its making to its burial.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use tokio::time::{Instant, sleep};
+
+use super::super::{
+    prepare::Start,
+    steps::{caching::Caching, declared::Declared},
+};
+use crate::{
+    config::Settings,
+    contract::{self, Phase, State, env},
+    engine::{
+        Cli, Container, Handover, InForce, Pusher, Slot, Status, new_job_name, queue_volume, runner_volume,
+    },
+    installation::{Installation, Locked, Places},
+    progress::Progress,
+    runner::say,
+    systemd,
+    value::RunnerName,
+};
+
+/// A container that has a job, or is to have one.
+pub struct Job {
+    pub name: RunnerName,
+    pub engine: Cli,
+    /// Where its handover folder is.
+    pub place: Installation,
+    /// Its first process, whose number may be another's one day.
+    process: File,
+    /// GitHub's id of its runner, once it has one.
+    pub runner: Option<u64>,
+    /// How often the declaration had been read when it was made.
+    pub reading: u32,
+}
+
+/// Another command of ours may be at work on the runner.
+const LOCK: Duration = Duration::from_secs(120);
+/// What a container takes at most to end once its first process has.
+const ENDING: Duration = Duration::from_secs(60);
+
+impl Job {
+    /// Make one, of the image that was verified just now, and start it: it boots, and then waits.
+    pub async fn begin(runner: &Installation, slot: u32, reading: u32) -> anyhow::Result<Self> {
+        let progress = Progress::quiet();
+        let locked = runner.lock_patiently(LOCK)?;
+        let declared = Declared::read(&locked)?;
+        let settings = declared.settings.clone();
+        let engine = declared.engine.holding(locked.right()?);
+        let start = Start::of(declared, &locked, &progress)?;
+        let (image, _) = Box::pin(start.image()).await?;
+        let container = start.container(&image)?;
+        start.note(&image, &container)?;
+        if engine.has_layers() && engine.keep_base(&container)? {
+            say(&format!("the store of {} lies ready for its jobs", container.image.value().short()));
+            engine.prune_bases(&runner.name, container.image.value())?;
+        }
+        let name = new_job_name(&runner.name);
+        let place = Places::standard().installation(&name);
+        let slice = engine.has_slices()?.then(|| systemd::slice_name(&runner.name));
+        let container = Container {
+            env: environment(&container, &name),
+            handover: Handover(place.handover.clone()),
+            slot: Some(Slot { runner: runner.name.clone(), number: slot, slice }),
+            unconfined: locked.record()?.is_some_and(|record| record.unconfined),
+            name: name.clone(),
+            ..container
+        };
+        match started(&engine, &locked, &settings, &container, &place) {
+            Ok(process) => {
+                Ok(Self { name, engine: engine.letting_go(), place, process, runner: None, reading })
+            }
+            Err(why) => {
+                // Nothing half made stays.
+                let _ = remove(&engine, &name, &place);
+                Err(why)
+            }
+        }
+    }
+
+    /// One that an earlier keeper made, when it can still be used: it listens, or has a job.
+    pub fn adopt(engine: &Cli, name: &RunnerName, reading: u32) -> anyhow::Result<Option<Self>> {
+        let place = Places::standard().installation(name);
+        let running = engine.inspect(name.as_str())?.filter(|found| found.status == Status::Running);
+        let (Some(running), Some(state)) = (running, place.runner_state()) else { return Ok(None) };
+        if !matches!(state.phase, Phase::Listening | Phase::Busy) {
+            return Ok(None);
+        }
+        let Ok(process) = process(running.pid) else { return Ok(None) };
+        let (name, engine) = (name.clone(), engine.clone());
+        Ok(Some(Self { name, engine, place, process, runner: None, reading }))
+    }
+
+    /// What its PID 1 last said.
+    pub fn state(&self) -> Option<State> {
+        self.place.runner_state()
+    }
+
+    /// Whether its first process is there still.
+    pub fn is_alive(&mut self) -> bool {
+        let mut text = String::new();
+        let read = self.process.rewind().and_then(|()| self.process.read_to_string(&mut text));
+        read.is_ok() && !text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+    }
+
+    /// Have it end after its job, or at once when it has none.
+    pub fn let_end(&self) {
+        let _ = self.engine.signal(&self.name, "HUP");
+    }
+
+    /// Cancel what it has.
+    pub fn end_now(&self) -> anyhow::Result<()> {
+        Ok(self.engine.stop(&self.name)?)
+    }
+
+    /// Wait until the engine, too, has it as ended.
+    pub async fn settled(&self) -> anyhow::Result<()> {
+        let until = Instant::now() + ENDING;
+        loop {
+            let found = self.engine.inspect(self.name.as_str())?;
+            if found.is_none_or(|found| found.status != Status::Running) {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return self.end_now();
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+/// Remove everything of a job's from this host but its uploads, which must be over.
+pub fn remove(engine: &Cli, name: &RunnerName, place: &Installation) -> anyhow::Result<()> {
+    engine.remove(name.as_str())?;
+    engine.remove(&crate::engine::pusher_name(name))?;
+    engine.remove_job_volumes(name)?;
+    Ok(place.remove_handover()?)
+}
+
+/// Its volumes, its container, and the proof that the kernel holds it to its caps.
+fn started(
+    engine: &Cli,
+    locked: &Locked,
+    settings: &Settings,
+    container: &Container,
+    place: &Installation,
+) -> anyhow::Result<File> {
+    let (name, instance) = (&container.name, container.instance());
+    place.make_handover(container.userns.map(|userns| userns.base))?;
+    ensure!(
+        place.handover_is_in_memory(),
+        "{} is not on a tmpfs, and a credential is not written to a disk; mount one on /run",
+        place.handover.display()
+    );
+    engine.make_volume(&runner_volume(name), instance)?;
+    if engine.has_layers() {
+        engine.lay_store(container)?;
+    } else {
+        engine.make_volume(&container.store_volume(), instance)?;
+    }
+    if settings.cache.is_some() {
+        engine.make_volume(&queue_volume(name), instance)?;
+    }
+    engine.create(container, name.as_str())?;
+    engine.start(name)?;
+    let running = engine.inspect(name.as_str())?.context("its container is gone")?;
+    let pinned = format!("{}@{}", container.image_name, container.image.value());
+    engine.expect_container(&running.image_id, &container.local_id, pinned)?;
+    ensure!(running.pid != 0, "its container ended at once: {}", engine.last_log(name, 1));
+    InForce::of(running.pid)?.prove(&container.caps)?;
+    if let Some(cache) = &settings.cache
+        && let Some(file) = Caching::keep(locked, settings, container, jiff::Timestamp::now())?
+    {
+        engine.keep_pusher(&Pusher {
+            name: name.clone(),
+            local_id: container.local_id.clone(),
+            network: container.network.clone(),
+            settings: file,
+            key: cache.key_file.clone(),
+            login: cache.login_file.clone(),
+            folder: Caching::folder(cache),
+        })?;
+    }
+    Ok(process(running.pid)?)
+}
+
+/// What the image is told: no token, but that it is to wait for a configuration.
+fn environment(container: &Container, name: &RunnerName) -> std::collections::BTreeMap<&'static str, String> {
+    let mut variables = container.env.clone();
+    variables.remove(env::TOKEN_FILE);
+    variables
+        .insert(env::JIT_CONFIG_FILE, format!("{}/{}", contract::HANDOVER_MOUNT, contract::HANDOVER_JIT));
+    variables.insert(env::RUNNER_NAME, name.to_string());
+    variables.insert(env::EPHEMERAL, "true".to_owned());
+    variables
+}
+
+/// Reading it fails when the process is gone, whoever has its number then.
+fn process(pid: u32) -> io::Result<File> {
+    File::open(format!("/proc/{pid}/stat"))
+}

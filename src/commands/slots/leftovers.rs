@@ -1,0 +1,120 @@
+//! What is left of a job: its account, its last uploads, its runner at GitHub, its container and volumes.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    job::{Job, remove},
+    keeper::{Keeper, on_this_thread},
+};
+use crate::{
+    cache::queue::{MOST, Queue},
+    chronicle::{Event, Reader},
+    contract::KEPT,
+    engine::{Cli, Status, pusher_name, queue_volume, runner_volume},
+    installation::Places,
+    progress::printable,
+    runner::say,
+    value::RunnerName,
+};
+
+/// A cache that is away is waited for; in between the uploads' own retries go on.
+const LAST_UPLOADS: Duration = Duration::from_secs(600);
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+const SLOWEST: Duration = Duration::from_secs(600);
+
+/// A job that this keeper had.
+pub async fn bury(keeper: &Arc<Keeper>, job: Job) {
+    let settled = job.settled().await;
+    if let Err(why) = settled {
+        say(&format!("{}: {why:#}", job.name));
+    }
+    let has_ended_job = account(keeper, &job.engine, &job.name);
+    if !has_ended_job {
+        let said = job.engine.last_log(&job.name, 3);
+        for line in said.lines() {
+            say(&format!("{}: {}", job.name, printable(line.trim_start_matches("vega-builder: "))));
+        }
+    }
+    if !has_ended_job
+        && job.runner.is_some()
+        && let Err(why) = keeper.registering.forget(&job).await
+    {
+        say(&format!("{} stays on GitHub's list until the next look: {why:#}", job.name));
+    }
+    take_down(keeper, &job.engine, &job.name).await;
+}
+
+/// One of an earlier keeper's.
+pub fn take_away(keeper: &Arc<Keeper>, engine: &Cli, name: &RunnerName) {
+    let (of, engine, name) = (Arc::clone(keeper), engine.clone(), name.clone());
+    let taken = on_this_thread(move || async move {
+        say(&format!("{name} is left over from before: its uploads end, then it is removed"));
+        if engine
+            .inspect(name.as_str())
+            .is_ok_and(|found| found.is_some_and(|it| it.status == Status::Running))
+        {
+            let _ = engine.stop(&name);
+        }
+        account(&of, &engine, &name);
+        take_down(&of, &engine, &name).await;
+    });
+    keeper.spawn(taken);
+}
+
+/// Copy what its PID 1 wrote of its job into the runner's own account; whether a job has ended in it.
+fn account(keeper: &Keeper, engine: &Cli, name: &RunnerName) -> bool {
+    let Ok(Some(place)) = engine.volume_place(&runner_volume(name)) else { return false };
+    let entries = Reader::at(place.join(KEPT)).entries();
+    let mut has_ended_job = false;
+    for entry in entries {
+        has_ended_job |= matches!(entry.event, Event::JobEnded { .. });
+        if matches!(entry.event, Event::JobStarted { .. } | Event::JobEnded { .. } | Event::Trouble { .. }) {
+            keeper.chronicled(|chronicle| chronicle.copy(&entry));
+        }
+    }
+    has_ended_job
+}
+
+/// The container first, so that no job starts in it again; then the last uploads, however long they take; then the rest.
+async fn take_down(keeper: &Keeper, engine: &Cli, name: &RunnerName) {
+    let place = Places::standard().installation(name);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let step = || -> anyhow::Result<usize> {
+            engine.remove(name.as_str())?;
+            let waiting = waiting(engine, name)?;
+            if waiting > 0 {
+                if engine.inspect(&pusher_name(name))?.is_some_and(|it| it.status != Status::Running) {
+                    engine.start_pusher(name)?;
+                }
+                engine.stop_pusher(name, LAST_UPLOADS)?;
+            }
+            let left = self::waiting(engine, name)?;
+            if left == 0 {
+                remove(engine, name, &place)?;
+            }
+            Ok(left)
+        };
+        match step() {
+            Ok(0) => return,
+            Ok(left) => say(&format!("{name}: {left} builds still wait for their upload")),
+            Err(why) => say(&format!("{name} is not yet removed: {why:#}")),
+        }
+        // Whoever comes next finds it where it is.
+        if keeper.orders.now().is_end() {
+            return;
+        }
+        keeper.orders.rest(pause).await;
+        pause = (pause * 2).min(SLOWEST);
+    }
+}
+
+/// How many of its builds wait for their upload.
+fn waiting(engine: &Cli, name: &RunnerName) -> anyhow::Result<usize> {
+    let Some(place) = engine.volume_place(&queue_volume(name))? else { return Ok(0) };
+    let queue = Queue::at(&place, MOST);
+    if !queue.is_prepared() {
+        return Ok(0);
+    }
+    Ok(queue.waiting()?)
+}

@@ -1,0 +1,60 @@
+//! `slots`: an ephemeral runner, whose every job has a container of its own.
+
+mod board;
+mod job;
+mod keeper;
+mod leftovers;
+mod orders;
+mod registering;
+mod slot;
+
+use std::process::ExitCode;
+
+use anyhow::ensure;
+
+use self::keeper::Keeper;
+use super::steps::declared::Declared;
+use crate::installation::Places;
+
+/// Keep the slots of an ephemeral runner: a fresh container for every job
+///
+/// What the unit of `install --ephemeral N` (and NixOS's) runs; without systemd, whatever keeps services runs it. In each
+/// slot a container listens with a just-in-time configuration of its own, takes one job and is gone with all that the job
+/// left: its files, its Nix store, its processes, its registration. While the job runs, the next container boots, so that
+/// the next job waits for little. Every container is made from the image that was verified just before.
+///
+/// SIGTERM: no new job starts, those that run end within the patience of the settings, then it ends. A second one, or
+/// SIGINT: they are cancelled. SIGHUP: the declaration is read again, and containers that have no job yet are made anew.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sudo vega-builder install octo-org/heavy-builds --ephemeral 2 --token-file /etc/vega-builder/github-token
+      writes the unit that runs this
+  sudo vega-builder slots vega-heavy-builds
+      in the foreground, for a runner that /etc/vega-builder/runners/vega-heavy-builds.toml declares")]
+pub struct SlotsCommand {
+    /// The runner's name, its repository or its organisation, when several are declared here
+    #[arg(value_name = "NAME|OWNER/REPO|ORGANIZATION")]
+    runner: Option<String>,
+}
+
+impl SlotsCommand {
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        let installation = Places::standard().find(self.runner.as_deref())?;
+        let name = &installation.name;
+        ensure!(
+            installation.is_declared(),
+            "{name} is no declared runner, and stays between its jobs: `vega-builder install --ephemeral N` makes one \
+             whose every job has a container of its own"
+        );
+        ensure!(
+            Declared::read(&installation)?.settings.ephemeral.is_some(),
+            "{} declares no slots: write `ephemeral = 1` or more there",
+            installation.declaration.display()
+        );
+        let only = installation.hold_slots()?;
+        Keeper::new(installation).run().await?;
+        drop(only);
+        Ok(ExitCode::SUCCESS)
+    }
+}

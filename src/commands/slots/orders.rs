@@ -1,0 +1,114 @@
+//! What the keeper of the slots is told, by signals and by `drain`.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::sleep,
+};
+
+use crate::{installation::Installation, runner::say};
+
+/// Whether jobs start, and what becomes of those that run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Go,
+    /// None starts, until `resume`.
+    Drain,
+    /// None starts; those that run end by themselves, until then.
+    End {
+        until: Instant,
+    },
+    /// Those that run are cancelled.
+    EndNow,
+}
+
+impl Order {
+    pub fn takes_jobs(self) -> bool {
+        self == Self::Go
+    }
+
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::End { .. } | Self::EndNow)
+    }
+
+    /// Whether a job that runs has had its time.
+    pub fn is_over(self) -> bool {
+        match self {
+            Self::Go | Self::Drain => false,
+            Self::End { until } => Instant::now() >= until,
+            Self::EndNow => true,
+        }
+    }
+}
+
+/// How often it is looked whether somebody typed `drain` or `resume`.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Where the slots hear of them.
+pub struct Orders {
+    order: watch::Sender<Order>,
+    /// Counts the times that the declaration is to be read again.
+    reading: AtomicU32,
+}
+
+impl Orders {
+    pub fn new() -> Self {
+        Self { order: watch::Sender::new(Order::Go), reading: AtomicU32::new(0) }
+    }
+
+    pub fn now(&self) -> Order {
+        *self.order.borrow()
+    }
+
+    pub fn reading(&self) -> u32 {
+        self.reading.load(Ordering::Relaxed)
+    }
+
+    /// For so long, or until there is another order.
+    pub async fn rest(&self, wait: Duration) {
+        let mut order = self.order.subscribe();
+        let _ = tokio::time::timeout(wait, order.changed()).await;
+    }
+
+    /// Hear signals and drains, for ever.
+    pub async fn listen(&self, installation: &Installation, patience: Duration) -> anyhow::Result<()> {
+        let (mut told, mut interrupted, mut read_again) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+        );
+        loop {
+            tokio::select! {
+                _ = told.recv() => self.end(patience),
+                _ = interrupted.recv() => self.give(Order::EndNow),
+                _ = read_again.recv() => {
+                    say("told to read the declaration again: what has no job yet is made anew");
+                    self.reading.fetch_add(1, Ordering::Relaxed);
+                }
+                () = sleep(LOOK) => {
+                    let order = if installation.drained()?.is_some() { Order::Drain } else { Order::Go };
+                    if !self.now().is_end() {
+                        self.give(order);
+                    }
+                }
+            }
+        }
+    }
+
+    fn end(&self, patience: Duration) {
+        if self.now().is_end() {
+            return self.give(Order::EndNow);
+        }
+        say("told to end: no new job starts, and those that run are waited for");
+        self.give(Order::End { until: Instant::now() + patience });
+    }
+
+    fn give(&self, new: Order) {
+        self.order.send_if_modified(|order| std::mem::replace(order, new) != new);
+    }
+}
