@@ -137,6 +137,13 @@ impl Reader {
         (entries, from + whole as u64)
     }
 
+    /// Remove it: what it has is kept elsewhere now.
+    pub fn forget(&self) {
+        for part in [BEFORE, LOG] {
+            let _ = fs::remove_file(self.folder.join(part));
+        }
+    }
+
     /// How long the log is.
     pub fn size(&self) -> u64 {
         self.folder.join(LOG).symlink_metadata().map_or(0, |found| found.len())

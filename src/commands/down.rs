@@ -4,7 +4,13 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::steps::ending::{end_pusher, end_unit};
+use super::{
+    slots::remove_jobs,
+    steps::{
+        declared::Declared,
+        ending::{end_pusher, end_unit},
+    },
+};
 use crate::{
     cache::queue::State,
     config::{CredentialArgs, EngineChoice},
@@ -106,7 +112,8 @@ impl Down {
         let step = progress.step("stop", "stopping the container");
         if installation.is_declared() {
             systemd::systemctl(&["stop", &systemd::path_name(&installation.name)])?;
-            end_unit(&engine, &installation.name)?;
+            let is_ephemeral = Declared::read(&installation).is_ok_and(|it| it.settings.ephemeral.is_some());
+            end_unit(&engine, &installation.name, is_ephemeral)?;
         }
         let stopped = stop(&engine, &installation)?;
         step.done(stopped);
@@ -191,6 +198,7 @@ impl Down {
         for beside in beside {
             engine.remove(&beside(name))?;
         }
+        removed.extend(remove_jobs(engine, name)?);
         let volumes = [
             (engine::runner_volume(name), true),
             (engine::store_volume(name), !self.keep_store),
@@ -227,6 +235,10 @@ fn stop(engine: &Cli, installation: &Locked) -> anyhow::Result<&'static str> {
 }
 
 async fn deregister(github: &GitHub, record: &Record) -> anyhow::Result<String> {
+    let name = &record.identity.name;
+    for job in github.runners(|listed| engine::is_job_of(name, &listed.name)).await? {
+        github.delete_runner(&job).await?;
+    }
     match github.runner(&record.identity.name).await? {
         Some(runner) => {
             github.delete_runner(&runner).await?;

@@ -124,7 +124,7 @@ impl Drain {
         );
         let step = progress.step("stop", "stopping the container");
         if locked.is_declared() {
-            end_unit(engine, name)?;
+            end_unit(engine, name, subject.is_ephemeral)?;
         } else if subject.running()?.is_some() {
             engine.stop(name)?;
         }
@@ -151,7 +151,7 @@ async fn last_job(subject: &Subject, progress: &Progress) -> anyhow::Result<()> 
     let step = progress.step("job", "looking for a running job");
     let mut told = String::new();
     loop {
-        if subject.running()?.is_none() {
+        if subject.running()?.is_none() && !subject.is_kept() {
             step.done("nothing runs");
             return Ok(());
         }

@@ -55,6 +55,12 @@ impl Register {
         // A token would lie there, and the unit that it starts would end at once.
         installation.expect_not_drained()?;
         let subject = Subject::of(&installation)?;
+        if subject.is_ephemeral {
+            let text =
+                format!("every job of {} is registered by itself: it needs no token", installation.name);
+            progress.result(&text, &json!({ "name": installation.name, "minted": false }));
+            return Ok(ExitCode::SUCCESS);
+        }
         let runs = subject
             .engine
             .inspect(installation.name.as_str())?
@@ -98,6 +104,8 @@ struct Subject {
     /// Nothing, when a unit has not prepared it yet.
     record: Option<Record>,
     is_declared: bool,
+    /// Whether every job has a registration of its own.
+    is_ephemeral: bool,
 }
 
 impl Subject {
@@ -106,6 +114,7 @@ impl Subject {
         if installation.is_declared() {
             let declared = Declared::read(installation)?;
             return Ok(Self {
+                is_ephemeral: declared.settings.ephemeral.is_some(),
                 identity: declared.identity(),
                 github: declared.settings.github,
                 engine: declared.engine,
@@ -123,6 +132,7 @@ impl Subject {
             github: record.github(),
             record: Some(record),
             is_declared: false,
+            is_ephemeral: false,
         })
     }
 

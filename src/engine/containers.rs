@@ -36,6 +36,8 @@ pub struct Inspected {
     pub fingerprint: String,
     pub started_at: String,
     pub restarts: u64,
+    /// Where it takes one job: which of its runner's slots that is.
+    pub slot: Option<u32>,
 }
 
 /// What an image says of itself before it is trusted with jobs.
@@ -330,13 +332,14 @@ fn inspected(container: &Value) -> Inspected {
         _ => Status::Stopped,
     };
     let labels = container.pointer("/Config/Labels");
-    let label = labels.and_then(|labels| labels.get(FINGERPRINT_LABEL)).and_then(Value::as_str);
+    let label = |name: &str| labels.and_then(|labels| labels.get(name)).and_then(Value::as_str);
     Inspected {
         id: text("/Id"),
         status,
         pid: u32::try_from(number("/State/Pid")).unwrap_or_default(),
         image_id: text("/Image").trim_start_matches("sha256:").to_owned(),
-        fingerprint: label.unwrap_or_default().to_owned(),
+        fingerprint: label(FINGERPRINT_LABEL).unwrap_or_default().to_owned(),
+        slot: label(SLOT_LABEL).and_then(|slot| slot.parse().ok()),
         started_at: text("/State/StartedAt"),
         restarts: number("/RestartCount"),
     }

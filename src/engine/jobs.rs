@@ -1,7 +1,7 @@
 //! Containers that take one job each: what there is of them under a runner's name.
 
 use super::{
-    Cli, Error,
+    Cli, Error, Inspected,
     container::{INSTANCE_LABEL, SLOT_LABEL, queue_volume, runner_volume, store_volume},
     layers::layer_volume,
 };
@@ -31,22 +31,23 @@ pub fn is_job_of(runner: &RunnerName, name: &str) -> bool {
 }
 
 impl Cli {
-    /// The containers of a runner's jobs, whatever state they are in, and the slot of each.
-    pub fn jobs(&self, runner: &RunnerName) -> Result<Vec<(RunnerName, u32)>, Error> {
+    /// The containers of a runner's jobs, whatever state they are in.
+    pub fn jobs(&self, runner: &RunnerName) -> Result<Vec<(RunnerName, Inspected)>, Error> {
         let arguments = [
             "ps".to_owned(),
             "--all".to_owned(),
             format!("--filter=label={INSTANCE_LABEL}={runner}"),
             format!("--filter=label={SLOT_LABEL}"),
-            format!("--format={{{{.Names}}}} {{{{.Label \"{SLOT_LABEL}\"}}}}"),
+            "--format={{.Names}}".to_owned(),
         ];
-        let list = self.run(&arguments)?;
-        let job = |line: &str| {
-            let (name, slot) = line.split_once(' ')?;
-            is_job_of(runner, name).then_some(())?;
-            Some((name.parse().ok()?, slot.trim().parse().ok()?))
-        };
-        Ok(list.lines().filter_map(job).collect())
+        let mut jobs = Vec::new();
+        for name in self.run(&arguments)?.lines().filter(|name| is_job_of(runner, name)) {
+            // One may have gone since.
+            if let (Ok(name), Some(found)) = (name.parse(), self.inspect(name)?) {
+                jobs.push((name, found));
+            }
+        }
+        Ok(jobs)
     }
 
     /// The jobs that have a volume here, with or without a container.

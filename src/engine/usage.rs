@@ -28,6 +28,16 @@ impl Usage {
         })
     }
 
+    /// What another container takes beside it.
+    pub fn add(&mut self, other: &Self) {
+        self.memory_bytes += other.memory_bytes;
+        self.memory_peak_bytes += other.memory_peak_bytes;
+        self.pids += other.pids;
+        self.cpu_seconds += other.cpu_seconds;
+        self.throttled_seconds += other.throttled_seconds;
+        self.oom_kills += other.oom_kills;
+    }
+
     fn version_1(memory: &Path, cpu: Option<&Path>, cpuacct: Option<&Path>, pids: Option<&Path>) -> Self {
         let of = |folder: Option<&Path>, file: &str, name: Option<&str>| {
             folder.map_or(0, |folder| value(&text(&folder.join(file)), name))

@@ -29,7 +29,7 @@ pub use leftovers::end_all;
 pub use listener::{Event, Listener, Verdict};
 pub use mask::Mask;
 pub use registration::{Registration, RegistrationError};
-pub use report::{Report, say};
+pub use report::{Report, say, say_line};
 pub use supervisor::{Ending, Supervisor};
 pub use tidy::tidy;
 pub use vault::Vault;

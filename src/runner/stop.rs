@@ -62,7 +62,7 @@ pub fn is_drain() -> bool {
 }
 
 /// Whether a drain's file is there for good, or was renewed not long ago. A clock that went back renews nothing.
-fn is_in_force(file: &Path) -> bool {
+pub fn is_in_force(file: &Path) -> bool {
     let Ok(found) = file.metadata() else { return false };
     let age = || found.modified().ok().and_then(|changed| SystemTime::now().duration_since(changed).ok());
     found.len() == 0 || age().is_some_and(|age| age < contract::DRAIN_LEASE)

@@ -1,9 +1,20 @@
 //! An ephemeral runner's slots: every job in a container, a store and a registration of its own.
 
+use std::path::Path;
+
 use nix::sys::signal::Signal;
+use simulator::{
+    cache,
+    fault::{Fault, Kind},
+};
 use testbed::{
-    scene::Scene,
-    slots::{PATIENCE, Slots},
+    by_hand::jit,
+    caching::{Bench, narinfo, paths},
+    cgroup,
+    scene::{LOGIN, Scene},
+    scripts::two_builds,
+    search::Search,
+    slots::{PATIENCE, Slots, declare},
 };
 
 #[test]
@@ -69,4 +80,144 @@ fn podman_told_to_end_it_waits_for_its_job_and_starts_no_other() {
     assert!(slots.result(job).unwrap().contains("done"));
     assert!(scene.github.outcome(waiting).is_none());
     assert!(slots.containers().unwrap().is_empty() && slots.at_github().is_empty(), "{}", slots.log());
+}
+
+#[test]
+fn podman_a_keeper_that_is_killed_loses_no_job_and_leaves_no_second_runner() {
+    let scene = Scene::new("killed").unwrap();
+    let mut slots = Slots::start(&scene, 2, "").unwrap();
+    slots.until_online(2).unwrap();
+    let job = slots.enqueue("echo begun; sleep 8; echo done");
+    slots.until("it does not begin", || scene.github.log_so_far(job).contains("begun")).unwrap();
+    let listening = slots.online();
+    slots.signal(Signal::SIGKILL).unwrap();
+    assert!(!slots.ended(PATIENCE).unwrap());
+    // As a power cut between GitHub's answer and its use leaves one, and others that are nobody's of this runner.
+    jit(&scene, &format!("{}.job-lefton", scene.name));
+    for other in [format!("{}.job-LEFTON", scene.name), format!("{}2.job-lefton", scene.name)] {
+        jit(&scene, &other);
+    }
+    slots.keep().unwrap();
+    slots.until("it does not go on", || slots.log().contains("goes on in slot")).unwrap();
+    assert!(slots.result(job).unwrap().contains("done"), "{}", slots.log());
+    slots.until_online(2).unwrap();
+    assert!(slots.online().iter().any(|name| listening.contains(name)), "{}", slots.log());
+    let listed = || slots.at_github();
+    slots
+        .until("what is left over stays", || !listed().contains(&format!("{}.job-lefton", scene.name)))
+        .unwrap();
+    let others = scene.github.runners().iter().filter(|runner| runner.name.ends_with("LEFTON")).count();
+    assert_eq!((others, scene.github.runners().len()), (1, 4), "{:?}", scene.github.runners());
+    scene.github.forget(&format!("{}.job-LEFTON", scene.name));
+    slots.end().unwrap();
+}
+
+#[test]
+fn podman_a_lost_reply_and_a_taken_name_make_no_second_runner() {
+    let scene = Scene::new("lost").unwrap();
+    let asked = "generate-jitconfig";
+    scene.github.fault(Fault::new("POST", asked, Kind::DropReply));
+    let slots = Slots::start(&scene, 1, "").unwrap();
+    slots.until_online(1).unwrap();
+    assert_eq!(slots.at_github().len(), 1, "{:?}", slots.at_github());
+    scene.github.fault(Fault::status("POST", asked, 409, &[]));
+    slots.job("true").unwrap();
+    slots.until_online(1).unwrap();
+    // Refused for good it is asked again ever more slowly, and the container that has booted waits for it.
+    scene.github.fault(Fault::status("POST", asked, 403, &[]).times(2));
+    slots.job("true").unwrap();
+    slots.until_online(1).unwrap();
+    assert!(
+        slots.log().contains("next try in 2 s") && slots.log().contains("next try in 4 s"),
+        "{}",
+        slots.log()
+    );
+    slots.end().unwrap();
+}
+
+#[test]
+fn podman_a_job_finds_no_configuration_of_its_runners_and_no_login_and_is_held_to_its_caps() {
+    let scene = Scene::new("walls").unwrap();
+    let slots = Slots::start(&scene, 1, "").unwrap();
+    slots.until_online(1).unwrap();
+    let name = slots.online().remove(0);
+    let limits = cgroup::limits(scene.engine.pid(&name).unwrap()).unwrap();
+    for (limit, wanted) in [("memory_max", 1 << 30), ("swap_max", 0), ("cpu_max", 2000), ("pids_max", 512)] {
+        assert_eq!(limits[limit], wanted, "{limit}");
+    }
+    let runner = scene.github.runners().into_iter().find(|runner| runner.name == name).unwrap();
+    let look = "{ cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null || true; } | tr '\\0' '\\n'; \
+                find / -xdev -name 'jit-config*' 2>/dev/null || true; ls -la /run/vega-builder/handover || true";
+    let job = slots.enqueue(&format!("{look}; echo LOOKED; sleep 3"));
+    slots.until("it does not look", || scene.github.log_so_far(job).contains("LOOKED")).unwrap();
+    let mut search = Search::new(LOGIN);
+    search.processes();
+    search.container(&scene.engine, &name).unwrap();
+    search.container_files(&scene.engine, &name).unwrap();
+    for place in ["/run", "/var/lib/vega-builder"] {
+        search.files(Path::new(place));
+    }
+    assert!(search.seen.is_empty(), "{:?}", search.seen);
+    // What its runner proves itself with: in the files that the listener reads, and in no process.
+    let mut search = Search::new(&runner.credential);
+    search.processes();
+    search.container(&scene.engine, &name).unwrap();
+    search.files(Path::new("/run"));
+    assert!(search.seen.is_empty(), "{:?}", search.seen);
+    let seen = slots.result(job).unwrap();
+    assert!(!seen.contains("jit-config") && seen.contains("Permission denied"), "{seen}");
+    slots.end().unwrap();
+}
+
+#[test]
+fn podman_what_a_job_builds_is_pushed_before_its_store_goes_and_waits_for_a_cache_that_is_away() {
+    let bench = Bench::new("pushed");
+    let cache = cache::Server::start().unwrap();
+    let more = format!(
+        "[cache]\nto = '{}'\nkey-file = '{}'\nupstreams = 'http://127.0.0.1:9'\n",
+        cache.url(),
+        bench.key().display()
+    );
+    let slots = Slots::start(&bench.scene, 1, &more).unwrap();
+    slots.until_online(1).unwrap();
+    cache.faults.add(Fault::status("PUT", "", 503, &[]).times(4));
+    let built = paths(&slots.job(&two_builds("one")).unwrap());
+    slots
+        .until("it is not pushed", || built.iter().all(|path| cache.file(&narinfo(path)).is_some()))
+        .unwrap();
+    slots
+        .until("its volumes stay", || {
+            slots.volumes().unwrap().iter().filter(|one| one.ends_with("-queue")).count() == 1
+        })
+        .unwrap();
+    slots.end().unwrap();
+}
+
+#[test]
+fn podman_another_number_of_slots_and_a_moved_tag_come_with_a_reload_and_end_no_job() {
+    let scene = Scene::new("reloaded").unwrap();
+    let slots = Slots::start(&scene, 1, "").unwrap();
+    slots.until_online(1).unwrap();
+    let job = slots.enqueue("echo begun; sleep 6; echo done");
+    slots.until("it does not begin", || scene.github.log_so_far(job).contains("begun")).unwrap();
+    declare(&scene, 3, "").unwrap();
+    slots.signal(Signal::SIGHUP).unwrap();
+    slots.until_online(3).unwrap();
+    let status = || -> serde_json::Value {
+        let output = scene.run(&["status", &scene.name, "--output", "json"]).unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    assert!(slots.result(job).unwrap().contains("done"));
+    slots.until_online(3).unwrap();
+    let told = status();
+    assert_eq!(told[0]["slots"].as_array().unwrap().len(), 3, "{told}");
+    assert_eq!(
+        (&told[0]["runner"]["phase"], &told[0]["caps"]["error"]),
+        (&"listening".into(), &serde_json::Value::Null),
+        "{told}"
+    );
+    declare(&scene, 1, "").unwrap();
+    slots.signal(Signal::SIGHUP).unwrap();
+    slots.until_online(1).unwrap();
+    slots.end().unwrap();
 }

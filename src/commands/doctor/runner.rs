@@ -30,7 +30,7 @@ pub fn here(subject: &Subject) -> Vec<Finding> {
         Some(record) => format!("`vega-builder up {}`", record.identity.scope.argument()),
         None => format!("`vega-builder register {name}`"),
     };
-    let found = match subject.engine.inspect(name.as_str()) {
+    let found = match subject.container() {
         Ok(Some(found)) => found,
         Ok(None) if installation.is_declared() => {
             let next = format!("`journalctl -u vega-builder-{name}`");

@@ -5,12 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::{
-    commands::steps::token::Token,
+    commands::steps::{standing, token::Token},
     config::Settings,
     contract::{Phase, State},
-    engine::{self, Cli, Layout},
+    engine::{Cli, Layout},
     exit::NotOnline,
-    github::{self, GitHub, Runner},
+    github::{GitHub, Runner},
     installation::Installation,
     progress::Progress,
     systemd,
@@ -92,6 +92,7 @@ impl Waiting<'_> {
             Began::At(since) => since,
         };
         let step = self.progress.step("online", "waiting for the runner to listen");
+        let (name, is_ephemeral) = (&self.settings.name, self.settings.ephemeral.is_some());
         let deadline = tokio::time::Instant::now() + wait;
         let mut trouble = String::new();
         loop {
@@ -99,7 +100,9 @@ impl Waiting<'_> {
             let state = self.state().filter(|state| state.since >= since && state.draining.is_empty());
             let phase = state.as_ref().map(|state| state.phase);
             match phase {
-                Some(Phase::Listening | Phase::Busy) => match self.listed(github).await {
+                Some(Phase::Listening | Phase::Busy) => match standing::listed(github, name, is_ephemeral)
+                    .await
+                {
                     Ok(Some(runner)) if runner.is_online() && runner.has_labels(&self.settings.labels) => {
                         let repository = &self.settings.scope;
                         step.done(&format!("{} is runner {} at {repository}", runner.name, runner.id));
@@ -128,16 +131,6 @@ impl Waiting<'_> {
             }
             tokio::time::sleep(PAUSE).await;
         }
-    }
-
-    /// As GitHub lists it: one of its jobs' runners, where those come and go.
-    async fn listed(&self, github: &GitHub) -> Result<Option<Runner>, github::Error> {
-        let name = &self.settings.name;
-        if self.settings.ephemeral.is_none() {
-            return github.runner(name).await;
-        }
-        let is_ours = |runner: &Runner| engine::is_job_of(name, &runner.name) && runner.is_online();
-        Ok(github.runners(is_ours).await?.pop())
     }
 
     /// A unit that failed does not come up; one that starts again may.

@@ -4,7 +4,7 @@ use super::waiting::Waiting;
 use crate::{
     cache::queue,
     chronicle::Totals,
-    commands::steps::{happened::happened, subject::Subject},
+    commands::steps::{happened::happened, standing, subject::Subject},
     contract::{Phase, State},
     engine::{self, InForce, Status, Usage},
     installation::{Installation, Record},
@@ -44,10 +44,16 @@ impl Sample {
     fn read(installation: Installation) -> anyhow::Result<Self> {
         let subject = Subject::of(installation)?;
         let (installation, engine) = (&subject.installation, &subject.engine);
-        let container = engine.inspect(installation.name.as_str())?;
+        let container = subject.container()?;
+        let jobs =
+            if subject.is_ephemeral { standing::jobs(engine, &installation.name)? } else { Vec::new() };
         let pid = container.as_ref().filter(|found| found.status == Status::Running && found.pid != 0);
         let running = pid.and_then(|found| {
-            let usage = Usage::of(found.pid).ok()?;
+            let mut usage = Usage::of(found.pid).ok()?;
+            // All of its jobs' together.
+            for job in jobs.iter().filter(|job| job.container.pid != found.pid) {
+                usage.add(&Usage::of(job.container.pid).unwrap_or_default());
+            }
             Some(Running { usage, in_force: InForce::of(found.pid).ok() })
         });
         let queue = engine.volume_place(&engine::queue_volume(&installation.name))?;

@@ -48,7 +48,8 @@ pub async fn prepare(installation: &Locked, progress: &Progress, ahead: bool) ->
         let found = start.declared.engine.inspect(name.as_str())?;
         Ok(found.is_some_and(|found| found.status == Status::Running))
     };
-    if ahead || !is_of_a_unit() && runs()? {
+    // An ephemeral runner's containers are made by who keeps its slots.
+    if ahead || start.declared.settings.ephemeral.is_some() || !is_of_a_unit() && runs()? {
         progress.result(&format!("{name} can run {} next", digest.short()), &result);
         return Ok(ExitCode::SUCCESS);
     }

@@ -17,7 +17,8 @@ use crate::{
     config::Settings,
     contract::{self, Phase, State, env},
     engine::{
-        Cli, Container, Handover, InForce, Pusher, Slot, Status, new_job_name, queue_volume, runner_volume,
+        Cli, Container, Handover, InForce, Inspected, Pusher, Slot, Status, new_job_name, queue_volume,
+        runner_volume,
     },
     installation::{Installation, Locked, Places},
     progress::Progress,
@@ -34,8 +35,8 @@ pub struct Job {
     pub place: Installation,
     /// Its first process, whose number may be another's one day.
     process: File,
-    /// GitHub's id of its runner, once it has one.
-    pub runner: Option<u64>,
+    /// Whether GitHub has it as a runner.
+    pub is_registered: bool,
     /// How often the declaration had been read when it was made.
     pub reading: u32,
 }
@@ -74,7 +75,7 @@ impl Job {
         };
         match started(&engine, &locked, &settings, &container, &place) {
             Ok(process) => {
-                Ok(Self { name, engine: engine.letting_go(), place, process, runner: None, reading })
+                Ok(Self { name, engine: engine.letting_go(), place, process, is_registered: false, reading })
             }
             Err(why) => {
                 // Nothing half made stays.
@@ -85,16 +86,15 @@ impl Job {
     }
 
     /// One that an earlier keeper made, when it can still be used: it listens, or has a job.
-    pub fn adopt(engine: &Cli, name: &RunnerName, reading: u32) -> anyhow::Result<Option<Self>> {
+    pub fn adopt(engine: &Cli, name: &RunnerName, found: &Inspected, reading: u32) -> Option<Self> {
         let place = Places::standard().installation(name);
-        let running = engine.inspect(name.as_str())?.filter(|found| found.status == Status::Running);
-        let (Some(running), Some(state)) = (running, place.runner_state()) else { return Ok(None) };
-        if !matches!(state.phase, Phase::Listening | Phase::Busy) {
-            return Ok(None);
+        let phase = place.runner_state()?.phase;
+        if found.status != Status::Running || !matches!(phase, Phase::Listening | Phase::Busy) {
+            return None;
         }
-        let Ok(process) = process(running.pid) else { return Ok(None) };
+        let process = process(found.pid).ok()?;
         let (name, engine) = (name.clone(), engine.clone());
-        Ok(Some(Self { name, engine, place, process, runner: None, reading }))
+        Some(Self { name, engine, place, process, is_registered: true, reading })
     }
 
     /// What its PID 1 last said.

@@ -129,9 +129,10 @@ impl Keeper {
     fn take_over(self: &Arc<Self>, engine: &Cli, slots: u32) -> anyhow::Result<BTreeMap<u32, Job>> {
         let mut adopted = BTreeMap::new();
         let jobs = engine.jobs(&self.installation.name)?;
-        for (name, number) in &jobs {
+        for (name, found) in &jobs {
+            let number = &found.slot.unwrap_or_default();
             let is_free = (1..=slots).contains(number) && !adopted.contains_key(number);
-            let job = if is_free { Job::adopt(engine, name, self.orders.reading())? } else { None };
+            let job = if is_free { Job::adopt(engine, name, found, self.orders.reading()) } else { None };
             if let Some(job) = job {
                 say(&format!("{name} goes on in slot {number}"));
                 adopted.insert(*number, job);
@@ -187,16 +188,7 @@ impl Keeper {
 
     async fn sweep_now_and_then(&self) {
         loop {
-            let ours = Declared::read(&self.installation)
-                .and_then(|declared| Ok(declared.engine.jobs(&self.installation.name)?));
-            let swept = match ours {
-                Ok(ours) => {
-                    let ours: Vec<String> = ours.into_iter().map(|(name, _)| name.to_string()).collect();
-                    self.registering.sweep(&ours).await
-                }
-                Err(why) => Err(why),
-            };
-            if let Err(why) = swept {
+            if let Err(why) = self.registering.sweep().await {
                 say(&format!("what is left over at GitHub could not be looked at: {why:#}"));
             }
             tokio::time::sleep(SWEEP).await;

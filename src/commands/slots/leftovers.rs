@@ -13,12 +13,14 @@ use crate::{
     engine::{Cli, Status, pusher_name, queue_volume, runner_volume},
     installation::Places,
     progress::printable,
-    runner::say,
+    runner::{say, say_line},
     value::RunnerName,
 };
 
 /// A cache that is away is waited for; in between the uploads' own retries go on.
 const LAST_UPLOADS: Duration = Duration::from_secs(600);
+/// More than a listener says of one job.
+const LINES: u32 = 200;
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const SLOWEST: Duration = Duration::from_secs(600);
 
@@ -28,18 +30,13 @@ pub async fn bury(keeper: &Arc<Keeper>, job: Job) {
     if let Err(why) = settled {
         say(&format!("{}: {why:#}", job.name));
     }
-    let has_ended_job = account(keeper, &job.engine, &job.name);
-    if !has_ended_job {
-        let said = job.engine.last_log(&job.name, 3);
-        for line in said.lines() {
-            say(&format!("{}: {}", job.name, printable(line.trim_start_matches("vega-builder: "))));
-        }
+    // What it said goes with it, and is kept with what the keeper says.
+    for line in job.engine.last_log(&job.name, LINES).lines().filter(|line| !line.trim().is_empty()) {
+        say_line(&format!("{}: {}", job.name, printable(line.trim_start_matches("vega-builder: "))));
     }
-    if !has_ended_job
-        && job.runner.is_some()
-        && let Err(why) = keeper.registering.forget(&job).await
-    {
-        say(&format!("{} stays on GitHub's list until the next look: {why:#}", job.name));
+    let has_ended_job = account(keeper, &job.engine, &job.name);
+    if !has_ended_job && job.is_registered {
+        forget(keeper, &job.name).await;
     }
     take_down(keeper, &job.engine, &job.name).await;
 }
@@ -55,16 +52,26 @@ pub fn take_away(keeper: &Arc<Keeper>, engine: &Cli, name: &RunnerName) {
         {
             let _ = engine.stop(&name);
         }
-        account(&of, &engine, &name);
+        if !account(&of, &engine, &name) {
+            forget(&of, &name).await;
+        }
         take_down(&of, &engine, &name).await;
     });
     keeper.spawn(taken);
 }
 
+/// GitHub need not wait for a runner that will not come.
+async fn forget(keeper: &Keeper, job: &RunnerName) {
+    if let Err(why) = keeper.registering.forget(job).await {
+        say(&format!("{job} stays on GitHub's list until the next look: {why:#}"));
+    }
+}
+
 /// Copy what its PID 1 wrote of its job into the runner's own account; whether a job has ended in it.
 fn account(keeper: &Keeper, engine: &Cli, name: &RunnerName) -> bool {
     let Ok(Some(place)) = engine.volume_place(&runner_volume(name)) else { return false };
-    let entries = Reader::at(place.join(KEPT)).entries();
+    let log = Reader::at(place.join(KEPT));
+    let entries = log.entries();
     let mut has_ended_job = false;
     for entry in entries {
         has_ended_job |= matches!(entry.event, Event::JobEnded { .. });
@@ -72,6 +79,8 @@ fn account(keeper: &Keeper, engine: &Cli, name: &RunnerName) -> bool {
             keeper.chronicled(|chronicle| chronicle.copy(&entry));
         }
     }
+    // Looked at again, it adds nothing.
+    log.forget();
     has_ended_job
 }
 

@@ -14,7 +14,11 @@ use anyhow::ensure;
 
 use self::keeper::Keeper;
 use super::steps::declared::Declared;
-use crate::installation::Places;
+use crate::{
+    engine::{self, Cli, base_prefix},
+    installation::Places,
+    value::RunnerName,
+};
 
 /// Keep the slots of an ephemeral runner: a fresh container for every job
 ///
@@ -57,4 +61,25 @@ impl SlotsCommand {
         drop(only);
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Remove every job of a runner whose slots nobody keeps any more, and the stores below them; what that was.
+pub fn remove_jobs(engine: &Cli, runner: &RunnerName) -> Result<Vec<String>, engine::Error> {
+    let mut jobs: Vec<RunnerName> = engine.jobs(runner)?.into_iter().map(|(name, _)| name).collect();
+    jobs.extend(engine.jobs_with_volumes(runner)?);
+    jobs.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    jobs.dedup();
+    let mut removed = Vec::new();
+    for job in jobs {
+        engine.remove(job.as_str())?;
+        engine.remove(&engine::pusher_name(&job))?;
+        engine.remove_job_volumes(&job)?;
+        let _ = Places::standard().installation(&job).remove_handover();
+        removed.push(format!("job {job}"));
+    }
+    for volume in engine.volumes(&base_prefix(runner))? {
+        engine.remove_volume(&volume)?;
+        removed.push(format!("volume {volume}"));
+    }
+    Ok(removed)
 }

@@ -11,7 +11,11 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{installation::Installation, runner::say};
+use crate::{
+    contract,
+    installation::Installation,
+    runner::{say, stop::is_in_force},
+};
 
 /// Whether jobs start, and what becomes of those that run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +95,10 @@ impl Orders {
                     self.reading.fetch_add(1, Ordering::Relaxed);
                 }
                 () = sleep(LOOK) => {
-                    let order = if installation.drained()?.is_some() { Order::Drain } else { Order::Go };
+                    // For good, or for as long as an update renews it.
+                    let leased = is_in_force(&installation.handover.join(contract::HANDOVER_DRAIN));
+                    let is_drained = leased || installation.drained()?.is_some();
+                    let order = if is_drained { Order::Drain } else { Order::Go };
                     if !self.now().is_end() {
                         self.give(order);
                     }

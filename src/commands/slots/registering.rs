@@ -12,8 +12,12 @@ use super::{
     job::Job,
 };
 use crate::{
-    engine::is_job_of, github::GitHub, installation::Installation, progress::Progress, runner::say,
-    value::Scope,
+    engine::is_job_of,
+    github::{GitHub, Runner},
+    installation::Installation,
+    progress::Progress,
+    runner::say,
+    value::{RunnerName, Scope},
 };
 
 /// Who asks GitHub for just-in-time configurations, one after the other.
@@ -52,8 +56,9 @@ impl Registering {
             // A repository's runners are all in the one group.
             Scope::Repository(_) => 1,
         };
+        // What comes of a reply that is lost is looked at in the end.
+        job.is_registered = true;
         let made = github.generate_jit_config(&job.name, group, &settings.labels).await?;
-        job.runner = Some(made.runner.id);
         job.place.lay_jit_config(&made.encoded_jit_config, job.place.handover_owner())?;
         Ok(())
     }
@@ -71,27 +76,30 @@ impl Registering {
         Ok(())
     }
 
-    /// Take off GitHub's list what is this runner's there, has no job, is not connected, and is none of `ours`.
-    pub async fn sweep(&self, ours: &[String]) -> anyhow::Result<()> {
-        let (_, github) = self.github().await?;
+    /// Take off GitHub's list what is this runner's there, has no job, is not connected, and has no container here.
+    pub async fn sweep(&self) -> anyhow::Result<()> {
+        let (declared, github) = self.github().await?;
         let runner = &self.runner.name;
-        let is_left_over = |listed: &crate::github::Runner| {
-            is_job_of(runner, &listed.name)
-                && !listed.is_online()
-                && !listed.busy
-                && !ours.contains(&listed.name)
-        };
-        for listed in github.runners(is_left_over).await? {
-            github.delete_runner(&listed).await?;
+        let is_idle =
+            |listed: &Runner| is_job_of(runner, &listed.name) && !listed.is_online() && !listed.busy;
+        let listed = github.runners(is_idle).await?;
+        if listed.is_empty() {
+            return Ok(());
+        }
+        // Asked afterwards: a job has its container before GitHub knows it.
+        let jobs = declared.engine.jobs(runner)?;
+        for listed in listed.iter().filter(|listed| !jobs.iter().any(|(job, _)| job.as_str() == listed.name))
+        {
+            github.delete_runner(listed).await?;
             say(&format!("{} was left over at GitHub, and is removed", listed.name));
         }
         Ok(())
     }
 
     /// One job's runner that had no job.
-    pub async fn forget(&self, job: &Job) -> anyhow::Result<()> {
+    pub async fn forget(&self, job: &RunnerName) -> anyhow::Result<()> {
         let (_, github) = self.github().await?;
-        if let Some(listed) = github.runner(&job.name).await?
+        if let Some(listed) = github.runner(job).await?
             && !listed.busy
         {
             github.delete_runner(&listed).await?;

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use self::uploads::{Uploads, uploads};
-use super::steps::{declared::Declared, version::RunnerVersion};
+use super::steps::{declared::Declared, standing, version::RunnerVersion};
 use crate::{
     config::CredentialArgs,
     contract::{Phase, State},
@@ -72,6 +72,8 @@ struct Report {
     unit: Option<(String, String)>,
     /// What the engine says; a reason when it could not be asked.
     container: Result<Option<Inspected>, String>,
+    /// Of an ephemeral runner: its jobs' containers, of which the first one is that container.
+    jobs: Option<Vec<standing::Job>>,
     in_force: Option<Result<InForce, String>>,
     state: Option<State>,
     /// What it would go back to, and what it went back from.
@@ -161,34 +163,39 @@ impl Report {
             ),
             None => "the record is gone".to_owned(),
         })?;
+        let mut is_ephemeral = false;
         if unit.is_some() {
             // Its volume is looked at: no note of ours could be as true.
             let declared = Declared::read(installation)?;
+            is_ephemeral = declared.settings.ephemeral.is_some();
             record.registered = declared.is_registered()?.then(|| declared.identity());
             record.identity = declared.identity();
         }
         let engine = engine::detect(Some(&record.engine))?;
-        let container = engine.inspect(installation.name.as_str());
-        let in_force = match &container {
-            Ok(Some(found)) if found.status == ContainerStatus::Running && found.pid != 0 => {
-                let read = InForce::of(found.pid).and_then(|caps| caps.prove(&record.caps).map(|()| caps));
-                Some(read.map_err(|why| why.to_string()))
-            }
-            _ => None,
+        let jobs = is_ephemeral.then(|| standing::jobs(&engine, name)).transpose();
+        let (container, jobs) = match jobs {
+            Ok(None) => (engine.inspect(name.as_str()), None),
+            Ok(Some(jobs)) => (Ok(jobs.first().map(|job| job.container.clone())), Some(jobs)),
+            Err(why) => (Err(why), None),
         };
+        let all = jobs.iter().flatten().map(|job| &job.container);
+        let in_force = all.chain(container.iter().flatten()).filter_map(|found| in_force(found, &record));
+        // The worst of them tells.
+        let in_force = in_force.reduce(|one, other| if one.is_err() { one } else { other });
         let slow = match known {
             Some(known) => known,
-            None => Slow::look(&record, credential, &engine, installation).await,
+            None => Slow::look(&record, credential, &engine, installation, is_ephemeral).await,
         };
         let Slow { github, version, store, .. } = slow.clone();
         let container = container.map_err(|why| why.to_string());
-        let uploads = uploads(&engine, installation);
+        let uploads = if is_ephemeral { None } else { uploads(&engine, installation) };
         let report = Self {
             state: installation.runner_state(),
             updates: installation.updates()?,
             drained: installation.drained()?,
             unit,
             container,
+            jobs,
             in_force,
             github,
             version,
@@ -203,7 +210,8 @@ impl Report {
     /// The container is of the image that was verified, or its place is empty.
     fn runs_what_was_verified(&self) -> bool {
         let Ok(Some(found)) = &self.container else { return true };
-        self.record.local_id.is_empty() || found.image_id == self.record.local_id
+        // A job of an ephemeral runner goes on with the image that it began with.
+        self.jobs.is_some() || self.record.local_id.is_empty() || found.image_id == self.record.local_id
     }
 
     /// It runs under its caps, from the verified image, and takes jobs as far as can be known from here.
@@ -239,6 +247,12 @@ impl Report {
                 Ok(None) => serde_json::Value::Null,
                 Err(why) => json!({ "error": why }),
             },
+            "slots": self.jobs.as_ref().map(|jobs| {
+                let slot = |job: &standing::Job| {
+                    json!({ "slot": job.slot, "name": job.name, "pid": job.container.pid, "runner": job.state })
+                };
+                jobs.iter().map(slot).collect::<Vec<_>>()
+            }),
             "caps": {
                 "asked": self.record.caps,
                 "in_force": self.in_force.as_ref().and_then(|caps| caps.as_ref().ok()),
@@ -267,14 +281,24 @@ impl Report {
     }
 }
 
+/// What the kernel holds a container to, while it runs.
+fn in_force(found: &Inspected, record: &Record) -> Option<Result<InForce, String>> {
+    if found.status != ContainerStatus::Running || found.pid == 0 {
+        return None;
+    }
+    let read = InForce::of(found.pid).and_then(|caps| caps.prove(&record.caps).map(|()| caps));
+    Some(read.map_err(|why| why.to_string()))
+}
+
 impl Slow {
     async fn look(
         record: &Record,
         credential: &CredentialArgs,
         engine: &Cli,
         installation: &Installation,
+        is_ephemeral: bool,
     ) -> Self {
-        let (github, version) = match ask_github(record, credential).await {
+        let (github, version) = match ask_github(record, credential, is_ephemeral).await {
             Ok((runner, version)) => (Ok(runner), version),
             Err(why) => (Err(format!("{why:#}")), None),
         };
@@ -285,11 +309,12 @@ impl Slow {
 async fn ask_github(
     record: &Record,
     credential: &CredentialArgs,
+    is_ephemeral: bool,
 ) -> anyhow::Result<(Option<Runner>, Option<RunnerVersion>)> {
     let identity = &record.identity;
     let credential = super::steps::token::credential(credential, &record.github(), &identity.scope).await?;
     let github = GitHub::new(&identity.server, &identity.scope, &credential)?;
-    let runner = github.runner(&identity.name).await?;
+    let runner = standing::listed(&github, &identity.name, is_ephemeral).await?;
     let version = match &runner {
         Some(runner) => RunnerVersion::of(&github, runner).await,
         None => None,

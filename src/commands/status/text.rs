@@ -9,12 +9,15 @@ impl Report {
     /// On standard output, a line for each thing.
     pub(super) fn print(&self) {
         let record = &self.record;
-        let line = |name: &str, text: &str| anstream::println!("  {name:12} {text}");
         anstream::println!("{} for {}", record.identity.name, record.identity.scope);
         if let Some((service, state)) = &self.unit {
             line("unit", &format!("{service}, {state}"));
         }
         line("container", &self.container_line());
+        for job in self.jobs.iter().flatten() {
+            let state = job.state.as_ref().map_or_else(|| "starting".to_owned(), words);
+            line(&format!("slot {}", job.slot), &format!("{state}, in {}", job.name));
+        }
         line("image", &record.image);
         line("digest", record.digest.as_str());
         let evidence = &record.evidence;
@@ -60,7 +63,11 @@ impl Report {
         let saved = record.registered.as_ref().is_some_and(|known| known.is_same(&record.identity));
         line(
             "registered",
-            if saved { "saved: a restart needs no token" } else { "not yet, as far as is known here" },
+            match (&self.jobs, saved) {
+                (Some(_), _) => "each job by itself, just in time",
+                (None, true) => "saved: a restart needs no token",
+                (None, false) => "not yet, as far as is known here",
+            },
         );
         line("labels", &record.identity.labels.to_string());
         if let Some(accepted) = &record.accepted {
@@ -69,11 +76,29 @@ impl Report {
                 line("", &printable(finding));
             }
         }
+        self.print_github();
+        if let Some(size) = self.store {
+            line("store", &size.to_string());
+        }
+        if let Some(uploads) = &self.uploads {
+            uploads.lines().for_each(|(name, text)| line(name, &printable(&text)));
+        }
+    }
+
+    /// What GitHub says, and what is to come.
+    fn print_github(&self) {
+        let record = &self.record;
         line(
             "GitHub",
             &match &self.github {
                 Ok(Some(runner)) if runner.busy => format!("{}, busy (runner {})", runner.status, runner.id),
                 Ok(Some(runner)) => format!("{}, idle (runner {})", runner.status, runner.id),
+                Ok(None) if self.jobs.is_some() => {
+                    format!(
+                        "lists none of its jobs' runners as online; see `vega-builder logs {}`",
+                        record.identity.name
+                    )
+                }
                 Ok(None) => {
                     format!("does not know it; type `vega-builder register {}`", record.identity.name)
                 }
@@ -94,12 +119,6 @@ impl Report {
                 ),
             };
             line("updates", &format!("by themselves, the next {}{failed}", update.next));
-        }
-        if let Some(size) = self.store {
-            line("store", &size.to_string());
-        }
-        if let Some(uploads) = &self.uploads {
-            uploads.lines().for_each(|(name, text)| line(name, &printable(&text)));
         }
     }
 
@@ -123,6 +142,10 @@ impl Report {
             }
         }
     }
+}
+
+fn line(name: &str, text: &str) {
+    anstream::println!("  {name:12} {text}");
 }
 
 fn words(state: &State) -> String {

@@ -14,8 +14,14 @@ const LAST_UPLOADS: Duration = Duration::from_secs(600);
 const BREAKING_OFF: Duration = Duration::from_secs(10);
 
 /// End a runner's unit; its job is not waited for.
-pub fn end_unit(engine: &Cli, name: &RunnerName) -> anyhow::Result<()> {
+pub fn end_unit(engine: &Cli, name: &RunnerName, is_ephemeral: bool) -> anyhow::Result<()> {
     let service = systemd::service_name(name);
+    if is_ephemeral {
+        systemd::systemctl(&["stop", "--no-block", &service])?;
+        // One that has ended is not there to be told.
+        let _ = systemd::systemctl(&["kill", "--kill-whom=main", "--signal=SIGINT", &service]);
+        return Ok(systemd::systemctl(&["stop", &service])?);
+    }
     // From now on nobody starts it again; the interrupt ends the patience that the unit's own stop has.
     systemd::systemctl(&["stop", "--no-block", &service])?;
     engine.stop(name)?;

@@ -11,6 +11,7 @@ pub mod listening;
 pub mod push_only;
 pub mod pushing;
 pub mod record;
+pub mod standing;
 pub mod subject;
 pub mod token;
 pub mod updating;

@@ -2,10 +2,10 @@
 
 use anyhow::Context as _;
 
-use super::declared::Declared;
+use super::{declared::Declared, standing};
 use crate::{
     engine::{self, Cli, Inspected, Layout, Status},
-    installation::{Installation, Places, Record},
+    installation::{Error, Installation, Places, Record},
     systemd,
 };
 
@@ -14,6 +14,8 @@ pub struct Subject {
     pub engine: Cli,
     /// Nothing, when a unit has not prepared it yet.
     pub record: Option<Record>,
+    /// Whether every job has a container of its own.
+    pub is_ephemeral: bool,
 }
 
 impl Subject {
@@ -23,17 +25,32 @@ impl Subject {
 
     pub fn of(installation: Installation) -> anyhow::Result<Self> {
         let record = installation.record()?;
-        let engine = if installation.is_declared() {
-            Declared::read(&installation)?.engine
+        let (engine, is_ephemeral) = if installation.is_declared() {
+            let declared = Declared::read(&installation)?;
+            (declared.engine, declared.settings.ephemeral.is_some())
         } else {
-            engine::detect(Some(&record.as_ref().context("the record is gone")?.engine))?
+            (engine::detect(Some(&record.as_ref().context("the record is gone")?.engine))?, false)
         };
-        Ok(Self { installation, engine, record })
+        Ok(Self { installation, engine, record, is_ephemeral })
+    }
+
+    /// Its container; of an ephemeral runner that of the job that has come furthest.
+    pub fn container(&self) -> Result<Option<Inspected>, engine::Error> {
+        let name = &self.installation.name;
+        if self.is_ephemeral {
+            return Ok(standing::jobs(&self.engine, name)?.into_iter().next().map(|job| job.container));
+        }
+        self.engine.inspect(name.as_str())
+    }
+
+    /// Whether somebody keeps an ephemeral runner's slots.
+    pub fn is_kept(&self) -> bool {
+        self.is_ephemeral && matches!(self.installation.hold_slots(), Err(Error::SlotsKept { .. }))
     }
 
     /// Its container, while it runs and is ours.
     pub fn running(&self) -> anyhow::Result<Option<Inspected>> {
-        let found = self.engine.inspect(self.installation.name.as_str())?;
+        let found = self.container()?;
         Ok(found.filter(|found| found.status == Status::Running && !found.fingerprint.is_empty()))
     }
 
@@ -42,9 +59,9 @@ impl Subject {
         self.record.as_ref().is_none_or(|record| record.layout == Layout::Contract)
     }
 
-    /// Whether its builds are pushed.
+    /// Whether its builds are pushed by something that stays; an ephemeral runner's jobs have their own.
     pub fn pushes(&self) -> bool {
-        self.installation.cache().exists()
+        !self.is_ephemeral && self.installation.cache().exists()
     }
 
     /// Whether what pushes its builds runs, or is about to.

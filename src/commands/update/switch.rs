@@ -146,7 +146,11 @@ impl Switch<'_> {
         systemd::systemctl(&["restart", "--no-block", &service])?;
         if self.now {
             // The unit's own stop has patience with a job.
-            self.subject.engine.stop(&installation.name)?;
+            if self.subject.is_ephemeral {
+                let _ = systemd::systemctl(&["kill", "--kill-whom=main", "--signal=SIGINT", &service]);
+            } else {
+                self.subject.engine.stop(&installation.name)?;
+            }
         }
         let until = Instant::now() + STOPPING;
         while old.is_some() && self.subject.running()?.map(|running| running.id) == old {

@@ -142,12 +142,25 @@ impl<'a> Stage<'a> {
         self.world.github.until(PATIENCE, so).with_context(|| what.to_owned())
     }
 
+    /// Whether every job has a container of its own.
+    pub fn is_ephemeral(&self) -> bool {
+        self.settings.iter().any(|(name, _)| *name == "VEGA_BUILDER_EPHEMERAL")
+    }
+
+    /// The runner's container; of an ephemeral one that of the job that is connected, which is its runner's name too.
+    pub fn container(&self) -> String {
+        let prefix = format!("{}.job-", self.name);
+        let runners = self.world.github.runners().into_iter().map(|runner| runner.name);
+        let mut jobs = runners.filter(|name| name.starts_with(&prefix) && self.world.github.is_online(name));
+        jobs.next().unwrap_or_else(|| self.name.clone())
+    }
+
     pub fn until_online(&self) -> anyhow::Result<()> {
         let listens = || {
             let state = fs::read_to_string(self.handover().join("state.json")).unwrap_or_default();
             state.contains("\"listening\"") && !state.contains("draining")
         };
-        self.until("it is not online", || self.world.github.is_online(&self.name) && listens())
+        self.until("it is not online", || self.world.github.is_online(&self.container()) && listens())
     }
 
     pub fn enqueue(&self, script: &str) -> u64 {

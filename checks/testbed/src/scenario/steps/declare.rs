@@ -1,12 +1,12 @@
 //! A runner comes, changes and goes.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::ensure;
 
 use crate::{
     scenario::{Stage, world::Image},
-    scene::{LOGIN, succeeded},
+    scene::succeeded,
 };
 
 const NOT_TRUSTED: i32 = 3;
@@ -47,18 +47,6 @@ pub fn second(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     first(&mut stage.second())
 }
 
-/// One job, one container; the unit has a GitHub token of its own. (NixOS names the same file.)
-pub fn ephemeral(stage: &mut Stage<'_>) -> anyhow::Result<()> {
-    let file = stage.world.folder().join("github-token");
-    fs::write(&file, LOGIN)?;
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
-    stage.settings = vec![
-        ("VEGA_BUILDER_EPHEMERAL", "true".to_owned()),
-        ("VEGA_BUILDER_TOKEN_FILE", file.display().to_string()),
-    ];
-    Ok(())
-}
-
 pub fn refused(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let minted = stage.world.github.minted();
     let name = stage.world.push(Image::Unsigned, &tag(stage, Image::Unsigned))?;
@@ -81,18 +69,17 @@ pub fn units(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let name = &stage.name;
     let service = stage.unit("FragmentPath")?;
     let pusher = format!("vega-builder-{name}.pusher.service");
-    let units = [
-        service,
-        format!("vega-builder-{name}.path"),
-        format!("vegabuilder-{}.slice", name.replace('-', "_")),
-    ]
-    .into_iter()
-    .chain(stage.settings.iter().any(|(name, _)| *name == "VEGA_BUILDER_CACHE_TO").then_some(pusher))
-    .collect::<Vec<_>>();
+    let path = format!("vega-builder-{name}.path");
+    let units = [service, format!("vegabuilder-{}.slice", name.replace('-', "_"))]
+        .into_iter()
+        // No token comes to a runner whose jobs are registered just in time.
+        .chain((!stage.is_ephemeral()).then_some(path))
+        .chain(stage.settings.iter().any(|(name, _)| *name == "VEGA_BUILDER_CACHE_TO").then_some(pusher))
+        .collect::<Vec<_>>();
     let output = Command::new("systemd-analyze").arg("verify").args(&units).output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success() && !said.contains("vega"), "systemd-analyze verify: {said}");
-    if stage.engine.program() == "podman" && stage.host.has_files() {
+    if stage.engine.program() == "podman" && stage.host.has_files() && !stage.is_ephemeral() {
         let output = Command::new("/usr/libexec/podman/quadlet").arg("-dryrun").output()?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "quadlet: {said}");
@@ -119,11 +106,18 @@ pub fn take_second_away(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 pub fn nothing_is_left(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let name = &stage.name;
     ensure!(!stage.engine.exists(name), "the container is still there");
+    let is_jobs = |thing: &String| thing.starts_with(&format!("{name}.job-"));
+    ensure!(!stage.engine.containers()?.iter().any(is_jobs), "{:?}", stage.engine.containers()?);
     let volumes = stage.engine.volumes()?;
     // A second runner's name begins with the first one's.
     let ours = ["store", "runner", "queue"].map(|what| format!("{name}-{what}"));
-    ensure!(!volumes.iter().any(|volume| ours.contains(volume)), "a volume is left: {volumes:?}");
-    ensure!(!stage.world.github.runners().iter().any(|runner| runner.name == *name), "GitHub still lists it");
+    let is_base = |volume: &String| volume.starts_with(&format!("{name}-base-"));
+    ensure!(
+        !volumes.iter().any(|volume| ours.contains(volume) || is_jobs(volume) || is_base(volume)),
+        "a volume is left: {volumes:?}"
+    );
+    let is_listed = stage.world.github.runners().iter().any(|it| it.name == *name || is_jobs(&it.name));
+    ensure!(!is_listed, "GitHub still lists it");
     ensure!(stage.unit("ActiveState")? == "inactive", "the unit is {}", stage.unit("ActiveState")?);
     ensure!(!stage.engine.exists(&format!("{name}.pusher")), "the pusher is still there");
     let slice = format!("vegabuilder-{}.slice", name.replace('-', "_"));

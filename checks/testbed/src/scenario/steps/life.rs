@@ -21,23 +21,6 @@ pub fn sandboxed_job(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each has a container, a registration and a token of its own; what the first wrote the second does not see.
-pub fn two_jobs_apart(stage: &mut Stage<'_>) -> anyhow::Result<()> {
-    let first = stage.engine.fact(&stage.name, "/Id")?;
-    let minted = stage.world.github.minted();
-    let outcome = stage.outcome("echo mine >/var/tmp/mine; echo mine >~/mine; echo ONE")?;
-    ensure!(outcome.log.contains("ONE"), "{outcome:?}");
-    let is_next = || stage.engine.fact(&stage.name, "/Id").is_ok_and(|id| id != first);
-    stage.until("there is no next container", is_next)?;
-    stage.until_online()?;
-    let outcome = stage.outcome("ls /var/tmp ~; echo TWO")?;
-    ensure!(outcome.log.contains("TWO") && !outcome.log.contains("mine"), "{outcome:?}");
-    ensure!(stage.world.github.minted() == minted + 1, "{} tokens", stage.world.github.minted() - minted);
-    stage.until("it does not come back", || stage.world.github.minted() == minted + 2)?;
-    stage.until_online()?;
-    one_runner(stage)
-}
-
 /// A job that takes a while.
 pub fn busy(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let job = stage.enqueue("echo BEGUN; sleep 40; echo FINISHED");

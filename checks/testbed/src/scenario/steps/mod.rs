@@ -4,6 +4,7 @@ mod declare;
 mod drains;
 mod images;
 mod life;
+mod slots;
 mod uploads;
 mod walls;
 
@@ -17,8 +18,9 @@ const STEPS: &[(&str, Step)] = &[
     ("declare: next image", declare::next),
     ("declare again changes nothing", declare::again),
     ("declare a second", declare::second),
-    ("an ephemeral runner", declare::ephemeral),
-    ("two jobs apart", life::two_jobs_apart),
+    ("an ephemeral runner", slots::declared),
+    ("two jobs apart", slots::two_jobs_apart),
+    ("its keeper is killed", slots::keeper_killed),
     ("refused: unsigned image", declare::refused),
     ("units that systemd understands", declare::units),
     ("take away", declare::take_away),
