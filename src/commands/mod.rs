@@ -33,6 +33,7 @@ pub mod pusher;
 pub mod register;
 pub mod resume;
 pub mod sandbox_witness;
+pub mod seccomp;
 pub mod seed;
 pub mod serve;
 pub mod slots;

@@ -49,7 +49,8 @@ pub struct Preflight {
 
 /// Without its user namespace's capabilities a container's root could not do the little that PID 1 does:
 /// own the store, drop to other users, end their processes.
-const CAPABILITIES: &str = "CHOWN,DAC_OVERRIDE,FOWNER,SETUID,SETGID,KILL,SYS_CHROOT,SETFCAP,SETPCAP";
+pub(super) const CAPABILITIES: &str =
+    "CHOWN,DAC_OVERRIDE,FOWNER,SETUID,SETGID,KILL,SYS_CHROOT,SETFCAP,SETPCAP";
 /// A runner's open log is the engine's to keep small: some megabytes tell the last day.
 pub(super) const LOG_SIZE: &str = "max-size=16m";
 /// What PID 1 takes at most to cancel a job and end.

@@ -5,6 +5,8 @@
 //! that came out of verification can be created: [`Container`] holds a `Verified<ImageDigest>`.
 
 #[cfg(test)]
+mod as_the_cluster;
+#[cfg(test)]
 mod as_the_module;
 mod caps;
 mod cli;

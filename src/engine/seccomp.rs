@@ -18,6 +18,12 @@ const ALLOWED_MORE: &[&str] = &["sethostname", "setdomainname"];
 /// A profile derived from the host's default.
 pub struct SeccompProfile(Value);
 
+impl std::fmt::Display for SeccompProfile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl SeccompProfile {
     /// Derive the profile from the first default that is there.
     pub fn from_host() -> Result<Self, Error> {

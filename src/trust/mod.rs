@@ -20,6 +20,8 @@ pub use chain::{Link, chain};
 pub use error::{Error, Refusal};
 pub use policy::{Candidate, Policy, is_signature};
 pub use provenance::Provenance;
+#[cfg(test)]
+pub use publisher::OURS;
 pub use publisher::{GITHUB_ISSUER, Publisher};
 pub use root::{Root, RootFacts};
 pub use rules::{RootChoice, Rules};

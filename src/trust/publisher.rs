@@ -8,7 +8,7 @@ use super::{Certificate, Error, Refusal, Signature, Signer, blob::read_key, sign
 /// Vega's publish workflow, at a tag.
 const VEGA: &str = r"https://github\.com/Ad-Astra-Computing/vega-agent/\.github/workflows/publish-builder-image\.yml@refs/tags/[^/]+";
 /// This project's own publish workflow, at a tag.
-const OURS: &str = r"https://github\.com/Ad-Astra-Computing/vega-builder/\.github/workflows/publish-image\.yml@refs/tags/[^/]+";
+pub const OURS: &str = r"https://github\.com/Ad-Astra-Computing/vega-builder/\.github/workflows/publish-builder-image\.yml@refs/tags/[^/]+";
 /// GitHub's issuer of workflow identities.
 pub const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";
 

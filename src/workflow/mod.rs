@@ -31,6 +31,8 @@ pub use reach::{Found, Miss, Place, Reach, Start, reach};
 pub use rules::{Actions, NoActions, Subject, actions_used, check, check_settings, rules};
 pub use runs_on::Certainty;
 pub use set::{FileId, Reference, Set, Unread};
+#[cfg(test)]
+pub use yaml::read as read_yaml;
 pub use yaml::{Fault, Node, Yaml};
 
 /// `runs.using` of an action's metadata (`action.yml`).
