@@ -111,8 +111,10 @@ impl Down {
 
         let step = progress.step("stop", "stopping the container");
         if installation.is_declared() {
-            systemd::systemctl(&["stop", &systemd::path_name(&installation.name)])?;
             let is_ephemeral = Declared::read(&installation).is_ok_and(|it| it.settings.ephemeral.is_some());
+            if !is_ephemeral {
+                systemd::systemctl(&["stop", &systemd::path_name(&installation.name)])?;
+            }
             end_unit(&engine, &installation.name, is_ephemeral)?;
         }
         let stopped = stop(&engine, &installation)?;

@@ -292,6 +292,12 @@ impl Cli {
         String::from_utf8_lossy(&both).into_owned()
     }
 
+    /// Whether what it says is in the host's journal, which outlives it.
+    pub fn logs_to_journal(&self, name: &RunnerName) -> bool {
+        let format = "--format={{.HostConfig.LogConfig.Type}}";
+        self.run(&["container", "inspect", format, name.as_str()]).is_ok_and(|driver| driver == "journald")
+    }
+
     /// The last lines of the container's log, for an error that must tell why it does not come up.
     pub fn last_log(&self, name: &RunnerName, lines: u32) -> String {
         let arguments = ["logs", "--tail", &lines.to_string(), name.as_str()];

@@ -47,6 +47,29 @@ impl<'a> Slots<'a> {
         Ok(())
     }
 
+    /// What the program that keeps them has taken of the processors, with the engine's commands that it has waited for.
+    pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        let keeper = self.keeper.as_ref().context("nobody keeps the slots")?;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", keeper.id()))?;
+        let fields: Vec<f64> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .map(|field| field.parse().unwrap_or_default())
+            .collect();
+        // utime, stime, and those of children that have ended; a hundred are a second.
+        Ok(fields.get(11..15).context("stat is short")?.iter().sum::<f64>() / 100.0)
+    }
+
+    /// Its resident memory, in bytes.
+    pub fn resident(&self) -> anyhow::Result<f64> {
+        let keeper = self.keeper.as_ref().context("nobody keeps the slots")?;
+        let status = fs::read_to_string(format!("/proc/{}/status", keeper.id()))?;
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+        Ok(kib.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }

@@ -9,9 +9,12 @@ use std::{
 use anyhow::{Context as _, ensure};
 use tokio::time::{Instant, sleep};
 
-use super::super::{
-    prepare::Start,
-    steps::{caching::Caching, declared::Declared},
+use super::{
+    super::{
+        prepare::Start,
+        steps::{caching::Caching, declared::Declared},
+    },
+    watch::Watch,
 };
 use crate::{
     config::Settings,
@@ -33,6 +36,8 @@ pub struct Job {
     pub engine: Cli,
     /// Where its handover folder is.
     pub place: Installation,
+    /// Wakes whoever waits for what it says.
+    watch: Watch,
     /// Its first process, whose number may be another's one day.
     process: File,
     /// Whether GitHub has it as a runner.
@@ -75,7 +80,9 @@ impl Job {
         };
         match started(&engine, &locked, &settings, &container, &place) {
             Ok(process) => {
-                Ok(Self { name, engine: engine.letting_go(), place, process, is_registered: false, reading })
+                let watch = Watch::on(&place.handover);
+                let engine = engine.letting_go();
+                Ok(Self { name, engine, place, watch, process, is_registered: false, reading })
             }
             Err(why) => {
                 // Nothing half made stays.
@@ -92,14 +99,19 @@ impl Job {
         if found.status != Status::Running || !matches!(phase, Phase::Listening | Phase::Busy) {
             return None;
         }
-        let process = process(found.pid).ok()?;
+        let (process, watch) = (process(found.pid).ok()?, Watch::on(&place.handover));
         let (name, engine) = (name.clone(), engine.clone());
-        Some(Self { name, engine, place, process, is_registered: true, reading })
+        Some(Self { name, engine, place, watch, process, is_registered: true, reading })
     }
 
     /// What its PID 1 last said.
     pub fn state(&self) -> Option<State> {
         self.place.runner_state()
+    }
+
+    /// Until it says something new, or for so long.
+    pub fn changed(&self, wait: Duration) {
+        self.watch.changed(wait);
     }
 
     /// Whether its first process is there still.

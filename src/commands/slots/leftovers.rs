@@ -31,7 +31,8 @@ pub async fn bury(keeper: &Arc<Keeper>, job: Job) {
         say(&format!("{}: {why:#}", job.name));
     }
     // What it said goes with it, and is kept with what the keeper says.
-    for line in job.engine.last_log(&job.name, LINES).lines().filter(|line| !line.trim().is_empty()) {
+    let lines = if job.engine.logs_to_journal(&job.name) { 0 } else { LINES };
+    for line in job.engine.last_log(&job.name, lines).lines().filter(|line| !line.trim().is_empty()) {
         say_line(&format!("{}: {}", job.name, printable(line.trim_start_matches("vega-builder: "))));
     }
     let has_ended_job = account(keeper, &job.engine, &job.name);

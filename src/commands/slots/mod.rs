@@ -7,6 +7,7 @@ mod leftovers;
 mod orders;
 mod registering;
 mod slot;
+mod watch;
 
 use std::process::ExitCode;
 

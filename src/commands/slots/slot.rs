@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     task::{JoinHandle, spawn_blocking},
-    time::{Instant, sleep},
+    time::Instant,
 };
 
 use super::{
@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{chronicle::Event, contract::Phase, runner::say};
 
-/// How often a job's container is looked at: a job may wait for what is seen.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often a job's container is looked at that says nothing.
+const LOOK: Duration = Duration::from_millis(500);
 /// What a boot takes at most, with a store to check and a build to prove the sandbox by.
 const BOOT: Duration = Duration::from_secs(300);
 /// Between two tries that fail, ever longer.
@@ -28,7 +28,7 @@ pub async fn keep(keeper: Arc<Keeper>, number: u32, job: Option<Job>) {
     let mut slot = Slot { keeper, number, next: None };
     let mut pause = FIRST;
     if let Some(job) = job {
-        slot.work(job).await;
+        slot.work(job);
     }
     loop {
         let order = slot.keeper.orders.now();
@@ -44,7 +44,7 @@ pub async fn keep(keeper: Arc<Keeper>, number: u32, job: Option<Job>) {
         match slot.listening().await {
             Ok(Some(job)) => {
                 pause = FIRST;
-                slot.work(job).await;
+                slot.work(job);
             }
             // Told otherwise meanwhile.
             Ok(None) => {}
@@ -81,7 +81,7 @@ impl Slot {
             spawn_blocking(on_this_thread(move || async move {
                 let reading = keeper.orders.reading();
                 let mut job = Job::begin(&keeper.installation, number, reading).await?;
-                match warm(&mut job).await {
+                match warm(&mut job) {
                     Ok(()) => Ok(job),
                     Err(why) => {
                         let said = job.engine.last_log(&job.name, 1);
@@ -123,7 +123,7 @@ impl Slot {
     }
 
     /// From a runner that begins to listen to its end.
-    async fn work(&mut self, mut job: Job) {
+    fn work(&mut self, mut job: Job) {
         let (mut had_job, mut told, mut asked) = (false, String::new(), false);
         loop {
             let state = job.state();
@@ -158,14 +158,14 @@ impl Slot {
                 }
                 break;
             }
-            sleep(LOOK).await;
+            job.changed(LOOK);
         }
         self.keeper.bury(job);
     }
 }
 
 /// Until a container has booted, or says why it cannot.
-async fn warm(job: &mut Job) -> anyhow::Result<()> {
+fn warm(job: &mut Job) -> anyhow::Result<()> {
     let until = Instant::now() + BOOT;
     loop {
         let state = job.state();
@@ -177,6 +177,6 @@ async fn warm(job: &mut Job) -> anyhow::Result<()> {
             _ => {}
         }
         anyhow::ensure!(Instant::now() < until, "{} has not booted after {} s", job.name, BOOT.as_secs());
-        sleep(LOOK).await;
+        job.changed(LOOK);
     }
 }

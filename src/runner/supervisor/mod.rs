@@ -164,7 +164,8 @@ impl Supervisor<'_> {
         // Whatever broke meanwhile: the job is not lost from the account.
         self.chronicle_job(&life, oom_kills);
         let verdict = attended?;
-        if life.had_job() {
+        // A store that goes with its job needs no disk, unless its builds are pushed first.
+        if life.had_job() && !(environment.ephemeral && environment.uploads == Uploads::Off) {
             // What it built is on the disk before anything rests on it.
             store::sync().map_err(|error| error.to_string())?;
         }

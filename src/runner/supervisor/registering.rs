@@ -1,6 +1,10 @@
 //! Without a registration: waiting for a token or a just-in-time configuration, and what becomes of it.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{
     super::{JitConfig, Registration, say, stop, token},
@@ -13,8 +17,8 @@ use crate::{
 
 /// Between two looks at a token's file that is of no use.
 const BAD_TOKEN_PAUSE: Duration = Duration::from_secs(30);
-/// Between two looks for a configuration, for which a job may wait.
-const HANDED_OVER: Duration = Duration::from_millis(100);
+/// Between two looks for a configuration: a job may wait for it.
+const HANDED_OVER: Duration = Duration::from_millis(20);
 
 impl Supervisor<'_> {
     /// Wait for what makes a registration; whether there is one now (no: told to stop).
@@ -28,6 +32,7 @@ impl Supervisor<'_> {
     /// Wait for a just-in-time configuration. All that a boot takes time for has been done by now.
     fn adopt(&mut self, registration: &Registration<'_>, file: &Path) -> Result<bool, String> {
         self.report.enter(Phase::Warm, "it waits for a just-in-time configuration");
+        let mut looked_after = Instant::now();
         while !stop::ordered() {
             if let Some(text) = token::take(file).map_err(|error| error.to_string())? {
                 let jit = JitConfig::parse(&text).map_err(|error| error.to_string())?;
@@ -42,8 +47,11 @@ impl Supervisor<'_> {
                 registration.adopt_jit(&jit).map_err(|error| error.to_string())?;
                 return Ok(true);
             }
-            self.look_after()?;
-            stop::rest(HANDED_OVER);
+            if looked_after.elapsed() > TICK {
+                self.look_after()?;
+                looked_after = Instant::now();
+            }
+            thread::sleep(HANDED_OVER);
         }
         Ok(false)
     }

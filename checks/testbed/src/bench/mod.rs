@@ -2,6 +2,7 @@
 
 mod build;
 mod figure;
+mod life;
 mod lint;
 mod push;
 mod size;
@@ -10,6 +11,7 @@ mod verify;
 
 pub use build::heavy_build;
 pub use figure::Figure;
+pub use life::life;
 pub use lint::{lint, thousand_workflows};
 pub use push::push;
 pub use size::{idle_memory, program_size};

@@ -1,5 +1,5 @@
 //! `make bench`: the figures, each with what it is measured against, and a report a subject; `bench verify`, `bench lint`,
-//! `bench push` and `bench up` measure one.
+//! `bench push`, `bench up` and `bench life` measure one.
 
 use std::{
     env, fs,
@@ -51,6 +51,9 @@ fn run() -> anyhow::Result<bool> {
         let mut figures = bench::up(&format!("the guide's commands: podman, {cosign}"))?;
         figures.extend([bench::heavy_build()?, bench::idle_memory()?, bench::program_size()?]);
         ok &= report("up", &figures)?;
+    }
+    if only.is_none_or(|only| only == "life") {
+        ok &= report("life", &bench::life("podman run for every job, in a loop")?)?;
     }
     Ok(ok)
 }
