@@ -16,6 +16,7 @@ use testbed::{
     scene::{CAPS, IMAGE, LOGIN, Scene, succeeded},
     scripts,
     search::Search,
+    slots::Slots,
 };
 
 /// A step of the story.
@@ -175,7 +176,33 @@ impl Demo {
         report["left_behind"] = json!(left);
         ensure!(left.is_empty(), "left behind: {left:?}");
         ensure!(scene.github.minted() == 1, "{} tokens were minted", scene.github.minted());
-        Ok(())
+        self.slots()
+    }
+
+    /// The same repository's jobs, each in a container of its own.
+    fn slots(&mut self) -> anyhow::Result<()> {
+        let scene = Scene::new("heavy-slots")?;
+        let slots = self.step("an ephemeral runner with two slots, without a registration token", || {
+            let slots = Slots::start(&scene, 2, "")?;
+            slots.until_online(2)?;
+            Ok(slots)
+        })?;
+        self.step("three jobs, two at once, each in a fresh container and store", || {
+            let first = slots.at_github();
+            let jobs = ["one", "two", "three"].map(|salt| slots.enqueue(&scripts::sandboxed_build(salt)));
+            for job in jobs {
+                ensure!(slots.result(job)?.contains("sandbox: sandboxed"), "a build was not sandboxed");
+            }
+            slots.until_online(2)?;
+            let again = slots.at_github();
+            ensure!(
+                again.iter().filter(|name| first.contains(name)).count() == 0,
+                "{first:?}, then {again:?}"
+            );
+            ensure!(scene.github.minted() == 0, "a registration token was minted");
+            Ok(())
+        })?;
+        self.step("told to end: no container, volume or runner of a job is left", || slots.end())
     }
 
     /// `vega-builder up`; its steps become ours.
