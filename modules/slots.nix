@@ -31,7 +31,7 @@ let
       ExecStart = "${program} slots ${name}";
       ExecReload = [
         "${program} prepare --ahead ${name}"
-        "kill -HUP $MAINPID"
+        "${program} slots --reload ${name}"
       ];
       # Its containers are not its children's to lose: should it die, the next one goes on with them.
       KillMode = "process";

@@ -5,21 +5,22 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::{
-    slots::remove_jobs,
+    slots::{remove_jobs, waiting_uploads},
     steps::{
         declared::Declared,
-        ending::{end_pusher, end_unit},
+        ending::{end_keeper, end_pusher, end_unit},
     },
 };
 use crate::{
     cache::queue::State,
     config::{CredentialArgs, EngineChoice},
     engine::{self, Cli, Status},
-    github::GitHub,
+    github::{GitHub, Runner},
     image::ImageReference,
     installation::{self, Installation, Locked, Places, Record},
     progress::{Output, Progress},
     systemd,
+    value::RunnerName,
 };
 
 /// Stop the runner, take it off GitHub's list, and remove its container, volumes and files
@@ -117,6 +118,8 @@ impl Down {
             }
             end_unit(&engine, &installation.name, is_ephemeral)?;
         }
+        end_keeper(&installation)?;
+        stop_jobs(&engine, &installation.name)?;
         let stopped = stop(&engine, &installation)?;
         step.done(stopped);
         installation.discard_token()?;
@@ -200,7 +203,9 @@ impl Down {
         for beside in beside {
             engine.remove(&beside(name))?;
         }
+        let left = waiting_uploads(engine, name)?;
         removed.extend(remove_jobs(engine, name)?);
+        removed.extend((left > 0).then(|| format!("{left} builds that were not pushed")));
         let volumes = [
             (engine::runner_volume(name), true),
             (engine::store_volume(name), !self.keep_store),
@@ -225,6 +230,16 @@ impl Down {
     }
 }
 
+/// Jobs of an ephemeral runner that nobody keeps any more.
+fn stop_jobs(engine: &Cli, name: &RunnerName) -> Result<(), engine::Error> {
+    for (job, found) in engine.jobs(name)? {
+        if found.status == Status::Running {
+            engine.stop(&job)?;
+        }
+    }
+    Ok(())
+}
+
 fn stop(engine: &Cli, installation: &Locked) -> anyhow::Result<&'static str> {
     Ok(match engine.inspect(installation.name.as_str())? {
         Some(found) if found.fingerprint.is_empty() => "a container of this name is not ours: left alone",
@@ -238,7 +253,9 @@ fn stop(engine: &Cli, installation: &Locked) -> anyhow::Result<&'static str> {
 
 async fn deregister(github: &GitHub, record: &Record) -> anyhow::Result<String> {
     let name = &record.identity.name;
-    for job in github.runners(|listed| engine::is_job_of(name, &listed.name)).await? {
+    // One that is connected is another host's by now.
+    let is_jobs = |listed: &Runner| engine::is_job_of(name, &listed.name) && !listed.is_online();
+    for job in github.runners(is_jobs).await? {
         github.delete_runner(&job).await?;
     }
     match github.runner(&record.identity.name).await? {

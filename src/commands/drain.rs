@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::steps::{
-    ending::{end_pusher, end_unit},
+    ending::{end_keeper, end_pusher, end_unit},
     subject::Subject,
 };
 use crate::{
@@ -125,6 +125,9 @@ impl Drain {
         let step = progress.step("stop", "stopping the container");
         if locked.is_declared() {
             end_unit(engine, name, subject.is_ephemeral)?;
+            if self.now && subject.is_kept() {
+                end_keeper(&subject.installation)?;
+            }
         } else if subject.running()?.is_some() {
             engine.stop(name)?;
         }

@@ -1,6 +1,6 @@
 //! `register`: a fresh registration token for a runner that is installed here.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -44,6 +44,9 @@ pub struct Register {
     output: Output,
 }
 
+/// The keeper of slots has the lock while a container begins.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 impl Register {
     pub fn output(&self) -> Output {
         self.output
@@ -51,11 +54,11 @@ impl Register {
 
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let progress = Progress::new(self.output);
-        let installation = Places::standard().find(self.runner.as_deref())?.lock()?;
+        let installation = Places::standard().find(self.runner.as_deref())?.lock_patiently(PATIENCE)?;
         // A token would lie there, and the unit that it starts would end at once.
         installation.expect_not_drained()?;
         let subject = Subject::of(&installation)?;
-        if subject.is_ephemeral {
+        if subject.is_ephemeral && !self.accept_strangers {
             let text =
                 format!("every job of {} is registered by itself: it needs no token", installation.name);
             progress.result(&text, &json!({ "name": installation.name, "minted": false }));
@@ -80,6 +83,14 @@ impl Register {
             push_only::demand(&github, &subject.identity, self.accept_strangers, &progress).await?
         {
             subject.accept(&installation, accepted)?;
+        }
+        if subject.is_ephemeral {
+            let text = format!(
+                "what reaches {} is accepted, and its jobs are registered one by one",
+                installation.name
+            );
+            progress.result(&text, &json!({ "name": installation.name, "minted": false }));
+            return Ok(ExitCode::SUCCESS);
         }
 
         let step = progress.step("token", "minting a registration token");

@@ -9,9 +9,10 @@ use serde_json::json;
 use super::{
     prepare,
     prove::prove,
-    steps::{listening::until_listening, subject::Subject},
+    steps::{ending::has_unit, listening::until_listening, subject::Subject},
 };
 use crate::{
+    installation::Error,
     progress::{Output, Progress},
     systemd,
 };
@@ -54,7 +55,11 @@ impl Resume {
             progress.note(&format!("{name} was not drained"));
         }
         let began = Timestamp::now();
-        if subject.installation.is_declared() {
+        if subject.is_ephemeral && !has_unit(name) {
+            if !subject.is_kept() {
+                return Err(Error::SlotsNotKept(name.to_string()).into());
+            }
+        } else if subject.installation.is_declared() {
             start_unit(&subject, &progress)?;
         } else {
             start_container(&subject, &progress).await?;

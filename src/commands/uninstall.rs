@@ -1,6 +1,6 @@
 //! `uninstall`: the unit of an installed runner, and the runner with it.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use super::down::Down;
 use crate::{installation, progress::Output};
@@ -19,13 +19,16 @@ pub struct Uninstall {
     down: Down,
 }
 
+/// The keeper of slots has the lock while a container begins.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 impl Uninstall {
     pub fn output(&self) -> Output {
         self.down.output()
     }
 
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let installation = self.down.subject()?.lock()?;
+        let installation = self.down.subject()?.lock_patiently(PATIENCE)?;
         if !installation.is_installed() {
             let (name, file) = (installation.name.to_string(), installation.declaration.clone());
             let next = if installation.is_declared() {

@@ -6,6 +6,7 @@ use super::containers::CAPABILITIES;
 use crate::{
     contract::env,
     trust::OURS,
+    value::Span,
     workflow::{Node, Yaml, read_yaml},
 };
 
@@ -74,9 +75,17 @@ fn a_pod_has_no_more_privileges_than_our_own_containers() {
     }
     let image = text(&values, "template/spec/containers/0/image");
     assert!(image.contains("@sha256:"), "{image} is a tag, which moves");
-    for (at, name) in [(0, env::SANDBOX), (1, env::MAX_JOBS)] {
+    for (at, name) in [(0, env::SANDBOX), (1, env::MAX_JOBS), (2, env::PATIENCE)] {
         assert_eq!(container(&format!("env/{at}/name")), Yaml::Text(name.to_owned()));
     }
+}
+
+#[test]
+fn a_drained_node_waits_for_the_running_job() {
+    let values = file("values.yaml");
+    let patience: Span = text(&values, "template/spec/containers/0/env/2/value").parse().unwrap();
+    let Yaml::Number(grace) = at(&values, "template/spec/terminationGracePeriodSeconds") else { panic!() };
+    assert!(*grace >= (patience.0 + super::CANCELLING).as_secs_f64(), "{grace} s");
 }
 
 #[test]

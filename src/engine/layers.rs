@@ -14,6 +14,7 @@ use nix::{
 
 use super::{
     Cli, Container, Error,
+    cli::Answer,
     container::{INSTANCE_LABEL, store_volume},
 };
 use crate::value::{ImageDigest, RunnerName};
@@ -50,7 +51,8 @@ impl Cli {
             if fs::read_to_string(place.join(WHOLE)).is_ok_and(|whole| whole == digest) {
                 return Ok(false);
             }
-            // A copy that was cut short: no job has had it.
+            // A copy that was cut short: no job has had it, but what copied may still hold it.
+            self.remove(&container.seeder_name())?;
             self.remove_volume(&volume)?;
         }
         self.make_volume(&volume, container.instance())?;
@@ -115,15 +117,25 @@ impl Cli {
         }
     }
 
-    /// Remove the bases of images that no job's store rests on any more; one that is in use is the engine's to keep.
+    /// Remove the bases of images that no job's store rests on any more.
     pub fn prune_bases(&self, runner: &RunnerName, keep: &ImageDigest) -> Result<(), Error> {
         let kept = base_volume(runner, keep);
-        let has_jobs = !self.jobs(runner)?.is_empty();
-        if has_jobs {
+        let others: Vec<String> =
+            self.volumes(&base_prefix(runner))?.into_iter().filter(|volume| *volume != kept).collect();
+        if others.is_empty() {
             return Ok(());
         }
-        for volume in self.volumes(&base_prefix(runner))?.into_iter().filter(|volume| *volume != kept) {
-            self.remove_volume(&volume)?;
+        let mut layers = Vec::new();
+        for job in self.jobs_with_volumes(runner)? {
+            let arguments = ["volume", "inspect", "--format", "{{.Options.o}}", &store_volume(&job)];
+            // Not every job that has a volume has a store still.
+            if let Answer::Is(output) = self.ask(&arguments, &["no such volume"])? {
+                layers.push(String::from_utf8_lossy(&output.stdout).into_owned());
+            }
+        }
+        let rests_on = |volume: &String| layers.iter().any(|layer| layer.contains(&format!("/{volume}/")));
+        for volume in others.iter().filter(|volume| !rests_on(volume)) {
+            self.remove_volume(volume)?;
         }
         Ok(())
     }

@@ -10,7 +10,11 @@ use std::{
 };
 
 use jiff::Timestamp;
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use super::{
     Accepted, Error, Receipt, Record, Store,
@@ -67,6 +71,20 @@ impl Installation {
         self.hold("slots.lock", |name, pid| Error::SlotsKept { name, pid })
     }
 
+    /// Tell whoever keeps this runner's slots something; an error when nobody does.
+    pub fn signal_keeper(&self, signal: Signal) -> Result<(), Error> {
+        match self.hold_slots() {
+            Err(Error::SlotsKept { pid, .. }) => {
+                let sent = pid.parse().map(|pid| kill(Pid::from_raw(pid), signal));
+                sent.is_ok_and(|sent| sent.is_ok())
+                    .then_some(())
+                    .ok_or(Error::SlotsNotKept(self.name.to_string()))
+            }
+            Err(other) => Err(other),
+            Ok(_) => Err(Error::SlotsNotKept(self.name.to_string())),
+        }
+    }
+
     /// A lock in the runner's folder, which is made when it is missing; `taken` tells whose it is (name and process).
     fn hold(&self, file: &str, taken: fn(String, String) -> Error) -> Result<Flock<File>, Error> {
         fs::DirBuilder::new()
@@ -98,7 +116,7 @@ impl Installation {
 }
 
 fn is_gone(pid: &str) -> bool {
-    use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
+    use nix::errno::Errno;
     pid.parse().is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH))
 }
 
@@ -178,8 +196,8 @@ impl Locked {
         self.replace(ACCEPTED, accepted)
     }
 
-    /// Declare the runner, for its unit.
-    pub fn declare(&self, settings: &Settings) -> Result<(), Error> {
+    /// Declare the runner, for its unit; whether that is new.
+    pub fn declare(&self, settings: &Settings) -> Result<bool, Error> {
         let file = &self.declaration;
         let (name, text) = (&self.name, settings.declaration());
         let text = format!(
@@ -188,6 +206,9 @@ impl Locked {
             scope = settings.scope.argument(),
             file = file.display(),
         );
+        if fs::read_to_string(file).is_ok_and(|before| before == text) {
+            return Ok(false);
+        }
         let write = || -> std::io::Result<()> {
             let folder = file.parent().unwrap_or(Path::new("/"));
             fs::create_dir_all(folder)?;
@@ -198,7 +219,7 @@ impl Locked {
             beside.as_file().sync_all()?;
             beside.persist(file).map_err(|error| error.error).map(drop)
         };
-        write().map_err(|why| Error::file(file, why))
+        write().map(|()| true).map_err(|why| Error::file(file, why))
     }
 
     /// Keep what `up` was told.

@@ -27,6 +27,10 @@ pub enum Error {
         "the slots of {name} are kept already, by process {pid}; `vega-builder status {name}` shows them"
     )]
     SlotsKept { name: String, pid: String },
+    #[error(
+        "nobody keeps the slots of {0}: type `systemctl start vega-builder-{0}`, or `vega-builder slots {0}` without systemd"
+    )]
+    SlotsNotKept(String),
     #[error("{} cannot be understood: {why}; it was written by a newer vega-builder, or damaged: type `vega-builder down {name}`, which goes by the names alone, then `up` again", .path.display())]
     Record { path: PathBuf, name: String, why: String },
     #[error(

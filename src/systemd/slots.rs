@@ -24,7 +24,7 @@ pub fn service(unit: &Unit<'_>) -> String {
          ExecStart={program} slots {name}\n\
          # A changed unit does not end a job: containers that have none are made anew.\n\
          ExecReload={program} prepare --ahead {name}\n\
-         ExecReload=kill -HUP $MAINPID\n\
+         ExecReload={program} slots --reload {name}\n\
          # Its containers are not its children's to lose: should it die, the next one goes on with them.\n\
          KillMode=process\n\
          # The first start downloads an image.\n\

@@ -11,7 +11,7 @@ use testbed::{
     by_hand::jit,
     caching::{Bench, narinfo, paths},
     cgroup,
-    scene::{LOGIN, Scene},
+    scene::{LOGIN, Scene, succeeded},
     scripts::two_builds,
     search::Search,
     slots::{PATIENCE, Slots, declare},
@@ -219,5 +219,50 @@ fn podman_another_number_of_slots_and_a_moved_tag_come_with_a_reload_and_end_no_
     declare(&scene, 1, "").unwrap();
     slots.signal(Signal::SIGHUP).unwrap();
     slots.until_online(1).unwrap();
+    slots.end().unwrap();
+}
+
+#[test]
+fn podman_a_runner_that_was_removed_at_github_comes_back_and_no_stores_of_old_images_stay() {
+    let scene = Scene::new("removed").unwrap();
+    let old = format!("{}-base-0123456789ab", scene.name);
+    scene.engine.said(&["volume", "create", &old]).unwrap();
+    let slots = Slots::start(&scene, 1, "").unwrap();
+    slots.until_online(1).unwrap();
+    slots
+        .until("the store of an old image stays", || !scene.engine.volumes().unwrap().contains(&old))
+        .unwrap();
+    let bases = scene.engine.volumes().unwrap().iter().filter(|one| one.contains("-base-")).count();
+    assert_eq!(bases, 1);
+    let name = slots.online().remove(0);
+    scene.github.forget(&name);
+    slots
+        .until("another one does not come", || slots.online().first().is_some_and(|now| *now != name))
+        .unwrap();
+    // A loop would ask GitHub for a runner every other second.
+    assert!(slots.log().contains(&format!("{name} ended without a job; next try in 2 s")), "{}", slots.log());
+    slots.job("true").unwrap();
+    slots.end().unwrap();
+}
+
+#[test]
+fn podman_drained_without_a_unit_it_rests_and_resumes_and_a_second_keeper_is_refused() {
+    let scene = Scene::new("rests").unwrap();
+    let slots = Slots::start(&scene, 2, "").unwrap();
+    slots.until_online(2).unwrap();
+    let second = scene.run(&["slots", &scene.name]).unwrap();
+    assert!(String::from_utf8_lossy(&second.stderr).contains("are kept already, by process"), "{second:?}");
+    let job = slots.enqueue("echo begun; sleep 5; echo done");
+    slots.until("it does not begin", || scene.github.log_so_far(job).contains("begun")).unwrap();
+    succeeded(&scene.run(&["drain", &scene.name]).unwrap()).unwrap();
+    assert!(scene.github.outcome(job).is_some_and(|outcome| outcome.log.contains("done")), "{}", slots.log());
+    assert!(slots.containers().unwrap().is_empty() && slots.at_github().is_empty(), "{}", slots.log());
+    let late = slots.enqueue("echo late");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(scene.github.outcome(late).is_none());
+    succeeded(&scene.run(&["resume", &scene.name]).unwrap()).unwrap();
+    assert!(slots.result(late).unwrap().contains("late"));
+    succeeded(&scene.run(&["slots", &scene.name, "--reload"]).unwrap()).unwrap();
+    slots.until("it does not hear", || slots.log().contains("read the declaration again")).unwrap();
     slots.end().unwrap();
 }

@@ -133,6 +133,11 @@ impl Queue {
         Ok(self.list(NEW)?.len() + self.list(READY)?.len())
     }
 
+    /// How many builds wait whose closure is described, and how many whose is not.
+    pub fn described(&self) -> io::Result<(usize, usize)> {
+        Ok((self.list(READY)?.len(), self.list(NEW)?.len()))
+    }
+
     /// How many builds found no room.
     pub fn dropped(&self) -> u64 {
         fs::metadata(self.root.join(DROPPED)).map_or(0, |metadata| metadata.len())

@@ -53,7 +53,8 @@ pub fn here(subject: &Subject) -> Vec<Finding> {
     }
     findings.push(Finding::fine("container", format!("runs, restarted {} times", found.restarts)));
     if let Some(record) = &subject.record {
-        if !record.local_id.is_empty() && found.image_id != record.local_id {
+        // A job of an ephemeral runner goes on with the image that it began with.
+        if !subject.is_ephemeral && !record.local_id.is_empty() && found.image_id != record.local_id {
             findings.push(Finding::wrong(
                 "container",
                 "it is of ANOTHER IMAGE than the one that was verified",

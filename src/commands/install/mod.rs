@@ -76,6 +76,9 @@ pub struct Install {
     output: Output,
 }
 
+/// The keeper of slots has it while a container begins.
+const LOCK: Duration = Duration::from_secs(60);
+
 /// What the steps share.
 struct Installing<'a> {
     settings: &'a Settings,
@@ -119,7 +122,7 @@ impl Install {
             Caching::expect(cache)?;
         }
         unit::expect_slice(&settings.name)?;
-        let installation = installation.lock()?;
+        let installation = installation.lock_patiently(LOCK)?;
         let (is_first, had_store) = (before.is_none(), installation.store()?.is_some());
         let installing =
             Installing { settings: &settings, engine: &engine, installation, progress: &progress, before };
@@ -236,7 +239,7 @@ impl Installing<'_> {
         self.installation.save(&record)?;
         let settings =
             Settings { userns_base: container.userns.map(|userns| userns.base), ..self.settings.clone() };
-        self.installation.declare(&settings)?;
+        let is_new = self.installation.declare(&settings)?;
         self.installation.make_handover(settings.userns_base)?;
         let is_podman = self.engine.program() == "podman";
         let unit = Unit {
@@ -260,7 +263,8 @@ impl Installing<'_> {
         updating::arrange(&settings, Some(program))?;
         let kind = if unit.is_quadlet && unit.slots.is_none() { "a Quadlet" } else { "a service" };
         step.done(&format!("{} is {kind}", systemd::service_name(&self.settings.name)));
-        Ok(changed || other_image)
+        // What each job's container is made with is in the declaration alone.
+        Ok(changed || other_image || is_new && unit.slots.is_some())
     }
 
     /// Mint a registration token when none of the volume's registrations serves; whether one was.

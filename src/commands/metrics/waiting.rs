@@ -12,7 +12,7 @@ use crate::{
     chronicle::{Entry, Event},
     commands::steps::{happened::happened, subject::Subject, token},
     config::CredentialArgs,
-    engine::Cli,
+    engine::{Cli, is_job_of},
     github::{self, GitHub, WorkflowJob},
     installation::{Installation, Places},
     value::{Repository, RunnerName},
@@ -112,7 +112,10 @@ fn file(of: &RunnerName) -> PathBuf {
 /// before its end.
 fn waited(jobs: &[WorkflowJob], runner: &RunnerName, job: &str, ended: Timestamp) -> Option<SignedDuration> {
     let is_it = |one: &&WorkflowJob| {
-        let here = one.runner_name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(runner.as_str()));
+        let here = one
+            .runner_name
+            .as_deref()
+            .is_some_and(|name| name.eq_ignore_ascii_case(runner.as_str()) || is_job_of(runner, name));
         here && one.name == job && one.started_at <= ended + SignedDuration::from_mins(1)
     };
     let job = jobs.iter().filter(is_it).max_by_key(|one| one.started_at)?;

@@ -11,6 +11,13 @@ use crate::{
     progress::printable,
 };
 
+/// Why no job is to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// Only for as long as a command renews it, which need not wait for uploads.
+    pub leased: bool,
+}
+
 /// What each slot last said of itself.
 pub struct Board {
     installation: Installation,
@@ -21,15 +28,14 @@ struct Shown {
     slots: Vec<(Phase, String)>,
     /// Uploads and containers of jobs that are over.
     being_buried: u32,
-    drained: bool,
+    drained: Option<Drain>,
     state: Option<State>,
     is_ready: bool,
 }
 
 impl Board {
     pub fn new(installation: Installation) -> Self {
-        let shown =
-            Shown { slots: Vec::new(), being_buried: 0, drained: false, state: None, is_ready: false };
+        let shown = Shown { slots: Vec::new(), being_buried: 0, drained: None, state: None, is_ready: false };
         Self { installation, shown: Mutex::new(shown) }
     }
 
@@ -47,7 +53,8 @@ impl Board {
         self.write(&state);
         let mut told = vec![NotifyState::Status(&state.message)];
         // The unit is up when the first slot listens.
-        if state.phase == Phase::Listening && !std::mem::replace(&mut shown.is_ready, true) {
+        let is_up = matches!(state.phase, Phase::Listening | Phase::Busy);
+        if is_up && !std::mem::replace(&mut shown.is_ready, true) {
             told.push(NotifyState::Ready);
         }
         let _ = sd_notify::notify(&told);
@@ -68,12 +75,18 @@ impl Board {
         });
     }
 
-    /// There are to be so many slots.
+    /// There are to be so many slots; one that still has a job is shown until that has ended.
     pub fn resize(&self, slots: u32) {
-        self.change(|shown| shown.slots.truncate(slots as usize));
+        self.change(|shown| {
+            let is_at_rest = |(phase, _): &(Phase, String)| matches!(phase, Phase::Drained | Phase::Stopping);
+            while shown.slots.len() > slots as usize && shown.slots.last().is_some_and(is_at_rest) {
+                shown.slots.pop();
+            }
+        });
     }
 
-    pub fn drained(&self, drained: bool) {
+    /// No job is to start; nothing: they are again.
+    pub fn drained(&self, drained: Option<Drain>) {
         self.change(|shown| shown.drained = drained);
     }
 
@@ -106,7 +119,7 @@ impl Shown {
             Phase::Busy
         } else if listening > 0 {
             Phase::Listening
-        } else if self.drained && at_rest && self.being_buried == 0 {
+        } else if at_rest && self.drained.is_some_and(|drain| drain.leased || self.being_buried == 0) {
             Phase::Drained
         } else {
             Phase::Starting
@@ -118,6 +131,12 @@ impl Shown {
             .enumerate()
             .filter(|(_, (phase, text))| !text.is_empty() && *phase != Phase::Listening);
         said.extend(own.map(|(at, (_, text))| format!("slot {}: {text}", at + 1)));
+        if self.being_buried > 0 {
+            said.push(format!(
+                "{} that have ended are being removed, after their last uploads",
+                self.being_buried
+            ));
+        }
         State {
             phase,
             since: match &self.state {
@@ -126,7 +145,7 @@ impl Shown {
             },
             sandbox: None,
             damaged: false,
-            draining: if self.drained && phase != Phase::Drained {
+            draining: if self.drained.is_some() && phase != Phase::Drained {
                 "no other follows".to_owned()
             } else {
                 String::new()

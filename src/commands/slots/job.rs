@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use nix::sys::statvfs::statvfs;
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -17,6 +18,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
+    chronicle::{Event, Reader},
     config::Settings,
     contract::{self, Phase, State, env},
     engine::{
@@ -27,7 +29,7 @@ use crate::{
     progress::Progress,
     runner::say,
     systemd,
-    value::RunnerName,
+    value::{ByteSize, RunnerName},
 };
 
 /// A container that has a job, or is to have one.
@@ -48,6 +50,8 @@ pub struct Job {
 
 /// Another command of ours may be at work on the runner.
 const LOCK: Duration = Duration::from_secs(120);
+/// What a job finds free at least, unless the settings say otherwise.
+const ROOM: ByteSize = ByteSize::gib(2);
 /// What a container takes at most to end once its first process has.
 const ENDING: Duration = Duration::from_secs(60);
 
@@ -63,10 +67,13 @@ impl Job {
         let (image, _) = Box::pin(start.image()).await?;
         let container = start.container(&image)?;
         start.note(&image, &container)?;
-        if engine.has_layers() && engine.keep_base(&container)? {
-            say(&format!("the store of {} lies ready for its jobs", container.image.value().short()));
+        if engine.has_layers() {
+            if engine.keep_base(&container)? {
+                say(&format!("the store of {} lies ready for its jobs", container.image.value().short()));
+            }
             engine.prune_bases(&runner.name, container.image.value())?;
         }
+        expect_room(&engine, &settings)?;
         let name = new_job_name(&runner.name);
         let place = Places::standard().installation(&name);
         let slice = engine.has_slices()?.then(|| systemd::slice_name(&runner.name));
@@ -121,6 +128,13 @@ impl Job {
         read.is_ok() && !text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
     }
 
+    /// Whether its PID 1 wrote down that a job has ended in it.
+    pub fn has_had_job(&self) -> bool {
+        let Ok(Some(place)) = self.engine.volume_place(&runner_volume(&self.name)) else { return false };
+        let entries = Reader::at(place.join(contract::KEPT)).entries();
+        entries.iter().any(|entry| matches!(entry.event, Event::JobEnded { .. }))
+    }
+
     /// Have it end after its job, or at once when it has none.
     pub fn let_end(&self) {
         let _ = self.engine.signal(&self.name, "HUP");
@@ -145,6 +159,22 @@ impl Job {
             sleep(Duration::from_millis(200)).await;
         }
     }
+}
+
+/// No job begins that would only fill the disk further: a slot without a container leaves it queued, a full disk fails it.
+fn expect_room(engine: &Cli, settings: &Settings) -> anyhow::Result<()> {
+    let folder = engine.volume_will_be_at("")?;
+    let place = folder.ancestors().find(|place| place.exists()).unwrap_or(&folder);
+    let free = statvfs(place).with_context(|| place.display().to_string())?;
+    let free = ByteSize(free.blocks_available().saturating_mul(free.fragment_size()));
+    let wanted = settings.disk.unwrap_or(ROOM);
+    ensure!(
+        free >= wanted,
+        "{} has {free} left, and a job is to have {wanted} (caps.disk): no job is taken; type `{} system df`, and make room",
+        place.display(),
+        engine.program()
+    );
+    Ok(())
 }
 
 /// Remove everything of a job's from this host but its uploads, which must be over.

@@ -12,8 +12,13 @@ use std::{
 use tokio::{runtime::Handle, task::JoinSet};
 
 use super::{
-    super::steps::declared::Declared, board::Board, job::Job, leftovers, orders::Orders,
-    registering::Registering, slot,
+    super::steps::declared::Declared,
+    board::{Board, Drain},
+    job::Job,
+    leftovers,
+    orders::{Order, Orders},
+    registering::Registering,
+    slot,
 };
 use crate::{
     chronicle::{Chronicle, Event},
@@ -98,7 +103,10 @@ impl Keeper {
             tokio::select! {
                 ended = tasks.join_next() => match ended {
                     None => return,
-                    Some(number) => drop(number.map(|number| kept.remove(&number))),
+                    Some(number) => {
+                        drop(number.map(|number| kept.remove(&number)));
+                        self.board.resize(self.slots());
+                    }
                 },
                 () = tokio::time::sleep(Duration::from_millis(500)) => {}
             }
@@ -197,10 +205,13 @@ impl Keeper {
 
     /// A drain is written down once, and shown.
     async fn tell_drains(&self) {
-        let mut was = false;
+        let mut was = None;
         loop {
-            let is = self.orders.now() == super::orders::Order::Drain;
-            if is && !was {
+            let is = match self.orders.now() {
+                Order::Drain { leased } => Some(Drain { leased }),
+                _ => None,
+            };
+            if is.is_some() && was.is_none() {
                 self.note(Event::Drained);
             }
             if is != was {

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     job::{Job, remove},
     keeper::{Keeper, on_this_thread},
+    orders::Order,
 };
 use crate::{
     cache::queue::{MOST, Queue},
@@ -17,11 +18,11 @@ use crate::{
     value::RunnerName,
 };
 
-/// A cache that is away is waited for; in between the uploads' own retries go on.
+/// What the last uploads get when this is told to end; else they get the time that they take.
 const LAST_UPLOADS: Duration = Duration::from_secs(600);
 /// More than a listener says of one job.
 const LINES: u32 = 200;
-const FIRST_PAUSE: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const SLOWEST: Duration = Duration::from_secs(600);
 
 /// A job that this keeper had.
@@ -90,41 +91,59 @@ async fn take_down(keeper: &Keeper, engine: &Cli, name: &RunnerName) {
     let place = Places::standard().installation(name);
     let mut pause = FIRST_PAUSE;
     loop {
+        let order = keeper.orders.now();
         let step = || -> anyhow::Result<usize> {
             engine.remove(name.as_str())?;
             let waiting = waiting(engine, name)?;
-            if waiting > 0 {
-                if engine.inspect(&pusher_name(name))?.is_some_and(|it| it.status != Status::Running) {
-                    engine.start_pusher(name)?;
-                }
+            if waiting == 0 {
+                // It may have a last word for the cache.
                 engine.stop_pusher(name, LAST_UPLOADS)?;
-            }
-            let left = self::waiting(engine, name)?;
-            if left == 0 {
                 remove(engine, name, &place)?;
+                return Ok(0);
             }
-            Ok(left)
+            let pusher = engine.inspect(&pusher_name(name))?;
+            anyhow::ensure!(pusher.is_some(), "what pushes its builds is gone, and {waiting} wait");
+            if pusher.is_some_and(|it| it.status != Status::Running) {
+                engine.start_pusher(name)?;
+            }
+            Ok(waiting)
         };
         match step() {
             Ok(0) => return,
-            Ok(left) => say(&format!("{name}: {left} builds still wait for their upload")),
-            Err(why) => say(&format!("{name} is not yet removed: {why:#}")),
+            Ok(_) if order.is_end() => {
+                // Whoever comes next goes on with them.
+                let patience = if order == Order::EndNow { Duration::ZERO } else { LAST_UPLOADS };
+                let _ = engine.stop_pusher(name, patience);
+                if waiting(engine, name).is_ok_and(|left| left == 0) {
+                    continue;
+                }
+                say(&format!("{name}: builds still wait for their upload; the next start goes on with them"));
+                return;
+            }
+            Ok(_) => {}
+            Err(why) => {
+                say(&format!("{name} is not yet removed: {why:#}"));
+                if order.is_end() {
+                    return;
+                }
+                pause = (pause * 2).min(SLOWEST);
+            }
         }
-        // Whoever comes next finds it where it is.
-        if keeper.orders.now().is_end() {
-            return;
-        }
-        keeper.orders.rest(pause).await;
-        pause = (pause * 2).min(SLOWEST);
+        keeper.orders.rest(order, pause).await;
     }
 }
 
-/// How many of its builds wait for their upload.
+/// How many of its builds wait for their upload, of those that can be pushed: what its container had not described yet
+/// nobody can describe any more.
 fn waiting(engine: &Cli, name: &RunnerName) -> anyhow::Result<usize> {
     let Some(place) = engine.volume_place(&queue_volume(name))? else { return Ok(0) };
     let queue = Queue::at(&place, MOST);
     if !queue.is_prepared() {
         return Ok(0);
     }
-    Ok(queue.waiting()?)
+    let (ready, new) = queue.described()?;
+    if ready == 0 && new > 0 {
+        say(&format!("{name}: {new} builds had not been described when it ended, and are not pushed"));
+    }
+    Ok(ready)
 }

@@ -12,10 +12,12 @@ mod watch;
 use std::process::ExitCode;
 
 use anyhow::ensure;
+use nix::sys::signal::Signal;
 
 use self::keeper::Keeper;
-use super::steps::declared::Declared;
+use super::{install::UnitError, steps::declared::Declared};
 use crate::{
+    cache::queue::{MOST, Queue},
     engine::{self, Cli, base_prefix},
     installation::Places,
     value::RunnerName,
@@ -41,6 +43,9 @@ pub struct SlotsCommand {
     /// The runner's name, its repository or its organisation, when several are declared here
     #[arg(value_name = "NAME|OWNER/REPO|ORGANIZATION")]
     runner: Option<String>,
+    /// Have whoever keeps them read the declaration again, and end
+    #[arg(long)]
+    reload: bool,
 }
 
 impl SlotsCommand {
@@ -52,16 +57,36 @@ impl SlotsCommand {
             "{name} is no declared runner, and stays between its jobs: `vega-builder install --ephemeral N` makes one \
              whose every job has a container of its own"
         );
+        let declared = Declared::read(&installation)?;
         ensure!(
-            Declared::read(&installation)?.settings.ephemeral.is_some(),
+            declared.settings.ephemeral.is_some(),
             "{} declares no slots: write `ephemeral = 1` or more there",
             installation.declaration.display()
         );
+        if self.reload {
+            installation.signal_keeper(Signal::SIGHUP)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let github = &declared.settings.github;
+        if github.token_file.is_none() && github.app.is_none() {
+            return Err(UnitError::NoCredential.into());
+        }
         let only = installation.hold_slots()?;
         Keeper::new(installation).run().await?;
         drop(only);
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// How many builds of a runner's jobs still wait for their upload.
+pub fn waiting_uploads(engine: &Cli, runner: &RunnerName) -> anyhow::Result<usize> {
+    let mut waiting = 0;
+    for job in engine.jobs_with_volumes(runner)? {
+        if let Some(place) = engine.volume_place(&engine::queue_volume(&job))? {
+            waiting += Queue::at(&place, MOST).waiting().unwrap_or_default();
+        }
+    }
+    Ok(waiting)
 }
 
 /// Remove every job of a runner whose slots nobody keeps any more, and the stores below them; what that was.

@@ -21,8 +21,10 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     Go,
-    /// None starts, until `resume`.
-    Drain,
+    /// None starts, until `resume`, or while a command that holds a lease renews it.
+    Drain {
+        leased: bool,
+    },
     /// None starts; those that run end by themselves, until then.
     End {
         until: Instant,
@@ -43,7 +45,7 @@ impl Order {
     /// Whether a job that runs has had its time.
     pub fn is_over(self) -> bool {
         match self {
-            Self::Go | Self::Drain => false,
+            Self::Go | Self::Drain { .. } => false,
             Self::End { until } => Instant::now() >= until,
             Self::EndNow => true,
         }
@@ -73,10 +75,10 @@ impl Orders {
         self.reading.load(Ordering::Relaxed)
     }
 
-    /// For so long, or until there is another order.
-    pub async fn rest(&self, wait: Duration) {
+    /// For so long, or until there is another order than the one that was `seen`: one that came meanwhile counts.
+    pub async fn rest(&self, seen: Order, wait: Duration) {
         let mut order = self.order.subscribe();
-        let _ = tokio::time::timeout(wait, order.changed()).await;
+        let _ = tokio::time::timeout(wait, order.wait_for(|now| *now != seen)).await;
     }
 
     /// Hear signals and drains, for ever.
@@ -97,8 +99,11 @@ impl Orders {
                 () = sleep(LOOK) => {
                     // For good, or for as long as an update renews it.
                     let leased = is_in_force(&installation.handover.join(contract::HANDOVER_DRAIN));
-                    let is_drained = leased || installation.drained()?.is_some();
-                    let order = if is_drained { Order::Drain } else { Order::Go };
+                    let order = match installation.drained()? {
+                        Some(_) => Order::Drain { leased: false },
+                        None if leased => Order::Drain { leased },
+                        None => Order::Go,
+                    };
                     if !self.now().is_end() {
                         self.give(order);
                     }
@@ -117,5 +122,23 @@ impl Orders {
 
     fn give(&self, new: Order) {
         self.order.send_if_modified(|order| std::mem::replace(order, new) != new);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Order, Orders};
+
+    #[tokio::test]
+    async fn an_order_that_came_before_the_rest_ends_it() {
+        let orders = Orders::new();
+        let seen = orders.now();
+        orders.give(Order::EndNow);
+        let began = Instant::now();
+        orders.rest(seen, Duration::from_secs(60)).await;
+        assert!(began.elapsed() < Duration::from_secs(30));
+        orders.rest(Order::EndNow, Duration::from_millis(10)).await;
     }
 }

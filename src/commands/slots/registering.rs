@@ -14,7 +14,7 @@ use super::{
 use crate::{
     engine::is_job_of,
     github::{GitHub, Runner},
-    installation::Installation,
+    installation::{Identity, Installation},
     progress::Progress,
     runner::say,
     value::{RunnerName, Scope},
@@ -24,7 +24,7 @@ use crate::{
 pub struct Registering {
     runner: Installation,
     /// When it was last looked at what can reach the runner.
-    looked: Mutex<Option<Instant>>,
+    looked: Mutex<Option<(Instant, Identity)>>,
 }
 
 /// For so long the last look at the repository's workflows counts.
@@ -66,13 +66,14 @@ impl Registering {
     /// No stranger can start a job here: or none is taken.
     async fn look(&self, declared: &Declared, github: &GitHub) -> anyhow::Result<()> {
         let mut looked = self.looked.lock().await;
-        if looked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
+        let identity = declared.identity();
+        if looked.as_ref().is_some_and(|(at, of)| at.elapsed() < LOOK_AGAIN && of.is_same(&identity)) {
             return Ok(());
         }
         let accepts = self.runner.accepted()?.is_some()
             || self.runner.record()?.is_some_and(|record| record.accepted.is_some());
-        push_only::demand(github, &declared.identity(), accepts, &Progress::quiet()).await?;
-        *looked = Some(Instant::now());
+        push_only::demand(github, &identity, accepts, &Progress::quiet()).await?;
+        *looked = Some((Instant::now(), identity));
         Ok(())
     }
 

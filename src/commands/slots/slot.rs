@@ -10,6 +10,7 @@ use tokio::{
 use super::{
     job::Job,
     keeper::{Keeper, on_this_thread},
+    orders::Orders,
 };
 use crate::{chronicle::Event, contract::Phase, runner::say};
 
@@ -30,6 +31,12 @@ pub async fn keep(keeper: Arc<Keeper>, number: u32, job: Option<Job>) {
     if let Some(job) = job {
         slot.work(job);
     }
+    let failed = |slot: &Slot, why: String, pause: Duration| {
+        let why = format!("{why}; next try in {} s", pause.as_secs());
+        say(&format!("slot {number}: {why}"));
+        slot.tell(Phase::Starting, &why);
+        slot.keeper.note(Event::Trouble { why });
+    };
     loop {
         let order = slot.keeper.orders.now();
         if order.is_end() || number > slot.keeper.slots() {
@@ -38,22 +45,25 @@ pub async fn keep(keeper: Arc<Keeper>, number: u32, job: Option<Job>) {
         if !order.takes_jobs() {
             slot.empty().await;
             slot.tell(Phase::Drained, "");
-            slot.keeper.orders.rest(Duration::from_secs(3600)).await;
+            slot.keeper.orders.rest(order, Duration::from_secs(3600)).await;
             continue;
         }
         match slot.listening().await {
             Ok(Some(job)) => {
-                pause = FIRST;
-                slot.work(job);
+                let name = job.name.clone();
+                if slot.work(job) {
+                    pause = FIRST;
+                    continue;
+                }
+                failed(&slot, format!("{name} ended without a job"), pause);
+                slot.keeper.orders.rest(order, pause).await;
+                pause = (pause * 2).min(SLOWEST);
             }
             // Told otherwise meanwhile.
             Ok(None) => {}
             Err(why) => {
-                let why = format!("{why:#}; next try in {} s", pause.as_secs());
-                say(&format!("slot {number}: {why}"));
-                slot.tell(Phase::Starting, &why);
-                slot.keeper.note(Event::Trouble { why });
-                slot.keeper.orders.rest(pause).await;
+                failed(&slot, format!("{why:#}"), pause);
+                slot.keeper.orders.rest(order, pause).await;
                 pause = (pause * 2).min(SLOWEST);
             }
         }
@@ -81,10 +91,11 @@ impl Slot {
             spawn_blocking(on_this_thread(move || async move {
                 let reading = keeper.orders.reading();
                 let mut job = Job::begin(&keeper.installation, number, reading).await?;
-                match warm(&mut job) {
+                match warm(&mut job, &keeper.orders) {
                     Ok(()) => Ok(job),
                     Err(why) => {
                         let said = job.engine.last_log(&job.name, 1);
+                        job.let_end();
                         keeper.bury(job);
                         Err(why.context(said))
                     }
@@ -122,8 +133,8 @@ impl Slot {
         Ok(Some(job))
     }
 
-    /// From a runner that begins to listen to its end.
-    fn work(&mut self, mut job: Job) {
+    /// From a runner that begins to listen to its end; whether it had a job, or was told to have none.
+    fn work(&mut self, mut job: Job) -> bool {
         let (mut had_job, mut told, mut asked) = (false, String::new(), false);
         loop {
             let state = job.state();
@@ -160,12 +171,15 @@ impl Slot {
             }
             job.changed(LOOK);
         }
+        // A job may be shorter than a look.
+        let as_expected = had_job || asked || self.keeper.orders.now().is_end() || job.has_had_job();
         self.keeper.bury(job);
+        as_expected
     }
 }
 
 /// Until a container has booted, or says why it cannot.
-fn warm(job: &mut Job) -> anyhow::Result<()> {
+fn warm(job: &mut Job, orders: &Orders) -> anyhow::Result<()> {
     let until = Instant::now() + BOOT;
     loop {
         let state = job.state();
@@ -176,6 +190,7 @@ fn warm(job: &mut Job) -> anyhow::Result<()> {
             _ if !job.is_alive() => anyhow::bail!("{} ended as it booted", job.name),
             _ => {}
         }
+        anyhow::ensure!(!orders.now().is_end(), "{} is told to end", job.name);
         anyhow::ensure!(Instant::now() < until, "{} has not booted after {} s", job.name, BOOT.as_secs());
         job.changed(LOOK);
     }

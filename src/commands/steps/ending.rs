@@ -1,21 +1,33 @@
 //! How what a unit or an engine runs is ended.
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
 
 use crate::{
     engine::{self, Cli},
+    installation::{Error, Installation},
     systemd,
     value::RunnerName,
 };
 
 /// Larger builds than that are pushed before somebody types `down`, or with --keep-store.
 const LAST_UPLOADS: Duration = Duration::from_secs(600);
+/// What the keeper of slots gets to cancel its jobs and end.
+const KEEPER: Duration = Duration::from_secs(120);
 /// What a pusher gets to break off.
 const BREAKING_OFF: Duration = Duration::from_secs(10);
 
 /// End a runner's unit; its job is not waited for.
 pub fn end_unit(engine: &Cli, name: &RunnerName, is_ephemeral: bool) -> anyhow::Result<()> {
     let service = systemd::service_name(name);
+    if is_ephemeral && !has_unit(name) {
+        // Whoever keeps its slots in the foreground rests.
+        return Ok(());
+    }
     if is_ephemeral {
         systemd::systemctl(&["stop", "--no-block", &service])?;
         // One that has ended is not there to be told.
@@ -26,6 +38,23 @@ pub fn end_unit(engine: &Cli, name: &RunnerName, is_ephemeral: bool) -> anyhow::
     systemd::systemctl(&["stop", "--no-block", &service])?;
     engine.stop(name)?;
     Ok(systemd::systemctl(&["stop", &service])?)
+}
+
+/// Whether this host's systemd has the runner's unit.
+pub fn has_unit(name: &RunnerName) -> bool {
+    systemd::is_ours_to_arrange() && systemd::property(&systemd::service_name(name), "LoadState") == "loaded"
+}
+
+/// End whoever keeps a runner's slots without a unit; its jobs are cancelled.
+pub fn end_keeper(installation: &Installation) -> anyhow::Result<()> {
+    let until = Instant::now() + KEEPER;
+    while matches!(installation.hold_slots(), Err(Error::SlotsKept { .. })) {
+        // One that has just ended is not there to be told.
+        let _ = installation.signal_keeper(Signal::SIGINT);
+        anyhow::ensure!(Instant::now() < until, "who keeps the slots of {} does not end", installation.name);
+        thread::sleep(Duration::from_millis(500));
+    }
+    Ok(())
 }
 
 /// Have the pusher push what waits, or nothing more when it is to end `now`, and end; whether there is one.

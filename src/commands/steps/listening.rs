@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use super::subject::Subject;
+use super::{ending::has_unit, subject::Subject};
 use crate::{contract::Phase, exit::NotOnline, progress::Step, systemd};
 
 const LOOK: Duration = Duration::from_millis(200);
@@ -34,7 +34,9 @@ pub async fn until_listening(
         }
         let said = state.map(|state| state.message).unwrap_or_default();
         let why = if said.is_empty() { "it says nothing of itself" } else { &said };
-        if subject.installation.is_declared() {
+        if subject.installation.is_declared()
+            && (!subject.is_ephemeral || has_unit(&subject.installation.name))
+        {
             expect_unit(subject, why)?;
         }
         if Instant::now() >= until {

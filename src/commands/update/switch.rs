@@ -7,11 +7,12 @@ use std::{
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use nix::sys::signal::Signal;
 
 use crate::{
     commands::{
         prove::prove,
-        steps::{listening::until_listening, pushing::keep_pusher, subject::Subject},
+        steps::{ending::has_unit, listening::until_listening, pushing::keep_pusher, subject::Subject},
     },
     config::Settings,
     engine::{Container, predecessor_name},
@@ -80,9 +81,14 @@ impl Switch<'_> {
         let is_same = self.subject.record.as_ref().is_some_and(|known| known.digest == record.digest);
         anyhow::ensure!(is_same, "another command changed {} meanwhile: type this one again", locked.name);
         let step = self.progress.step("seed", "adding the image's store paths");
-        self.note_seeded(&locked, false)?;
-        self.subject.engine.seed(self.container)?;
-        self.note_seeded(&locked, true)?;
+        if self.subject.is_ephemeral {
+            // Below the stores of its jobs.
+            self.subject.engine.keep_base(self.container)?;
+        } else {
+            self.note_seeded(&locked, false)?;
+            self.subject.engine.seed(self.container)?;
+            self.note_seeded(&locked, true)?;
+        }
         step.done("the image's store paths are in the store");
         Ok(Previous { record, receipt: locked.receipt()? })
     }
@@ -141,6 +147,11 @@ impl Switch<'_> {
         let installation = &self.subject.installation;
         let service = systemd::service_name(&installation.name);
         Self::note(&self.locked()?, what)?;
+        if self.subject.is_ephemeral && !has_unit(&installation.name) {
+            installation.end_lease()?;
+            installation.signal_keeper(Signal::SIGHUP)?;
+            return Ok(Timestamp::now());
+        }
         let old = self.subject.running()?.map(|running| running.id);
         let _ = systemd::systemctl(&["reset-failed", "--quiet", &service]);
         systemd::systemctl(&["restart", "--no-block", &service])?;
