@@ -95,8 +95,8 @@ let
         message = "${of' "ephemeral"} needs ${of' "credential.tokenFile"} or ${of' "credential.githubApp"}: a runner is registered for every job.";
       }
       {
-        assertion = instance.ephemeral > 0 -> lib.stringLength name <= 52;
-        message = "services.vega-builder.instances: \"${name}\" is longer than the 52 letters that leave room for the names of its jobs (${of' "ephemeral"}).";
+        assertion = instance.ephemeral > 0 -> lib.stringLength name <= 46;
+        message = "services.vega-builder.instances: \"${name}\" is longer than the 46 letters that leave room for the names of its jobs (${of' "ephemeral"}).";
       }
       {
         assertion = !(lib.hasInfix ".job-" name);

@@ -39,7 +39,7 @@ pub struct SettingsArgs {
     /// [default: 10m] [key: patience]
     #[arg(long, value_name = "TIME", help_heading = "Settings")]
     patience: Option<String>,
-    /// Only with `install`: so many jobs at once, each in a fresh container with a registration of its own; the caps
+    /// With `install` and `slots`: so many jobs at once, each in a fresh container with a registration of its own; the caps
     /// are each slot's [default: 0, the runner stays] [key: ephemeral]
     #[arg(long, value_name = "N", help_heading = "Settings")]
     ephemeral: Option<String>,

@@ -7,8 +7,9 @@ use crate::value::RunnerName;
 
 /// More at once than a host should be asked for.
 const MOST: u32 = 64;
-/// What stands behind the runner's name in the names of its jobs' runners; GitHub takes 64 letters.
-const LONGEST_NAME: usize = 52;
+/// What stands behind the runner's name in those of its jobs' runners, and of what pushes their builds: GitHub takes 64
+/// letters, and so does the kernel for a host's name.
+const LONGEST_NAME: usize = 64 - ".job-abcdef.pusher".len();
 
 /// As somebody writes it: a number, or the word for none or one.
 struct Slots(Option<NonZeroU32>);
