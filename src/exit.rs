@@ -137,6 +137,8 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
     if let Some(error) = error.downcast_ref::<UnitError>() {
         return Some(match error {
             UnitError::NoCredential
+            | UnitError::NoSlots(_)
+            | UnitError::Stays(_)
             | UnitError::NoUnit
             | UnitError::NoTimer
             | UnitError::LoginInAddress(_)

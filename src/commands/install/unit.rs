@@ -39,6 +39,12 @@ pub enum UnitError {
         "{name} is installed as a runner {is}, and is not made into the other: type `vega-builder uninstall {name}` first, or choose another name with --name"
     )]
     OtherKind { name: RunnerName, is: &'static str },
+    #[error("{} declares no slots: write `ephemeral = 1` or more there", .0.display())]
+    NoSlots(PathBuf),
+    #[error(
+        "{0} is no declared runner, and stays between its jobs: `vega-builder install --ephemeral N` makes one whose every job has a container of its own"
+    )]
+    Stays(RunnerName),
     #[error(
         "everybody can read what declares a unit, and {0} has a login in it: give the address without, and the login in a file (--cache-login, cache.login-file)"
     )]

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     super::{
         prepare::Start,
-        steps::{caching::Caching, declared::Declared},
+        steps::{caching::Caching, declared::Declared, pushing::pusher},
     },
     watch::Watch,
 };
@@ -22,8 +22,7 @@ use crate::{
     config::Settings,
     contract::{self, Phase, State, env},
     engine::{
-        Cli, Container, Handover, InForce, Inspected, Pusher, Slot, Status, new_job_name, queue_volume,
-        runner_volume,
+        Cli, Container, Handover, InForce, Inspected, Slot, Status, new_job_name, queue_volume, runner_volume,
     },
     installation::{Installation, Locked, Places},
     progress::Progress,
@@ -219,15 +218,7 @@ fn started(
     if let Some(cache) = &settings.cache
         && let Some(file) = Caching::keep(locked, settings, container, jiff::Timestamp::now())?
     {
-        engine.keep_pusher(&Pusher {
-            name: name.clone(),
-            local_id: container.local_id.clone(),
-            network: container.network.clone(),
-            settings: file,
-            key: cache.key_file.clone(),
-            login: cache.login_file.clone(),
-            folder: Caching::folder(cache),
-        })?;
+        engine.keep_pusher(&pusher(container, cache, file))?;
     }
     Ok(process(running.pid)?)
 }

@@ -11,7 +11,6 @@ mod watch;
 
 use std::process::ExitCode;
 
-use anyhow::ensure;
 use nix::sys::signal::Signal;
 
 use self::keeper::Keeper;
@@ -51,18 +50,13 @@ pub struct SlotsCommand {
 impl SlotsCommand {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let installation = Places::standard().find(self.runner.as_deref())?;
-        let name = &installation.name;
-        ensure!(
-            installation.is_declared(),
-            "{name} is no declared runner, and stays between its jobs: `vega-builder install --ephemeral N` makes one \
-             whose every job has a container of its own"
-        );
+        if !installation.is_declared() {
+            return Err(UnitError::Stays(installation.name).into());
+        }
         let declared = Declared::read(&installation)?;
-        ensure!(
-            declared.settings.ephemeral.is_some(),
-            "{} declares no slots: write `ephemeral = 1` or more there",
-            installation.declaration.display()
-        );
+        if declared.settings.ephemeral.is_none() {
+            return Err(UnitError::NoSlots(installation.declaration).into());
+        }
         if self.reload {
             installation.signal_keeper(Signal::SIGHUP)?;
             return Ok(ExitCode::SUCCESS);

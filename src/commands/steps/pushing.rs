@@ -1,10 +1,12 @@
 //! What pushes a runner's builds to a cache, in a container beside it.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 
 use super::caching::Caching;
 use crate::{
-    config::Settings,
+    config::{CacheSettings, Settings},
     engine::{Cli, Container, Layout, Pusher, pusher_name},
     installation::Locked,
     progress::Progress,
@@ -27,19 +29,23 @@ pub fn keep_pusher(
         return Ok(());
     };
     let step = progress.step("pusher", "starting what pushes builds to the cache");
-    let pusher = Pusher {
-        name: container.name.clone(),
-        local_id: container.local_id.clone(),
-        network: container.network.clone(),
-        settings: file,
-        key: cache.key_file.clone(),
-        login: cache.login_file.clone(),
-        folder: Caching::folder(cache),
-    };
-    let made = engine.keep_pusher(&pusher)?;
+    let made = engine.keep_pusher(&pusher(container, cache, file))?;
     let (name, to) = (pusher_name(&container.name), cache.shown());
     step.done(&format!("{name} {} {to}", if made { "pushes builds to" } else { "goes on pushing to" }));
     Ok(())
+}
+
+/// What pushes a container's builds, beside it.
+pub fn pusher(container: &Container, cache: &CacheSettings, settings: PathBuf) -> Pusher {
+    Pusher {
+        name: container.name.clone(),
+        local_id: container.local_id.clone(),
+        network: container.network.clone(),
+        settings,
+        key: cache.key_file.clone(),
+        login: cache.login_file.clone(),
+        folder: Caching::folder(cache),
+    }
 }
 
 fn take_away(engine: &Cli, settings: &Settings) -> anyhow::Result<()> {
