@@ -119,6 +119,10 @@ let
         message = "${of' "caps.disk"}: a store needs 2g.";
       }
       {
+        assertion = caps.minFree != null -> of.bytes caps.minFree >= 268435456;
+        message = "${of' "caps.minFree"}: a host needs 256m.";
+      }
+      {
         assertion = instance.digest != null -> !(lib.hasInfix "@" instance.image);
         message = "${of' "digest"} and a digest in ${of' "image"} contradict each other: give one of them.";
       }

@@ -43,6 +43,7 @@ let
     // lib.optionalAttrs (instance.organization != null) { GITHUB_ORGANIZATION = instance.organization; }
     // lib.optionalAttrs (instance.runnerGroup != null) { VEGA_RUNNER_GROUP = instance.runnerGroup; }
     // lib.optionalAttrs (caps.disk != null) { VEGA_BUILDER_DISK = toString (of.bytes caps.disk); }
+    // lib.optionalAttrs (caps.minFree != null) { VEGA_BUILDER_MIN_FREE = toString (of.bytes caps.minFree); }
     // lib.optionalAttrs (instance.cache.to != null) { VEGA_BUILDER_UPLOADS = instance.cache.wait; }
     // lib.optionalAttrs (instance.githubUrl != "https://github.com") {
       VEGA_GITHUB_URL = lib.removeSuffix "/" instance.githubUrl;

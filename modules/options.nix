@@ -134,6 +134,15 @@ let
         '';
       }
       // of "caps.disk" null;
+      minFree = mkOption {
+        type = types.nullOr size;
+        example = "20g";
+        description = ''
+          How much of the disk stays free. Below it garbage is collected, while it stays below no job is taken, and a job
+          that leaves less than an eighth of it is ended. `null`: 2 GiB, or a tenth of a smaller file system.
+        '';
+      }
+      // of "caps.minFree" null;
     };
     credential = {
       tokenFile = mkOption {

@@ -44,6 +44,7 @@ let
         cpus = of.number instance.caps.cpus;
         inherit (instance.caps) pids;
         disk = if instance.caps.disk == null then null else toString (of.bytes instance.caps.disk);
+        min-free = if instance.caps.minFree == null then null else toString (of.bytes instance.caps.minFree);
       };
       trust = {
         inherit (instance.trust) identity issuer;

@@ -10,6 +10,7 @@ use crate::{
         cache::CacheCommand,
         can_sandbox::CanSandbox,
         can_start::CanStart,
+        clock::Clock,
         completions::Completions,
         describe_builds::DescribeBuilds,
         doctor::Doctor,
@@ -126,6 +127,8 @@ pub enum Command {
     #[command(hide = true)]
     CanStart(CanStart),
     #[command(hide = true)]
+    Clock(Clock),
+    #[command(hide = true)]
     Prove(Prove),
     #[command(hide = true)]
     EndJobs(EndJobs),
@@ -202,6 +205,7 @@ impl Cli {
             Command::AsRunner(command) => command.run(),
             Command::CanSandbox(command) => Ok(command.run()),
             Command::CanStart(command) => Ok(command.run()),
+            Command::Clock(command) => wait_on_one_thread(command.run()),
             Command::Prove(command) => command.run(),
             Command::EndJobs(command) => command.run(),
             Command::SandboxWitness(command) => command.run(),

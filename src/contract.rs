@@ -27,6 +27,8 @@ pub const HANDOVER_DRAIN: &str = "drain";
 /// One that is not empty is held by a command that renews it, and counts for so long after its last change: should the
 /// command die, the runner goes on.
 pub const DRAIN_LEASE: std::time::Duration = std::time::Duration::from_secs(30);
+/// In the handover folder: while it lies there, PID 1 tries no more; made by it, removed by the host.
+pub const HANDOVER_GAVE_UP: &str = "gave-up";
 /// Where an image with a shell entrypoint expects the token (Vega's published image).
 pub const FOREIGN_TOKEN: &str = "/home/runner/.runner-token";
 /// The runner's root: its registration, work folder and logs; a volume.
@@ -100,6 +102,8 @@ pub mod env {
     pub const PATIENCE: &str = "VEGA_BUILDER_PATIENCE";
     /// How much the store may hold, in bytes; not set: half of its file system.
     pub const DISK: &str = "VEGA_BUILDER_DISK";
+    /// How much of the disk stays free, in bytes; not set: 2 GiB, or a tenth of a smaller file system.
+    pub const MIN_FREE: &str = "VEGA_BUILDER_MIN_FREE";
     /// Builds are queued for a pusher beside this container; `job`: a job waits for its own.
     pub const UPLOADS: &str = "VEGA_BUILDER_UPLOADS";
     /// Set by the image, never carried over from one image to the next.
@@ -128,6 +132,8 @@ pub enum Phase {
     Busy,
     /// No job runs, and none starts until the host says so.
     Drained,
+    /// It has failed again and again, and tries no more until the host says so; the message says why.
+    GaveUp,
     /// The container is about to end; the message says why, when something is wrong.
     Stopping,
 }

@@ -125,6 +125,7 @@ fn every_contradiction_is_told_by_its_options_name() {
         "instances.a_b.cache.to has a login in it",
         "instances.a_b.caps.memory",
         "instances.a_b.caps.disk",
+        "instances.a_b.caps.minFree",
         "instances.c/d.trust.issuer",
         "instances.c/d.digest",
         "instances.c/d.nix.substituters",

@@ -33,6 +33,11 @@ impl Chronicle {
         Self { folder }
     }
 
+    /// What it has so far.
+    pub fn reader(&self) -> Reader {
+        Reader::at(self.folder.clone())
+    }
+
     /// Write down what happened. Nothing ends because that fails: the disk may be full.
     pub fn note(&self, event: Event) {
         let entry = Entry { at: Timestamp::now(), event: short(event) };
@@ -77,7 +82,7 @@ impl Chronicle {
     }
 
     fn sum(&self, change: impl FnOnce(&mut Totals)) -> io::Result<()> {
-        let mut totals = Reader::at(self.folder.clone()).totals();
+        let mut totals = self.reader().totals();
         change(&mut totals);
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
         file.write_all(&serde_json::to_vec(&totals)?)?;

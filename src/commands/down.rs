@@ -9,6 +9,7 @@ use super::{
     steps::{
         declared::Declared,
         ending::{end_keeper, end_pusher, end_unit},
+        pruning::prune_images,
     },
 };
 use crate::{
@@ -142,6 +143,7 @@ impl Down {
         installation.erase(self.keep_store)?;
         Places::standard().tidy()?;
         step.done(&removed.join(", "));
+        prune_images(&engine, &progress);
 
         let text = if self.keep_store {
             format!("{name} is gone; its store stays")
@@ -198,8 +200,13 @@ impl Down {
                 removed.push(format!("container {container}"));
             }
         }
-        let beside =
-            [engine::successor_name, engine::predecessor_name, engine::seeder_name, engine::preflight_name];
+        let beside = [
+            engine::successor_name,
+            engine::predecessor_name,
+            engine::seeder_name,
+            engine::preflight_name,
+            engine::trial_name,
+        ];
         for beside in beside {
             engine.remove(&beside(name))?;
         }

@@ -1,18 +1,18 @@
 //! `entrypoint`: PID 1 of the image, from the store's preflight to the listener's last line.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use crate::{
-    chronicle::{Chronicle, Event},
+    chronicle::{Chronicle, Event, Reader},
     contract::Phase,
     runner::{
-        Describer, Ending, Environment, EnvironmentError, Garbage, Mask, Mode, Registration, Report,
-        Supervisor, Uploads, Vault,
+        ASKED, Clock, Describer, Disk, Ending, Environment, EnvironmentError, Garbage, Mask, Mode,
+        Registration, Report, Supervisor, Uploads, Vault,
         credentials::{self, Credentials},
         end_all, say, stop, tidy,
     },
     secrecy,
-    store::{self, Closure, Configuration, Daemon},
+    store::{self, Closure, Configuration, Daemon, Reserve, Watch},
     value::RegistrationToken,
 };
 
@@ -25,8 +25,12 @@ pub struct Entrypoint {}
 
 /// Contract: a mode that does not exist yet.
 const DONATE_CODE: u8 = 64;
-/// How long a container that cannot work stays up, so that an engine that restarts it does not spin.
+/// How long a container that cannot work stays up, so that an engine that starts it again does not spin; twice as long each
+/// time, up to the second.
 const BROKEN_PAUSE: Duration = Duration::from_secs(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// So many starts that come to nothing, in a row, are none that pass.
+const MOST_BROKEN: usize = 10;
 
 impl Entrypoint {
     pub fn run(self) -> anyhow::Result<ExitCode> {
@@ -34,11 +38,9 @@ impl Entrypoint {
         let code = supervise().unwrap_or_else(|error| {
             say(&format!("{error:#}"));
             let donate = matches!(error.downcast_ref(), Some(EnvironmentError::Donate));
+            stop::rest(BROKEN_PAUSE);
             if donate { DONATE_CODE } else { 1 }
         });
-        if code != 0 {
-            stop::rest(BROKEN_PAUSE);
-        }
         Ok(ExitCode::from(code))
     }
 }
@@ -62,31 +64,73 @@ fn supervise() -> anyhow::Result<u8> {
             );
             say("drained: no job starts here until `vega-builder resume` on the host");
             if !stop::rest_drained() {
-                report.enter(Phase::Stopping, "told to stop");
+                report.enter(Phase::Stopping, ASKED);
                 return Ok(0);
             }
             say("it takes jobs again");
             report.enter(Phase::Starting, "");
         }
-        work(&environment, std::mem::take(&mut credentials), &mut report, &chronicle)?;
-        if !stop::is_drain() {
+        let why = match work(&environment, std::mem::take(&mut credentials), &mut report, &chronicle) {
+            Ok(None) if stop::is_drain() => continue,
+            Ok(None) => return Ok(0),
+            Ok(Some(why)) => why,
+            Err(error) => {
+                let broken = broken_starts(&chronicle.reader());
+                if environment.ephemeral || broken < MOST_BROKEN {
+                    pause(&mut report, &error, broken);
+                    return Ok(1);
+                }
+                format!("{broken} starts in a row came to nothing; the last: {error:#}")
+            }
+        };
+        if environment.ephemeral {
+            // Whoever keeps its slot decides how soon another one comes.
+            report.enter(Phase::Stopping, &why);
+            return Ok(1);
+        }
+        let message = format!("{why}; it tries no more: `vega-builder resume` on the host has it try again");
+        report.enter(Phase::GaveUp, &message);
+        say(&message);
+        chronicle.note(Event::Stopped { why: format!("it gave up: {why}") });
+        if !stop::rest_given_up() {
+            report.enter(Phase::Stopping, ASKED);
             return Ok(0);
         }
+        say("it tries again");
+        report.enter(Phase::Starting, "");
     }
 }
 
-/// From a clean store to the order to end, or to take no job for a while.
+/// The starts that came to nothing since it last listened, this one among them.
+fn broken_starts(account: &Reader) -> usize {
+    let entries = account.entries();
+    let since = entries.iter().rev().take_while(|entry| entry.event != Event::Listening);
+    since.filter(|entry| matches!(&entry.event, Event::Stopped { why } if why != ASKED)).count()
+}
+
+/// Told once, with the time of the next try.
+fn pause(report: &mut Report, why: &anyhow::Error, broken: usize) {
+    let doubled = u32::try_from(broken.saturating_sub(1)).ok().and_then(|times| 2_u32.checked_pow(times));
+    let wait = doubled.and_then(|factor| BROKEN_PAUSE.checked_mul(factor)).unwrap_or(LONGEST_PAUSE);
+    let wait = wait.min(LONGEST_PAUSE);
+    let message = format!("{why:#}; the container ends in {} s", wait.as_secs());
+    say(&message);
+    report.enter(Phase::Stopping, &message);
+    stop::rest(wait);
+}
+
+/// From a clean store to the order to end, or to take no job for a while; why it tries no more, where it does not.
 fn work(
     environment: &Environment,
     credentials: Credentials,
     report: &mut Report,
     chronicle: &Chronicle,
-) -> anyhow::Result<()> {
-    let Booted { closure, daemon, token } = match boot(environment, credentials, report) {
+) -> anyhow::Result<Option<String>> {
+    let Booted { closure, daemon, watch, token } = match boot(environment, credentials, report) {
         Ok(booted) => booted,
         Err(_) if stop::ordered() => {
-            report.enter(Phase::Stopping, "told to stop");
-            return Ok(());
+            report.enter(Phase::Stopping, ASKED);
+            return Ok(None);
         }
         Err(error) => {
             if error.downcast_ref().is_some_and(store::Error::is_damage) {
@@ -107,12 +151,16 @@ fn work(
         mask: Arc::new(Mask::default()),
         token,
         garbage: Garbage::new(environment),
+        watch,
+        clock: Clock::new(&environment.server),
+        disk: Disk::default(),
         describer: Describer::new(environment),
         asked: None,
         listened: false,
     };
     match supervisor.run() {
-        Ending::Asked | Ending::JobDone => Ok(()),
+        Ending::Asked | Ending::JobDone => Ok(None),
+        Ending::GaveUp(why) => Ok(Some(why)),
         Ending::Broken(why) => Err(anyhow::anyhow!(why)),
     }
 }
@@ -121,6 +169,7 @@ fn work(
 struct Booted {
     closure: Closure,
     daemon: Daemon,
+    watch: Option<Watch>,
     token: Option<RegistrationToken>,
 }
 
@@ -140,7 +189,7 @@ fn boot(
     end_all()?;
     tidy(registration.vault());
     Describer::prepare(environment)?;
-    let daemon = match store_and_daemon(&closure, environment, report) {
+    let (daemon, paths) = match store_and_daemon(&closure, environment, report) {
         Err(error) if error.is_full_disk() && closure.is_held() => {
             say(&error);
             store::collect_garbage()?;
@@ -148,24 +197,28 @@ fn boot(
         }
         other => other?,
     };
+    let watch = Watch::over(&closure, paths);
+    if let Err(why) = &watch {
+        say(&format!("the store is not watched: {why}"));
+    }
     // Dropped, and wiped, where a registration is saved.
     let token = if registration.is_saved() { None } else { credentials.into_token()? };
-    Ok(Booted { closure, daemon, token })
+    Ok(Booted { closure, daemon, watch: watch.ok(), token })
 }
 
-/// Nix knows the closure, which is whole, and builds in the sandbox that was asked for.
+/// Nix knows the closure, which is whole, and builds in the sandbox that was asked for: its daemon, and the closure's paths.
 pub fn store_and_daemon(
     closure: &Closure,
     environment: &Environment,
     report: &mut Report,
-) -> Result<Daemon, store::Error> {
+) -> Result<(Daemon, Vec<PathBuf>), store::Error> {
     closure.register()?;
-    closure.check()?;
+    let paths = closure.check()?;
     store::mend()?;
     let daemon = sandbox(environment, report)?;
     // Nix writes a young database, and what the proof built, without waiting for the disk.
     store::sync()?;
-    Ok(daemon)
+    Ok((daemon, paths))
 }
 
 /// Start the daemon with the sandbox that was asked for, and prove it by a real build.
@@ -178,6 +231,7 @@ fn sandbox(environment: &Environment, report: &mut Report) -> Result<Daemon, sto
         extra_substituters: environment.extra_substituters.clone(),
         extra_trusted_public_keys: environment.extra_trusted_public_keys.clone(),
         queues: environment.uploads != Uploads::Off,
+        reserve: Reserve::of(environment.min_free),
     };
     if environment.sandbox == Mode::Off {
         configuration("false", false).write()?;

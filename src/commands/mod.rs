@@ -5,6 +5,7 @@ pub mod built;
 pub mod cache;
 pub mod can_sandbox;
 pub mod can_start;
+pub mod clock;
 pub mod completions;
 pub mod describe_builds;
 pub mod doctor;

@@ -22,7 +22,8 @@ impl Preflight {
         secrecy::harden();
         let environment = Environment::read(|name| std::env::var(name).ok())?;
         let closure = Closure::of_image(|name| std::env::var(name).ok())?;
-        store_and_daemon(&closure, &environment, &mut Report::new())?.stop();
+        let (daemon, _) = store_and_daemon(&closure, &environment, &mut Report::new())?;
+        daemon.stop();
         let listener = closure.runner().join("bin/Runner.Listener");
         let output = user::as_runner(&listener).arg("--version").output().context("GitHub's runner")?;
         anyhow::ensure!(

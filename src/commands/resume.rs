@@ -12,6 +12,7 @@ use super::{
     steps::{ending::has_unit, listening::until_listening, subject::Subject},
 };
 use crate::{
+    contract::Phase,
     installation::Error,
     progress::{Output, Progress},
     systemd,
@@ -50,8 +51,11 @@ impl Resume {
         let progress = Progress::new(self.output);
         let subject = Subject::find(self.runner.as_deref())?;
         let name = &subject.installation.name;
+        let gave_up = subject.installation.runner_state().is_some_and(|state| state.phase == Phase::GaveUp);
         let was_drained = subject.installation.lock_patiently(PATIENCE)?.resume()?;
-        if !was_drained {
+        if gave_up {
+            progress.note(&format!("{name} had given up, and tries again"));
+        } else if !was_drained {
             progress.note(&format!("{name} was not drained"));
         }
         let began = Timestamp::now();

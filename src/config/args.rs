@@ -62,6 +62,11 @@ pub struct SettingsArgs {
     /// [default: half of its file system] [key: caps.disk]
     #[arg(long, value_name = "SIZE", help_heading = "Caps")]
     disk: Option<String>,
+    /// How much of the disk stays free: below it garbage is collected, below it for good no job is taken, and a job that
+    /// leaves less than an eighth of it is ended [default: 2 GiB, or a tenth of a smaller file system]
+    /// [key: caps.min-free]
+    #[arg(long, value_name = "SIZE", help_heading = "Caps")]
+    min_free: Option<String>,
     #[command(flatten)]
     pub trust: TrustArgs,
     #[command(flatten)]
@@ -226,6 +231,7 @@ impl SettingsArgs {
             ("engine", self.engine.clone()),
             ("network", self.network.clone()),
             ("caps.disk", self.disk.clone()),
+            ("caps.min-free", self.min_free.clone()),
             ("patience", self.patience.clone()),
             ("ephemeral", self.ephemeral.clone()),
             ("userns-base", self.userns_base.clone()),

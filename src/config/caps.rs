@@ -102,11 +102,26 @@ pub(super) fn caps(
 
 /// Less than the image itself has would leave no room for anything.
 pub(super) fn disk(layers: &Layers) -> Result<Option<ByteSize>, Error> {
-    let Some((disk, origin)) = layers.parsed::<ByteSize>("caps.disk")? else { return Ok(None) };
-    let least = ByteSize::gib(2);
-    if disk < least {
-        let why = format!("a budget of {disk} is less than the {least} that a store needs");
-        return Err(Error::value(&origin, why));
+    at_least(layers, "caps.disk", ByteSize::gib(2), |disk, least| {
+        format!("a budget of {disk} is less than the {least} that a store needs")
+    })
+}
+
+/// Less would be used up before anybody has looked.
+pub(super) fn min_free(layers: &Layers) -> Result<Option<ByteSize>, Error> {
+    at_least(layers, "caps.min-free", ByteSize::mib(256), |free, least| {
+        format!("{free} are less than the {least} that a host needs")
+    })
+}
+
+fn at_least(
+    layers: &Layers,
+    key: &'static str,
+    least: ByteSize,
+    why: impl FnOnce(ByteSize, ByteSize) -> String,
+) -> Result<Option<ByteSize>, Error> {
+    match layers.parsed::<ByteSize>(key)? {
+        Some((given, origin)) if given < least => Err(Error::value(&origin, why(given, least))),
+        given => Ok(given.map(|(given, _)| given)),
     }
-    Ok(Some(disk))
 }

@@ -78,6 +78,9 @@ impl Settings {
         if let Some(disk) = self.disk {
             put("caps.disk", text(&disk.0));
         }
+        if let Some(min_free) = self.min_free {
+            put("caps.min-free", text(&min_free.0));
+        }
         if let Some(base) = self.userns_base {
             put("userns-base", Value::Integer(base.into()));
         }
@@ -164,6 +167,7 @@ mod tests {
         settings.userns_base = Some(1 << 20);
         settings.ephemeral = std::num::NonZeroU32::new(2);
         settings.disk = Some(ByteSize::gib(50));
+        settings.min_free = Some(ByteSize::gib(5));
         settings.nix.extra_substituters = "https://a https://b".to_owned();
         settings.github.token_file = Some("/etc/token".into());
         settings.cache = Some(CacheSettings {

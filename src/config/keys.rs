@@ -29,6 +29,7 @@ pub const KEYS: &[Key] = &[
     key("caps.cpus", "--cpus", "VEGA_BUILDER_CPUS"),
     key("caps.pids", "--pids", "VEGA_BUILDER_PIDS"),
     key("caps.disk", "--disk", "VEGA_BUILDER_DISK"),
+    key("caps.min-free", "--min-free", "VEGA_BUILDER_MIN_FREE"),
     key("patience", "--patience", "VEGA_BUILDER_PATIENCE"),
     key("ephemeral", "--ephemeral", "VEGA_BUILDER_EPHEMERAL"),
     key("userns-base", "--userns-base", "VEGA_BUILDER_USERNS_BASE"),

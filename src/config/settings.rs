@@ -9,7 +9,7 @@ use std::{
 use super::{
     args::{FileArgs, GitHubArgs, SettingsArgs},
     cache::{CacheSettings, cache_of},
-    caps::{caps, disk},
+    caps::{caps, disk, min_free},
     file,
     github::{GitHubSettings, github_of},
     host::Host,
@@ -110,6 +110,8 @@ pub struct Settings {
     pub caps: Caps,
     /// How much the store may hold; half of its file system unless given.
     pub disk: Option<ByteSize>,
+    /// How much of the disk stays free; what [`crate::store::Reserve`] says unless given.
+    pub min_free: Option<ByteSize>,
     /// Where each cap came from, in the order memory, cpus, pids.
     pub caps_origin: [Origin; 3],
     pub trust: TrustSettings,
@@ -152,6 +154,7 @@ impl Settings {
             caps,
             caps_origin,
             disk: disk(layers)?,
+            min_free: min_free(layers)?,
             trust: trust_of(layers)?,
             github: github_of(layers)?,
             cache: cache_of(layers)?,

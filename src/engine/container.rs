@@ -114,6 +114,11 @@ pub fn preflight_name(name: &RunnerName) -> String {
     format!("{name}.preflight")
 }
 
+/// The one-shot container that tries whether a sandbox can be made here.
+pub fn trial_name(name: &RunnerName) -> String {
+    format!("{name}.trial")
+}
+
 /// The one-shot container that adds store paths to a runner's store.
 pub fn seeder_name(name: &RunnerName) -> String {
     format!("{name}.seed")

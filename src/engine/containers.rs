@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     Cli, Container, Error, Layout,
     cli::Answer,
-    container::{FINGERPRINT_LABEL, INSTANCE_LABEL, SLOT_LABEL, preflight_name, queue_volume},
+    container::{FINGERPRINT_LABEL, INSTANCE_LABEL, SLOT_LABEL, preflight_name, queue_volume, trial_name},
 };
 use crate::{contract, value::RunnerName};
 
@@ -239,10 +239,14 @@ impl Cli {
 
     /// Try in a one-shot container with the same privileges whether a build sandbox could be made.
     pub fn can_sandbox(&self, container: &Container) -> Result<bool, Error> {
+        let name = trial_name(&container.name);
+        self.remove(&name)?;
         let mut arguments =
             ["run", "--rm", "--pull=never", "--network=none", "--memory=256m", "--pids-limit=64"]
                 .map(str::to_owned)
                 .to_vec();
+        arguments.push(format!("--name={name}"));
+        arguments.push(format!("--label={INSTANCE_LABEL}={}", container.name));
         arguments.push(format!("--entrypoint={}", contract::PROGRAM));
         arguments.extend(ulimits());
         arguments.extend(self.privileges(container));

@@ -30,7 +30,7 @@ pub use caps::{InForce, Limit};
 pub use cli::{Cli, Engine};
 pub use container::{
     Container, Handover, Layout, Slot, UserNamespace, local_name, predecessor_name, preflight_name,
-    pusher_name, queue_volume, runner_volume, seeder_name, store_volume, successor_name,
+    pusher_name, queue_volume, runner_volume, seeder_name, store_volume, successor_name, trial_name,
 };
 pub use containers::{CANCELLING, Inspected, Preflight, Status};
 pub use detect::detect;

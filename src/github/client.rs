@@ -132,9 +132,7 @@ impl<S: Subject> GitHub<S> {
     pub async fn clock_ahead(&self) -> Result<Option<i64>, Error> {
         let reply = self.read(Operation::ReadRepository, &self.route("")).await?;
         let date = reply.headers.get(http::header::DATE).and_then(|date| date.to_str().ok());
-        let theirs =
-            date.and_then(|date| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok());
-        Ok(theirs.map(|theirs| Timestamp::now().as_second() - theirs.as_second()))
+        Ok(super::clock::of_header(date))
     }
 
     /// Sent once, whatever happens.

@@ -40,6 +40,19 @@ impl fmt::Display for Operation {
     }
 }
 
+impl Error {
+    /// Whether it may well go another way later, without anybody's doing.
+    pub fn passes(&self) -> bool {
+        matches!(
+            self,
+            Self::RateLimited { .. }
+                | Self::Server { .. }
+                | Self::Unreachable { .. }
+                | Self::LostReply { .. }
+        )
+    }
+}
+
 /// GitHub's refusals, apart; each says what to type next. None of them carries a token.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -3,6 +3,7 @@
 
 mod app;
 mod client;
+pub mod clock;
 mod contents;
 mod credential;
 mod error;

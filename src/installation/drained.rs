@@ -84,6 +84,8 @@ impl Locked {
         let was = self.drained()?.is_some();
         remove_file(&self.state.join(DRAINED))?;
         remove_file(&self.drain_path())?;
+        // One that gave up tries again.
+        remove_file(&self.handover.join(contract::HANDOVER_GAVE_UP))?;
         Ok(was)
     }
 }

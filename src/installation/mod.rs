@@ -2,6 +2,7 @@
 
 mod drained;
 mod handover;
+mod images;
 mod locked;
 mod places;
 mod record;

@@ -89,11 +89,12 @@ impl Places {
 
     /// Whether another runner here is made of this image, or would go back to it.
     pub fn others_need(&self, name: &RunnerName, digest: &ImageDigest) -> bool {
-        self.installed().iter().filter(|other| other.name != *name).any(|other| {
-            let previous = other.updates().unwrap_or_default().previous.map(|previous| previous.record);
-            let records = other.record().ok().flatten().into_iter().chain(previous);
-            records.into_iter().any(|record| record.digest == *digest)
-        })
+        self.installed().iter().any(|other| other.name != *name && other.needs(digest))
+    }
+
+    /// Whether any is, or would.
+    pub(super) fn is_needed(&self, digest: &ImageDigest) -> bool {
+        self.installed().iter().any(|one| one.needs(digest))
     }
 
     /// The names of the files that declare a runner.
@@ -110,7 +111,7 @@ impl Places {
         }
         remove_folder(&self.cache)?;
         let key = self.host_key();
-        for file in [public_path(&key), key] {
+        for file in [public_path(&key), key, self.ledger()] {
             let _ = fs::remove_file(file);
         }
         let _ = fs::remove_dir(&self.state);
@@ -211,6 +212,13 @@ impl Installation {
     /// The record, when there is one.
     pub fn record(&self) -> Result<Option<Record>, Error> {
         self.read(RECORD)
+    }
+
+    /// Whether it is made of this image, or would go back to it. What cannot be read may need it.
+    fn needs(&self, digest: &ImageDigest) -> bool {
+        let (Ok(record), Ok(updates)) = (self.record(), self.updates()) else { return true };
+        let previous = updates.previous.map(|previous| previous.record);
+        record.into_iter().chain(previous).any(|record| record.digest == *digest)
     }
 
     /// Whether a unit makes its container, after a file that declares it.

@@ -82,7 +82,11 @@ impl Child {
         self.status
     }
 
-    fn signal(&mut self, signal: Signal) {
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    pub fn signal(&mut self, signal: Signal) {
         // Not one that was buried: its number may be another process's by now.
         if self.ended().is_none() {
             let _ = kill(Pid::from_raw(self.pid), signal);

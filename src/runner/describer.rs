@@ -1,4 +1,9 @@
-use std::{io, os::unix::fs::symlink, process::Stdio, time::Duration};
+use std::{
+    io,
+    os::unix::fs::symlink,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
@@ -12,8 +17,11 @@ use crate::{
 /// The process that describes builds for the pusher; it outlives every listener.
 pub struct Describer {
     child: Option<Child>,
+    began: Option<Instant>,
 }
 
+/// One that ends at once is started again no sooner.
+const PAUSE: Duration = Duration::from_secs(20);
 /// What the last builds take.
 const LAST_BUILDS: Duration = Duration::from_secs(60);
 
@@ -33,7 +41,7 @@ impl Describer {
     }
 
     pub fn new(environment: &Environment) -> Option<Self> {
-        (environment.uploads != Uploads::Off).then_some(Self { child: None })
+        (environment.uploads != Uploads::Off).then_some(Self { child: None, began: None })
     }
 
     /// Start it when it does not run.
@@ -41,7 +49,12 @@ impl Describer {
         if let Some(child) = &mut self.child {
             let Some(status) = child.ended() else { return };
             say(&format!("what describes builds for their upload ended ({status}): starting it again"));
+            self.child = None;
         }
+        if self.began.is_some_and(|began| began.elapsed() < PAUSE) {
+            return;
+        }
+        self.began = Some(Instant::now());
         let mut command = user::as_root(contract::PROGRAM);
         command.arg("describe-builds").stdin(Stdio::null());
         self.child = children::spawn(&mut command).ok();

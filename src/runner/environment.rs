@@ -76,6 +76,8 @@ pub struct Environment {
     pub patience: Duration,
     /// How much the store may hold.
     pub disk: Option<ByteSize>,
+    /// How much of the disk stays free.
+    pub min_free: Option<ByteSize>,
     /// Whether builds are queued for a pusher, and whether a job waits for its own.
     pub uploads: Uploads,
     /// What the kernel must hold this container to; nothing when it is run by hand.
@@ -134,9 +136,8 @@ impl Environment {
             collection: collects.then_some(collection),
             quiet: truth(env::NO_BANNER, get(env::NO_BANNER).as_deref(), false)?,
             runner_root: get(env::RUNNER_ROOT).unwrap_or_else(|| contract::RUNNER_ROOT.to_owned()).into(),
-            disk: get(env::DISK)
-                .map(|value| value.parse().map_err(|why| wrong(env::DISK, &value, &why)))
-                .transpose()?,
+            disk: size(env::DISK, get(env::DISK))?,
+            min_free: size(env::MIN_FREE, get(env::MIN_FREE))?,
             patience: span(env::PATIENCE, get(env::PATIENCE), "0s")?,
             uploads: match get(env::UPLOADS).as_deref() {
                 None => Uploads::Off,
@@ -164,6 +165,10 @@ fn truth(name: &'static str, value: Option<&str>, default: bool) -> Result<bool,
 
 fn number(name: &'static str, value: Option<&str>, default: u32) -> Result<u32, EnvironmentError> {
     value.map_or(Ok(default), |value| value.parse().map_err(|_| wrong(name, value, "it is a whole number")))
+}
+
+fn size(name: &'static str, value: Option<String>) -> Result<Option<ByteSize>, EnvironmentError> {
+    value.map(|value| value.parse().map_err(|why| wrong(name, &value, &why))).transpose()
 }
 
 /// A line break would let a value write lines of its own into nix.conf.
@@ -251,6 +256,7 @@ mod tests {
             ("GITHUB_RUNNER_NAME", "../x"),
             ("VEGA_RUNNER_EPHEMERAL", "perhaps"),
             ("VEGA_BUILDER_DISK", "much"),
+            ("VEGA_BUILDER_MIN_FREE", "little"),
             ("VEGA_BUILDER_UPLOADS", "perhaps"),
             ("VEGA_BUILDER_PATIENCE", "long"),
             ("VEGA_EXTRA_SUBSTITUTERS", "https://a\nsandbox = false"),

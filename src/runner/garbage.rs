@@ -1,20 +1,35 @@
-use std::time::{Duration, Instant};
+//! Collections of garbage beside the runner: by the calendar when it is idle, and at any time when the disk runs short.
+//! Each holds the store's own lock, and leaves what a root or a running build needs.
+
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 
-use super::{Environment, children, children::Child, say, user};
+use super::{Environment, children, children::Child, environment::Collection, say, user};
 use crate::{
     chronicle::Chronicle,
     store::{self, Collected},
 };
 
+/// Between two for want of room: what a job builds meanwhile it mostly still needs.
+const PAUSE: Duration = Duration::from_secs(60);
+
 /// The garbage collection of a runner that stays. It outlives every listener: its time does not begin anew
 /// with each.
 pub struct Garbage {
+    calendar: Option<Calendar>,
+    running: Option<Running>,
+    /// When the last one ended, and whether another would find anything.
+    ended: Option<(Instant, bool)>,
+}
+
+struct Calendar {
     older_than: String,
     interval: Duration,
     due: Instant,
-    running: Option<Running>,
 }
 
 /// A collection that goes on beside the listener.
@@ -23,41 +38,82 @@ struct Running {
     began: Instant,
     /// What the store held before.
     held: u64,
+    /// How much it was to free; without a figure, all that there is.
+    wanted: Option<u64>,
 }
 
 impl Garbage {
-    pub fn new(environment: &Environment) -> Option<Self> {
-        let collection = environment.collection.as_ref()?;
-        Some(Self {
-            older_than: collection.delete_older_than.clone(),
-            interval: collection.interval,
-            due: Instant::now() + collection.initial_delay,
-            running: None,
-        })
+    pub fn new(environment: &Environment) -> Self {
+        let calendar = environment.collection.as_ref().map(
+            |Collection { delete_older_than, interval, initial_delay }| Calendar {
+                older_than: delete_older_than.clone(),
+                interval: *interval,
+                due: Instant::now() + *initial_delay,
+            },
+        );
+        Self { calendar, running: None, ended: None }
     }
 
     /// See how a running one is, and start one that is due when no job runs.
     pub fn tend(&mut self, idle: bool, chronicle: &Chronicle) {
-        if let Some(Running { child, began, held }) = &mut self.running {
-            if let Some(status) = child.ended() {
-                say(&format!("garbage collection ended: {status}"));
-                let left = store::held().unwrap_or(*held);
-                let collected = Collected { freed: held.saturating_sub(left), took: began.elapsed() };
-                chronicle.note(collected.event());
-                self.running = None;
+        self.hear(chronicle);
+        if self.running.is_some() || !idle {
+            return;
+        }
+        let Some(calendar) = self.calendar.as_mut().filter(|calendar| Instant::now() >= calendar.due) else {
+            return;
+        };
+        calendar.due = Instant::now() + calendar.interval;
+        let arguments = ["--delete-older-than".to_owned(), calendar.older_than.clone()];
+        self.start("nix-collect-garbage", &arguments, None);
+    }
+
+    /// Have so many bytes freed, or without a figure all that can be, whether a job runs or not; whether a collection goes
+    /// on now. None begins that would find nothing.
+    pub fn press(&mut self, wanted: Option<u64>) -> bool {
+        let is_of_use = self.ended.is_none_or(|(ended, is_more)| is_more && ended.elapsed() > PAUSE);
+        if self.running.is_none() && is_of_use {
+            let mut arguments = vec!["--gc".to_owned()];
+            // Nix reads a signed number.
+            let most = wanted.map(|bytes| bytes.min(i64::MAX.unsigned_abs()));
+            arguments.extend(most.iter().flat_map(|bytes| ["--max-freed".to_owned(), bytes.to_string()]));
+            self.start("nix-store", &arguments, wanted);
+        }
+        self.running.is_some()
+    }
+
+    /// A job has run: there may be garbage again.
+    pub fn expect_more(&mut self) {
+        self.ended = None;
+    }
+
+    fn start(&mut self, program: &str, arguments: &[String], wanted: Option<u64>) {
+        // Not a line for every path; what goes wrong it says all the same.
+        let mut command = user::as_root(program);
+        command.args(arguments).arg("--quiet").stdin(Stdio::null()).stdout(Stdio::null());
+        match children::spawn(&mut command) {
+            Ok(child) => {
+                let held = store::held().unwrap_or_default();
+                self.running = Some(Running { child, began: Instant::now(), held, wanted });
             }
-        } else if idle && Instant::now() >= self.due {
-            self.due = Instant::now() + self.interval;
-            let mut command = user::as_root("nix-collect-garbage");
-            command.args(["--delete-older-than", &self.older_than]);
-            match children::spawn(&mut command) {
-                Ok(child) => {
-                    let held = store::held().unwrap_or_default();
-                    self.running = Some(Running { child, began: Instant::now(), held });
-                }
-                Err(why) => say(&format!("garbage cannot be collected: {why}")),
+            Err(why) => {
+                say(&format!("garbage cannot be collected: {why}"));
+                self.ended = Some((Instant::now(), true));
             }
         }
+    }
+
+    fn hear(&mut self, chronicle: &Chronicle) {
+        let Some(Running { child, began, held, wanted }) = &mut self.running else { return };
+        let Some(status) = child.ended() else { return };
+        let left = store::held().unwrap_or(*held);
+        let collected = Collected { freed: held.saturating_sub(left), took: began.elapsed() };
+        say(&format!("garbage collection ended ({status}): {collected}"));
+        chronicle.note(collected.event());
+        chronicle.store_holds(left);
+        let is_more = !status.success() || wanted.is_some_and(|wanted| collected.freed >= wanted);
+        self.ended = Some((Instant::now(), is_more));
+        self.running = None;
     }
 
     /// End a running one: what it has not deleted yet it deletes the next time.

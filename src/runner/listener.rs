@@ -15,7 +15,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::{Mask, children, children::Child, report::say_line, user};
+use super::{Mask, children, children::Child, pace::Pause, report::say_line, user};
 use crate::contract;
 
 /// What a line of the listener's log says.
@@ -63,10 +63,14 @@ pub enum Verdict {
     Done,
     /// 1: an error that another try does not mend, in its own opinion.
     Failed,
+    /// 2: an error that passes, the server's say.
+    Retry,
     /// 5: another live process uses this registration; a registration of our own would push it out.
     SessionConflict,
     /// 7: GitHub serves this version no more.
     VersionRefused,
+    /// It was ended by us, and not for its own sake.
+    Unwanted(Pause, String),
     /// Everything else: start it again, ever more slowly.
     Again(String),
 }
@@ -76,7 +80,7 @@ impl Verdict {
         match (status.code(), status.signal()) {
             (Some(0), _) => Self::Done,
             (Some(1), _) => Self::Failed,
-            (Some(2), _) => Self::Again("it asks for another try (2)".to_owned()),
+            (Some(2), _) => Self::Retry,
             (Some(3 | 4), _) => Self::Again("it wants to update itself, which the image forbids".to_owned()),
             (Some(5), _) => Self::SessionConflict,
             (Some(6), _) => Self::Again("its configuration was refreshed (6)".to_owned()),
@@ -141,6 +145,16 @@ impl Listener {
                 None
             }
         }
+    }
+
+    /// Its number here.
+    pub fn pid(&self) -> i32 {
+        self.child.pid()
+    }
+
+    /// Have it go on, when somebody has stopped it.
+    pub fn resume(&mut self) {
+        self.child.signal(Signal::SIGCONT);
     }
 
     /// What it wants, when it has ended.

@@ -1,6 +1,7 @@
 //! Inside the image: PID 1's settings, its children, GitHub's runner and its registration.
 
 pub mod children;
+mod clock;
 pub mod credentials;
 mod describer;
 mod environment;
@@ -11,7 +12,9 @@ mod leftovers;
 mod life;
 mod listener;
 mod mask;
+pub mod pace;
 mod proof;
+mod pulse;
 mod registration;
 mod report;
 pub mod stop;
@@ -21,6 +24,7 @@ mod token;
 pub mod user;
 mod vault;
 
+pub use clock::Clock;
 pub use describer::Describer;
 pub use environment::{Environment, EnvironmentError, Mode, Uploads};
 pub use garbage::Garbage;
@@ -30,6 +34,6 @@ pub use listener::{Event, Listener, Verdict};
 pub use mask::Mask;
 pub use registration::{Registration, RegistrationError};
 pub use report::{Report, say, say_line};
-pub use supervisor::{Ending, Supervisor};
+pub use supervisor::{ASKED, Disk, Ending, Supervisor};
 pub use tidy::tidy;
 pub use vault::Vault;

@@ -77,6 +77,19 @@ pub fn rest_drained() -> bool {
     signal().is_none()
 }
 
+/// Rest until the host wants another try; whether it does (no: a signal came). Where there is no handover folder, only a
+/// signal ends it.
+pub fn rest_given_up() -> bool {
+    let note = Path::new(contract::HANDOVER_MOUNT).join(contract::HANDOVER_GAVE_UP);
+    let can_be_called_off = std::fs::write(&note, "").is_ok();
+    while signal().is_none() && (!can_be_called_off || note.exists()) {
+        children::reap();
+        thread::sleep(TICK);
+    }
+    let _ = std::fs::remove_file(&note);
+    signal().is_none()
+}
+
 /// Whether any order came.
 pub fn ordered() -> bool {
     order().is_some()

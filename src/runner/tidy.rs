@@ -20,6 +20,9 @@ const PER_USER: [&str; 2] = ["/nix/var/nix/profiles/per-user/runner", "/nix/var/
 /// For `rm`, where a tree is too deep for us.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What the runner's own logs may take together. Whoever runs a job can write there as well.
+const LOGS: u64 = 64 << 20;
+
 /// Empty everything that the runner's user can write, but for the runner's own logs.
 pub fn tidy(vault: &Vault) {
     let home = Path::new(contract::HOME);
@@ -31,6 +34,7 @@ pub fn tidy(vault: &Vault) {
         let log = entry.path().extension().is_some_and(|extension| extension == "log");
         !(log && entry.file_type().is_ok_and(|kind| kind.is_file()))
     });
+    keep_newest(&vault.logs(), LOGS);
     for folder in PER_USER {
         clear(Path::new(folder), |_| true);
     }
@@ -48,6 +52,26 @@ fn clear(folder: &Path, unwanted: impl Fn(&fs::DirEntry) -> bool) {
             && let Err(why) = remove(&entry.path())
         {
             say(&format!("{} of a job stays: {why}", entry.path().display()));
+        }
+    }
+}
+
+/// Remove the oldest files of a folder until the rest takes no more than `most`.
+fn keep_newest(folder: &Path, most: u64) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| {
+            let found = entry.metadata().ok()?;
+            // What a sparse file claims it does not take.
+            Some((std::cmp::Reverse((found.mtime(), found.mtime_nsec())), found.blocks() * 512, entry.path()))
+        })
+        .collect();
+    files.sort();
+    let mut taken = 0_u64;
+    for (_, size, path) in files {
+        taken = taken.saturating_add(size);
+        if taken > most {
+            let _ = fs::remove_file(path);
         }
     }
 }
@@ -78,7 +102,22 @@ mod tests {
         os::unix::fs::{PermissionsExt as _, symlink},
     };
 
-    use super::{clear, remove};
+    use super::{clear, keep_newest, remove};
+
+    #[test]
+    fn a_job_cannot_fill_the_disk_for_good_with_what_looks_like_a_log() {
+        let folder = tempfile::tempdir().unwrap();
+        for (age, name) in ["new.log", "middle.log", "old.log"].iter().enumerate() {
+            let path = folder.path().join(name);
+            fs::write(&path, vec![1; 100_000]).unwrap();
+            let time = std::time::SystemTime::now() - std::time::Duration::from_secs(age as u64 * 60);
+            fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        }
+        keep_newest(folder.path(), 250_000);
+        assert!(!folder.path().join("old.log").exists() && folder.path().join("middle.log").exists());
+        keep_newest(folder.path(), 50_000);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn a_link_is_removed_and_what_it_leads_to_stays() {

@@ -1,20 +1,11 @@
-//! The disk budget of the store: what it holds by Nix's own figures, and what is collected when that is too much.
+//! The disk budget of the store: what it holds by Nix's own figures, and when that is too much.
 
-use std::{
-    path::Path,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{fmt, path::Path, process::Stdio, time::Duration};
 
 use nix::sys::statvfs::statvfs;
 
-use super::{Error, nix::nix_store, nix::run};
-use crate::{
-    chronicle::Event,
-    contract,
-    runner::{say, user},
-    value::ByteSize,
-};
+use super::{Error, nix::nix_store};
+use crate::{chronicle::Event, contract, value::ByteSize};
 
 /// After a collection there is room for the next jobs: this much of the budget is left in use.
 const LEFT_IN_USE: (u64, u64) = (4, 5);
@@ -37,37 +28,25 @@ impl Budget {
         }
     }
 
-    /// Collect garbage when the store holds more.
-    pub fn keep(self) -> Result<Kept, Error> {
-        let held = held()?;
-        if held <= self.0.0 {
-            return Ok(Kept { holds: held, collected: None, over: None });
-        }
-        let began = Instant::now();
-        let too_much = held - self.0.0 / LEFT_IN_USE.1 * LEFT_IN_USE.0;
-        say(&format!("the store holds {}, and may hold {}: collecting garbage", ByteSize(held), self.0));
-        let mut command = user::as_root("nix-store");
-        command.args(["--gc", "--max-freed", &too_much.to_string()]).stdin(Stdio::null());
-        run(&mut command, "nix-store --gc")?;
-        let left = ByteSize(self::held()?);
-        let collected = Some(Collected { freed: held.saturating_sub(left.0), took: began.elapsed() });
-        let over = (left > self.0).then(|| {
-            format!(
-                "the store holds {left} that is in use, more than its disk budget of {}: raise `--disk` on the host",
-                self.0
-            )
-        });
-        Ok(Kept { holds: left.0, collected, over })
+    /// How many bytes a collection of garbage is to free of a store that holds so many; nothing while it may hold them.
+    pub fn excess(self, held: u64) -> Option<u64> {
+        (held > self.0.0).then(|| held - self.0.0 / LEFT_IN_USE.1 * LEFT_IN_USE.0)
+    }
+
+    /// Why no job should come: all that it holds is in use.
+    pub fn refusal(self, held: u64) -> String {
+        format!(
+            "the store holds {} that is in use, more than its disk budget of {}: raise `--disk` on the host",
+            ByteSize(held),
+            self.0
+        )
     }
 }
 
-/// What came of keeping to the budget.
-#[derive(Debug)]
-pub struct Kept {
-    pub holds: u64,
-    pub collected: Option<Collected>,
-    /// Why no job should come, when that does not help.
-    pub over: Option<String>,
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// One collection of garbage.
@@ -80,6 +59,12 @@ pub struct Collected {
 impl Collected {
     pub fn event(self) -> Event {
         Event::GarbageCollected { freed_bytes: self.freed, seconds: self.took.as_secs_f64() }
+    }
+}
+
+impl fmt::Display for Collected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} freed in {} s", ByteSize(self.freed), self.took.as_secs())
     }
 }
 
@@ -105,7 +90,14 @@ fn sum(registration: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::sum;
+    use super::{Budget, sum};
+    use crate::value::ByteSize;
+
+    #[test]
+    fn a_collection_leaves_a_fifth_of_the_budget_for_the_next_jobs() {
+        let budget = Budget::of(Some(ByteSize(1000))).unwrap();
+        assert_eq!((budget.excess(1000), budget.excess(1001)), (None, Some(201)));
+    }
 
     #[test]
     fn the_sizes_of_a_registration_are_added_up() {

@@ -16,6 +16,7 @@ const GC_ROOTS: &str = "/nix/var/nix/gcroots/vega-builder";
 const AT_ONCE: usize = 500;
 
 /// The image's closure, by its root.
+#[derive(Clone)]
 pub struct Closure {
     root: PathBuf,
     runner: PathBuf,
@@ -80,8 +81,8 @@ impl Closure {
     }
 
     /// Refuse a store in which a part of the runner is missing or is not what its hash says: an offline
-    /// runner leaves jobs queued, a broken one fails them.
-    pub fn check(&self) -> Result<(), Error> {
+    /// runner leaves jobs queued, a broken one fails them. Else all that it is made of.
+    pub fn check(&self) -> Result<Vec<PathBuf>, Error> {
         let incomplete = |path: &Path| Error::Incomplete { path: path.display().to_string() };
         let root = self.root.to_string_lossy();
         let requisites = nix_store(&["--query", "--requisites", &root], Stdio::null())
@@ -96,7 +97,7 @@ impl Closure {
             let arguments = [&["--verify-path"], some].concat();
             nix_store(&arguments, Stdio::null()).map_err(|error| damage(error, some))?;
         }
-        Ok(())
+        Ok(paths.into_iter().map(PathBuf::from).collect())
     }
 
     /// Whether the runner's program is still there: the cheap look between two jobs.

@@ -1,6 +1,6 @@
 use std::{fmt, fs, path::Path};
 
-use super::Error;
+use super::{Error, Reserve};
 use crate::contract;
 
 const PLACE: &str = "/etc/nix/nix.conf";
@@ -18,15 +18,14 @@ pub struct Configuration {
     pub extra_trusted_public_keys: String,
     /// Whether every build is queued for its upload.
     pub queues: bool,
+    /// How much of the disk stays free.
+    pub reserve: Reserve,
 }
 
 /// The public cache and Vega's, with their keys.
 const SUBSTITUTERS: &str = "https://cache.nixos.org https://vega-cache.dev";
 const PUBLIC_KEYS: &str = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY= \
                            vega-cache-1:cPagS1g69NQGwlBCyTTeKav/NhlN8a7ixjuj2uLOkHrQ=";
-
-const MIN_FREE: u64 = 2 << 30;
-const MAX_FREE: u64 = 10 << 30;
 
 impl fmt::Display for Configuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,8 +39,9 @@ impl fmt::Display for Configuration {
         writeln!(f, "substituters = {SUBSTITUTERS} {}", self.extra_substituters)?;
         writeln!(f, "trusted-public-keys = {PUBLIC_KEYS} {}", self.extra_trusted_public_keys)?;
         // A build that fills the disk collects garbage first, instead of failing.
-        writeln!(f, "min-free = {MIN_FREE}")?;
-        writeln!(f, "max-free = {MAX_FREE}")?;
+        let (min_free, max_free) = self.reserve.of_nix(Path::new(contract::STORE_MOUNT));
+        writeln!(f, "min-free = {min_free}")?;
+        writeln!(f, "max-free = {max_free}")?;
         // A trusted user could switch the sandbox off: only root is one.
         writeln!(f, "trusted-users = root")?;
         writeln!(f, "allowed-users = root runner")?;
@@ -68,6 +68,7 @@ impl Configuration {
 #[cfg(test)]
 mod tests {
     use super::Configuration;
+    use crate::{store::Reserve, value::ByteSize};
 
     #[test]
     fn the_runner_is_no_trusted_user_and_the_sandbox_has_no_fallback() {
@@ -79,6 +80,7 @@ mod tests {
             extra_substituters: "https://a".to_owned(),
             extra_trusted_public_keys: "a-1:k".to_owned(),
             queues: true,
+            reserve: Reserve::of(Some(ByteSize::gib(2))),
         }
         .to_string();
         for line in [

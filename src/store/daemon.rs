@@ -1,6 +1,10 @@
+//! nix-daemon: started, asked now and then whether it still answers, and started again.
+
 use std::{
+    io::{self, Read as _, Write as _},
     os::unix::net::UnixStream,
     process::{ExitStatus, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
 };
@@ -19,12 +23,25 @@ const SOCKET: &str = "/nix/var/nix/daemon-socket/socket";
 const PATIENCE: u64 = 20;
 /// For how long another try is worth it: a job that takes every process id ends some day, or is ended.
 const DOWN: Duration = Duration::from_secs(60);
+/// Between two questions whether it answers, and how long an answer may take on a busy machine.
+const ASK: Duration = Duration::from_secs(20);
+const ANSWER: Duration = Duration::from_secs(30);
+/// The first one's.
+const START: Duration = Duration::from_secs(5);
+/// How a conversation begins.
+///
+/// Source: Nix, `src/libstore/worker-protocol.hh`.
+const HELLO: u64 = 0x6e69_7863;
+const OURS: u64 = 0x115;
 
 /// nix-daemon: builds as nixbld users for whoever connects.
 pub struct Daemon {
     child: Child,
     /// Since when it cannot be started again.
     down: Option<Instant>,
+    /// When it was last asked whether it answers, and who waits for that.
+    asked: Instant,
+    answer: Option<Receiver<()>>,
 }
 
 impl Daemon {
@@ -32,11 +49,12 @@ impl Daemon {
     pub fn start() -> Result<Self, Error> {
         let failed = |why: String| Error::Nix { command: "nix-daemon".to_owned(), why };
         let mut command = user::as_root("nix-daemon");
-        command.stdin(Stdio::null());
+        // Not a line for every connection.
+        command.arg("--quiet").stdin(Stdio::null());
         let child = children::spawn(&mut command).map_err(|why| failed(why.to_string()))?;
-        let mut daemon = Self { child, down: None };
+        let mut daemon = Self { child, down: None, asked: Instant::now(), answer: None };
         let deadline = Instant::now() + Duration::from_secs(PATIENCE);
-        while UnixStream::connect(SOCKET).is_err() {
+        while converse(START).is_err() {
             if let Some(status) = daemon.ended() {
                 return Err(failed(format!("it ended at once: {status}")));
             }
@@ -53,8 +71,13 @@ impl Daemon {
         self.child.ended()
     }
 
-    /// Start it again when it has ended; an error when that fails for long.
+    /// Start it again when it has ended, or answers no more; an error when that fails for long.
     pub fn keep(&mut self) -> Result<(), Error> {
+        if self.hangs() {
+            say("nix-daemon does not answer: starting it again");
+            // Builds that run have processes of their own.
+            self.child.terminate(Signal::SIGKILL, Duration::from_secs(5));
+        }
         let Some(status) = self.ended() else { return Ok(()) };
         if self.down.is_none() {
             say(&format!("nix-daemon ended ({status}): starting it again"));
@@ -67,8 +90,52 @@ impl Daemon {
         Ok(())
     }
 
+    /// Whether it has left a question open for too long. Another is asked from time to time, by a thread that may wait.
+    fn hangs(&mut self) -> bool {
+        let Some(answer) = &self.answer else {
+            if self.asked.elapsed() > ASK {
+                let (told, answer) = channel();
+                let asking = thread::Builder::new().stack_size(128 * 1024).spawn(move || {
+                    // A refusal is an answer, too.
+                    let _ = converse(ANSWER * 2);
+                    let _ = told.send(());
+                });
+                self.asked = Instant::now();
+                self.answer = asking.is_ok().then_some(answer);
+            }
+            return false;
+        };
+        match answer.recv_timeout(Duration::ZERO) {
+            Err(RecvTimeoutError::Timeout) => {
+                let hangs = self.asked.elapsed() > ANSWER;
+                if hangs {
+                    self.answer = None;
+                }
+                hangs
+            }
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                self.answer = None;
+                false
+            }
+        }
+    }
+
     /// End it; running builds end with it.
     pub fn stop(mut self) {
         self.child.terminate(Signal::SIGTERM, Duration::from_secs(5));
     }
+}
+
+/// Begin a conversation as any client does, and end it: it needs the daemon's own process, and one that this starts.
+fn converse(patience: Duration) -> io::Result<()> {
+    let mut stream = UnixStream::connect(SOCKET)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.write_all(&HELLO.to_le_bytes())?;
+    let mut reply = [0; 16];
+    stream.read_exact(&mut reply)?;
+    // Our version; no processor of our own, no space set aside.
+    for word in [OURS, 0, 0] {
+        stream.write_all(&word.to_le_bytes())?;
+    }
+    stream.read_exact(&mut [0; 8])
 }

@@ -8,7 +8,9 @@ mod durable;
 mod namespaces;
 mod nix;
 mod probe;
+mod room;
 mod seed;
+mod watch;
 
 pub use budget::{Budget, Collected, held};
 pub use closure::Closure;
@@ -18,7 +20,9 @@ pub use durable::{mend, sync};
 pub use namespaces::can_sandbox;
 pub use nix::collect_garbage;
 pub use probe::{probe, witness};
+pub use room::{Reserve, Shortage, free};
 pub use seed::seed;
+pub use watch::Watch;
 
 use std::path::PathBuf;
 

@@ -24,6 +24,7 @@
         cache.loginFile = builtins.storeDir + "/0123456789abcdef0123456789abcdef-cache-login";
         caps.memory = "100m";
         caps.disk = "1g";
+        caps.minFree = "100m";
         userNamespace = 1000001;
       };
       "c/d" = {

@@ -22,6 +22,7 @@
         cpus = 1.5;
         pids = 512;
         disk = "50g";
+        minFree = "5g";
       };
       credential.githubApp = {
         id = "Iv23li0123456789abcd";

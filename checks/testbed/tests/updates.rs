@@ -261,3 +261,30 @@ fn podman_an_update_that_was_killed_between_two_names_is_put_right_and_runs_no_o
     assert_eq!((containers(&scene), scene.github.minted()), (vec![scene.name.clone()], 1));
     scene.down().unwrap();
 }
+
+#[test]
+fn podman_an_image_that_no_runner_needs_is_removed_and_one_that_somebody_pulled_stays() {
+    let scene = Scene::new("pruned").unwrap();
+    scene.up(&[]).unwrap();
+    let first = state(&scene)["digest"].as_str().unwrap().to_owned();
+    let pinned = |digest: &str| format!("{}/{IMAGE}@{digest}", scene.registry.address);
+    let has = |image: &str| scene.engine.run(&["image", "inspect", image]).unwrap().status.success();
+    // Somebody's own, of the same name.
+    let own = scene
+        .registry
+        .push(&salted(&demo_image(), scene.folder.path(), "own").unwrap().0, IMAGE, "own")
+        .unwrap();
+    scene.engine.said(&["pull", "--quiet", "--tls-verify=false", &pinned(&own)]).unwrap();
+    publish(&scene, &salted(&demo_image(), scene.folder.path(), "second").unwrap().0);
+    scene.up(&[]).unwrap();
+    assert!(has(&pinned(&first)), "young images stay: a job may have to end first");
+    let ledger = Path::new("/var/lib/vega-builder/.images.json");
+    let text = fs::read_to_string(ledger).unwrap();
+    let year = jiff::Timestamp::now().strftime("%Y").to_string();
+    fs::write(ledger, text.replace(&format!("\"at\":\"{year}"), "\"at\":\"2001")).unwrap();
+    let said = scene.up(&[]).unwrap();
+    assert!(!has(&pinned(&first)), "{said}");
+    assert!(has(&pinned(&own)) && scene.job("true").is_ok());
+    scene.engine.said(&["rmi", &pinned(&own)]).unwrap();
+    scene.down().unwrap();
+}

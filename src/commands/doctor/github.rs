@@ -8,7 +8,7 @@ use crate::{
         lint::{self, Outlook},
         steps::version::RunnerVersion,
     },
-    github::GitHub,
+    github::{self, GitHub},
     installation::Identity,
     value::Repository,
 };
@@ -63,8 +63,7 @@ async fn clock(github: &GitHub) -> Option<Finding> {
     if ahead.abs() <= OFF {
         return Some(Finding::fine("clock", "agrees with GitHub's"));
     }
-    let what = format!("{} s {} GitHub's", ahead.abs(), if ahead > 0 { "ahead of" } else { "behind" });
-    Some(Finding::wrong("clock", what, "`timedatectl set-ntp true`"))
+    Some(Finding::wrong("clock", github::clock::sentence(ahead), "`timedatectl set-ntp true`"))
 }
 
 /// More of them nobody reads at once.

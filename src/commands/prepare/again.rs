@@ -10,7 +10,7 @@ use crate::{
     },
     engine::Cli,
     image::{self, ImageReference, Layout, Manifest, Registry, Resolved},
-    installation::{Receipt, Record},
+    installation::{Places, Receipt, Record},
     progress::Progress,
     trust::Vouchers,
 };
@@ -44,12 +44,14 @@ pub async fn again(
 
     let step = progress.step("image", "looking for it in the engine");
     let (name, digest) = (image.name(), verified.value());
-    let local = match engine.local_image(&name, digest)? {
-        Some(local) => local,
-        None => match &record.image_file {
+    let local = if let Some(local) = engine.local_image(&name, digest)? {
+        local
+    } else {
+        Places::standard().note_image(engine.program(), &name, digest)?;
+        match &record.image_file {
             Some(folder) => engine.load(Layout::new(folder).place(&image)?, &name, digest).await?,
             None => engine.obtain(&name, digest, image.is_loopback()).await?,
-        },
+        }
     };
     engine.expect_image(&local, &verified, &found.resolved.image_id, &name)?;
     step.done(&format!("{} holds that very image", engine.program()));

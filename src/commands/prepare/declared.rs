@@ -13,6 +13,7 @@ use crate::{
         container::container,
         declared::Declared,
         image::{Fetch, ReadyImage},
+        pruning::prune_images,
         push_only,
         record::record,
         token::Token,
@@ -39,6 +40,7 @@ pub async fn prepare(installation: &Locked, progress: &Progress, ahead: bool) ->
     let start = Start::of(declared, installation, progress)?;
     let (image, offline) = start.image().await?;
     let name = &installation.name;
+    prune_images(&start.declared.engine, progress);
     let digest = image.verified.value().clone();
     let result = json!({
         "name": name, "digest": digest, "offline": offline, "evidence": image.verified.evidence(),

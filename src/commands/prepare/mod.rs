@@ -9,7 +9,10 @@ use anyhow::Context as _;
 use serde_json::json;
 
 pub use self::{again::again, declared::Start};
-use super::{steps::image::ReadyImage, update::recover};
+use super::{
+    steps::{image::ReadyImage, pruning::prune_images},
+    update::recover,
+};
 use crate::{
     engine,
     installation::{Locked, Places},
@@ -63,6 +66,9 @@ impl Prepare {
         }
         let name = &installation.name;
         let (image, offline) = installed(&installation, &progress).await?;
+        if let Some(record) = installation.record()? {
+            prune_images(&engine::detect(Some(&record.engine))?, &progress);
+        }
         progress.result(
             &format!("{name} may start: {} is verified", image.reference),
             &json!({

@@ -78,7 +78,9 @@ impl Board {
     /// There are to be so many slots; one that still has a job is shown until that has ended.
     pub fn resize(&self, slots: u32) {
         self.change(|shown| {
-            let is_at_rest = |(phase, _): &(Phase, String)| matches!(phase, Phase::Drained | Phase::Stopping);
+            let is_at_rest = |(phase, _): &(Phase, String)| {
+                matches!(phase, Phase::Drained | Phase::GaveUp | Phase::Stopping)
+            };
             while shown.slots.len() > slots as usize && shown.slots.last().is_some_and(is_at_rest) {
                 shown.slots.pop();
             }
@@ -121,6 +123,8 @@ impl Shown {
             Phase::Listening
         } else if at_rest && self.drained.is_some_and(|drain| drain.leased || self.being_buried == 0) {
             Phase::Drained
+        } else if !self.slots.is_empty() && of(Phase::GaveUp) == self.slots.len() {
+            Phase::GaveUp
         } else {
             Phase::Starting
         };

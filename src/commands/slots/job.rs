@@ -7,13 +7,12 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use nix::sys::statvfs::statvfs;
 use tokio::time::{Instant, sleep};
 
 use super::{
     super::{
         prepare::Start,
-        steps::{caching::Caching, declared::Declared, pushing::pusher},
+        steps::{caching::Caching, declared::Declared, pruning::prune_images, pushing::pusher},
     },
     watch::Watch,
 };
@@ -27,6 +26,7 @@ use crate::{
     installation::{Installation, Locked, Places},
     progress::Progress,
     runner::say,
+    store::Reserve,
     systemd,
     value::{ByteSize, RunnerName},
 };
@@ -49,8 +49,6 @@ pub struct Job {
 
 /// Another command of ours may be at work on the runner.
 const LOCK: Duration = Duration::from_secs(120);
-/// What a job finds free at least, unless the settings say otherwise.
-const ROOM: ByteSize = ByteSize::gib(2);
 /// What a container takes at most to end once its first process has.
 const ENDING: Duration = Duration::from_secs(60);
 
@@ -72,6 +70,7 @@ impl Job {
             }
             engine.prune_bases(&runner.name, container.image.value())?;
         }
+        prune_images(&engine, &progress);
         expect_room(&engine, &settings)?;
         let name = new_job_name(&runner.name);
         let place = Places::standard().installation(&name);
@@ -160,19 +159,28 @@ impl Job {
     }
 }
 
+/// The disk is full.
+#[derive(Debug, thiserror::Error)]
+#[error("{said}: no job is taken; type `{engine} system df`, and make room")]
+pub struct NoRoom {
+    said: String,
+    engine: &'static str,
+}
+
 /// No job begins that would only fill the disk further: a slot without a container leaves it queued, a full disk fails it.
 fn expect_room(engine: &Cli, settings: &Settings) -> anyhow::Result<()> {
     let folder = engine.volume_will_be_at("")?;
     let place = folder.ancestors().find(|place| place.exists()).unwrap_or(&folder);
-    let free = statvfs(place).with_context(|| place.display().to_string())?;
-    let free = ByteSize(free.blocks_available().saturating_mul(free.fragment_size()));
-    let wanted = settings.disk.unwrap_or(ROOM);
-    ensure!(
-        free >= wanted,
-        "{} has {free} left, and a job is to have {wanted} (caps.disk): no job is taken; type `{} system df`, and make room",
-        place.display(),
-        engine.program()
-    );
+    // What a job may add to its store, and what stays free beside it.
+    let reserve = Reserve::of(settings.min_free);
+    let wanted = match settings.disk {
+        Some(disk) => Reserve::of(Some(ByteSize(disk.0.saturating_add(reserve.of_nix(place).0)))),
+        None => reserve,
+    };
+    if let Some(shortage) = wanted.shortage(&[place]) {
+        let said = shortage.said;
+        return Err(NoRoom { said, engine: engine.program() }.into());
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! One slot: a container after the other, the next one booted while the last one works.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use tokio::{
     task::{JoinHandle, spawn_blocking},
@@ -8,35 +8,33 @@ use tokio::{
 };
 
 use super::{
-    job::Job,
+    job::{Job, NoRoom},
     keeper::{Keeper, on_this_thread},
     orders::Orders,
 };
-use crate::{chronicle::Event, contract::Phase, runner::say};
+use crate::{
+    chronicle::Event,
+    contract::{self, Phase},
+    exit, github,
+    runner::{
+        pace::{Next, Pace, Pause},
+        say,
+    },
+};
 
 /// How often a job's container is looked at that says nothing.
 const LOOK: Duration = Duration::from_millis(500);
 /// What a boot takes at most, with a store to check and a build to prove the sandbox by.
 const BOOT: Duration = Duration::from_secs(300);
-/// Between two tries that fail, ever longer.
-const FIRST: Duration = Duration::from_secs(2);
-const SLOWEST: Duration = Duration::from_secs(300);
-
 type Coming = JoinHandle<anyhow::Result<Job>>;
 
 /// Keep a slot until it is told to end; `job` is what an earlier keeper left running in it.
 pub async fn keep(keeper: Arc<Keeper>, number: u32, job: Option<Job>) {
     let mut slot = Slot { keeper, number, next: None };
-    let mut pause = FIRST;
+    let mut pace = Pace::default();
     if let Some(job) = job {
         slot.work(job);
     }
-    let failed = |slot: &Slot, why: String, pause: Duration| {
-        let why = format!("{why}; next try in {} s", pause.as_secs());
-        say(&format!("slot {number}: {why}"));
-        slot.tell(Phase::Starting, &why);
-        slot.keeper.note(Event::Trouble { why });
-    };
     loop {
         let order = slot.keeper.orders.now();
         if order.is_end() || number > slot.keeper.slots() {
@@ -48,28 +46,36 @@ pub async fn keep(keeper: Arc<Keeper>, number: u32, job: Option<Job>) {
             slot.keeper.orders.rest(order, Duration::from_secs(3600)).await;
             continue;
         }
-        match slot.listening().await {
-            Ok(Some(job)) => {
-                let name = job.name.clone();
-                if slot.work(job) {
-                    pause = FIRST;
-                    continue;
-                }
-                failed(&slot, format!("{name} ended without a job"), pause);
-                slot.keeper.orders.rest(order, pause).await;
-                pause = (pause * 2).min(SLOWEST);
-            }
+        let began = std::time::Instant::now();
+        let failed = match slot.listening().await {
+            Ok(Some(job)) => slot.work(job).map(|why| (why, GROWING)),
             // Told otherwise meanwhile.
-            Ok(None) => {}
-            Err(why) => {
-                failed(&slot, format!("{why:#}"), pause);
-                slot.keeper.orders.rest(order, pause).await;
-                pause = (pause * 2).min(SLOWEST);
-            }
+            Ok(None) => continue,
+            Err(why) => Some((format!("{why:#}"), pause_after(&why))),
+        };
+        match failed {
+            None => pace.reset(),
+            Some((why, pause)) => slot.pause(&mut pace, began, pause, why).await,
         }
     }
     slot.empty().await;
     slot.tell(Phase::Stopping, "");
+}
+
+const GROWING: Pause = Pause::Growing(Duration::ZERO);
+/// Between two looks at a full disk.
+const ROOM_AGAIN: Duration = Duration::from_secs(60);
+/// Whether somebody wants another try of what was given up.
+const ASK: Duration = Duration::from_secs(1);
+
+/// What a registry or GitHub does not answer today passes; what they refuse may not.
+fn pause_after(why: &anyhow::Error) -> Pause {
+    if why.downcast_ref::<NoRoom>().is_some() {
+        return Pause::Steady(ROOM_AGAIN);
+    }
+    let is_away =
+        why.chain().filter_map(|cause| cause.downcast_ref::<github::Error>()).any(github::Error::passes);
+    if is_away || exit::kind(why) == exit::Kind::Registry { Pause::Patient(Duration::ZERO) } else { GROWING }
 }
 
 struct Slot {
@@ -82,6 +88,36 @@ struct Slot {
 impl Slot {
     fn tell(&self, phase: Phase, message: &str) {
         self.keeper.board.tell(self.number, phase, message);
+    }
+
+    /// After a failure: told once, and tried again, ever more slowly, or given up until somebody says otherwise.
+    async fn pause(&self, pace: &mut Pace, began: std::time::Instant, pause: Pause, why: String) {
+        let (orders, number) = (&self.keeper.orders, self.number);
+        let seen = orders.now();
+        match pace.after(began, pause) {
+            Next::Wait(wait) => {
+                let shown = format!("{why}; next try in {} s", wait.as_secs());
+                self.tell(Phase::Starting, &shown);
+                if pace.is_news(&why) {
+                    say(&format!("slot {number}: {shown}"));
+                    self.keeper.note(Event::Trouble { why: format!("slot {number}: {why}") });
+                }
+                orders.rest(seen, wait).await;
+            }
+            Next::GiveUp => {
+                let why = format!("{why}; it tries no more: `vega-builder resume` has it try again");
+                self.tell(Phase::GaveUp, &why);
+                say(&format!("slot {number}: {why}"));
+                self.keeper.note(Event::Trouble { why: format!("slot {number}: {why}") });
+                let note = self.keeper.installation.handover.join(contract::HANDOVER_GAVE_UP);
+                let reading = orders.reading();
+                let is_noted = fs::write(&note, "").is_ok();
+                while orders.now() == seen && orders.reading() == reading && (!is_noted || note.exists()) {
+                    orders.rest(seen, ASK).await;
+                }
+                pace.reset();
+            }
+        }
     }
 
     /// Have the next container boot.
@@ -133,9 +169,10 @@ impl Slot {
         Ok(Some(job))
     }
 
-    /// From a runner that begins to listen to its end; whether it had a job, or was told to have none.
-    fn work(&mut self, mut job: Job) -> bool {
+    /// From a runner that begins to listen to its end; why it had no job, unless it was told to have none.
+    fn work(&mut self, mut job: Job) -> Option<String> {
         let (mut had_job, mut told, mut asked) = (false, String::new(), false);
+        let mut last = String::new();
         loop {
             let state = job.state();
             let phase = state.as_ref().map_or(Phase::Starting, |state| state.phase);
@@ -152,8 +189,11 @@ impl Slot {
                 told = format!("{shown:?}{message}");
                 self.tell(shown, &message);
             }
+            if !message.is_empty() && matches!(phase, Phase::Stopping | Phase::GaveUp) {
+                last = message;
+            }
             // It says so with no process of its job left.
-            if phase == Phase::Stopping || !job.is_alive() {
+            if matches!(phase, Phase::Stopping | Phase::GaveUp) || !job.is_alive() {
                 break;
             }
             let order = self.keeper.orders.now();
@@ -173,8 +213,14 @@ impl Slot {
         }
         // A job may be shorter than a look.
         let as_expected = had_job || asked || self.keeper.orders.now().is_end() || job.has_had_job();
+        // The name is another one each time, and no news.
+        let why = if last.is_empty() {
+            "a container ended without a job".to_owned()
+        } else {
+            format!("a container ended without a job: {last}")
+        };
         self.keeper.bury(job);
-        as_expected
+        (!as_expected).then_some(why)
     }
 }
 
@@ -186,12 +232,12 @@ fn warm(job: &mut Job, orders: &Orders) -> anyhow::Result<()> {
         let message = state.as_ref().map(|state| state.message.clone()).unwrap_or_default();
         match state.map(|state| state.phase) {
             Some(Phase::Warm) => return Ok(()),
-            Some(Phase::Stopping) => anyhow::bail!("{} does not boot: {message}", job.name),
-            _ if !job.is_alive() => anyhow::bail!("{} ended as it booted", job.name),
+            Some(Phase::Stopping) => anyhow::bail!("a container does not boot: {message}"),
+            _ if !job.is_alive() => anyhow::bail!("a container ended as it booted"),
             _ => {}
         }
-        anyhow::ensure!(!orders.now().is_end(), "{} is told to end", job.name);
-        anyhow::ensure!(Instant::now() < until, "{} has not booted after {} s", job.name, BOOT.as_secs());
+        anyhow::ensure!(!orders.now().is_end(), "told to end");
+        anyhow::ensure!(Instant::now() < until, "a container has not booted after {} s", BOOT.as_secs());
         job.changed(LOOK);
     }
 }

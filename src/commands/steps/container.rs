@@ -86,6 +86,9 @@ pub fn environment(settings: &Settings, layout: Layout) -> BTreeMap<&'static str
     if let Some(disk) = settings.disk {
         variables.insert(env::DISK, disk.0.to_string());
     }
+    if let Some(min_free) = settings.min_free {
+        variables.insert(env::MIN_FREE, min_free.0.to_string());
+    }
     if let Some(cache) = settings.cache.as_ref().filter(|_| layout == Layout::Contract) {
         variables.insert(env::UPLOADS, cache.wait.to_string());
     }

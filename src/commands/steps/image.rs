@@ -7,7 +7,7 @@ use crate::{
     config::TrustSettings,
     engine::{Cli, LocalImage},
     image::{ImageReference, Layout, Registry, Resolved},
-    installation::{Receipt, Record},
+    installation::{Places, Receipt, Record},
     progress::Progress,
     trust::{self, Policy, Verified},
     value::ImageDigest,
@@ -109,6 +109,7 @@ impl Fetch<'_> {
             step.done("the image is here already");
             return Ok(local);
         }
+        Places::standard().note_image(self.engine.program(), &name, &digest)?;
         let local = match self.image_file {
             Some(folder) => {
                 let layout = Layout::new(folder);

@@ -26,7 +26,7 @@ pub async fn until_listening(
             // It may have had a job all the while.
             Some(state) if state.phase == Phase::Busy && state.draining.is_empty() => return Ok(()),
             Some(state) if state.phase == Phase::Listening && state.draining.is_empty() => return Ok(()),
-            Some(state) if state.phase == Phase::Stopping && state.since > began => {
+            Some(state) if matches!(state.phase, Phase::Stopping | Phase::GaveUp) && state.since > began => {
                 return Err(not_online(subject, &state.message));
             }
             Some(state) => step.doing(&state.message),

@@ -8,6 +8,7 @@ pub mod ending;
 pub mod happened;
 pub mod image;
 pub mod listening;
+pub mod pruning;
 pub mod push_only;
 pub mod pushing;
 pub mod record;

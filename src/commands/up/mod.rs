@@ -18,6 +18,7 @@ use super::steps::{
     confinement,
     container::container,
     image::{Fetch, ReadyImage},
+    pruning::prune_images,
     push_only,
     pushing::keep_pusher,
     record::identity,
@@ -251,6 +252,7 @@ impl Up<'_> {
         keep_pusher(self.engine, self.installation, self.settings, &container, at, self.progress)?;
         self.arrange_boot(&container)?;
         let runner = self.online(github, &container, &mut record, minted, wait).await?;
+        prune_images(self.engine, self.progress);
 
         let settings = self.settings;
         let text = format!(

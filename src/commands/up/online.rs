@@ -98,7 +98,7 @@ impl Up<'_> {
         match state.map(|state| state.phase) {
             Some(Phase::Listening | Phase::Busy) => Seen::Listening,
             Some(Phase::WaitingForToken) if !self.installation.has_token() => Seen::NeedsToken,
-            Some(Phase::Stopping) => Seen::Refused,
+            Some(Phase::Stopping | Phase::GaveUp) => Seen::Refused,
             _ => Seen::Coming,
         }
     }

@@ -2,6 +2,8 @@
 //! orphans, keep the daemon up, collect garbage when idle, and end in good order when told to.
 
 mod account;
+mod attending;
+mod disk;
 mod registering;
 
 use std::{
@@ -10,27 +12,31 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::account::oom_kills;
+pub use self::disk::Disk;
+use self::{
+    account::oom_kills,
+    attending::{STEADY, wrong_clock},
+};
 use super::{
-    Describer, Environment, Event, Garbage, Listener, Mask, Registration, Report, Uploads, Vault, Verdict,
-    children, end_all, life::Life, proof, say, stop, stop::Order, tidy,
+    Clock, Describer, Environment, Garbage, Listener, Mask, Registration, Report, Uploads, Vault, Verdict,
+    end_all,
+    life::Life,
+    pace::{self, Pace, Pause, SLOWEST},
+    proof, say, stop, tidy,
 };
 use crate::{
     cache::queue::Desk,
     chronicle::{self, Chronicle},
     contract::{self, Phase},
-    store::{self, Budget, Closure, Daemon},
+    store::{self, Closure, Daemon, Watch},
     value::RegistrationToken,
 };
 
 /// How often what has no event of its own is looked at.
 const TICK: Duration = Duration::from_millis(500);
-/// How long a job that is cancelled gets to end; the engine kills ten seconds after that.
-const PATIENCE: Duration = Duration::from_secs(50);
-const SLOWEST: Duration = Duration::from_secs(300);
 const CONFLICT_PAUSE: Duration = Duration::from_secs(30);
-/// Between two looks at a store that holds too much.
-const FULL_PAUSE: Duration = Duration::from_secs(60);
+/// What an end in good order is called.
+pub const ASKED: &str = "told to stop";
 
 /// Why PID 1 ends.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ pub enum Ending {
     Asked,
     /// An ephemeral runner's one job is done.
     JobDone,
+    /// It has failed for so long that another try is not worth it.
+    GaveUp(String),
     /// What the runner needs is gone, and a restart of the container may bring it back.
     Broken(String),
 }
@@ -53,7 +61,11 @@ pub struct Supervisor<'a> {
     pub mask: Arc<Mask>,
     /// A token that was handed in as a variable, for the first registration.
     pub token: Option<RegistrationToken>,
-    pub garbage: Option<Garbage>,
+    pub garbage: Garbage,
+    /// What the closure is compared with from time to time.
+    pub watch: Option<Watch>,
+    pub clock: Clock,
+    pub disk: Disk,
     pub describer: Option<Describer>,
     /// Since when it is told to end with patience.
     pub asked: Option<Instant>,
@@ -66,42 +78,45 @@ enum Next {
     End(Ending),
     /// Its job is done: the next life begins at once.
     Job,
-    /// It ended without one: start it again, ever more slowly, not before `least`.
+    /// It ended without one: start it again.
     Again {
         why: String,
-        least: Duration,
+        pause: Pause,
     },
 }
 
 impl Supervisor<'_> {
     /// Supervise until told to end, or until something is broken.
     pub fn run(mut self) -> Ending {
-        let mut pause = Duration::from_secs(1);
+        let mut pace = Pace::default();
         let ending = loop {
             let began = Instant::now();
             match self.one_life() {
                 Ok(Next::End(ending)) => break ending,
-                Ok(Next::Job) => pause = Duration::from_secs(1),
-                Ok(Next::Again { why, least }) => {
-                    // A listener that lived long is no crash loop.
-                    pause = if began.elapsed() > SLOWEST { Duration::from_secs(1) } else { pause };
-                    let wait = pause.max(least);
-                    let message = format!("{why}; next try in {} s", wait.as_secs());
-                    self.report.enter(Phase::Starting, &message);
-                    say(&message);
-                    self.chronicle.note(chronicle::Event::Trouble { why });
-                    if self.rest(wait) {
-                        break Ending::Asked;
+                Ok(Next::Job) => pace.reset(),
+                Ok(Next::Again { why, pause }) => match pace.after(began, pause) {
+                    pace::Next::GiveUp => break Ending::GaveUp(why),
+                    pace::Next::Wait(wait) => {
+                        let message = format!("{why}; next try in {} s", wait.as_secs());
+                        self.report.enter(Phase::Starting, &message);
+                        if pace.is_news(&why) {
+                            say(&message);
+                            self.chronicle.note(chronicle::Event::Trouble { why });
+                            // What follows is news as well.
+                            self.listened = false;
+                        }
+                        if self.rest(wait) {
+                            break Ending::Asked;
+                        }
                     }
-                    pause = (pause * 2).min(SLOWEST);
-                }
+                },
                 Err(broken) => break Ending::Broken(broken),
             }
         };
         let message = match &ending {
-            Ending::Asked => "told to stop".to_owned(),
+            Ending::Asked => ASKED.to_owned(),
             Ending::JobDone => "the ephemeral runner has done its job".to_owned(),
-            Ending::Broken(why) => why.clone(),
+            Ending::GaveUp(why) | Ending::Broken(why) => why.clone(),
         };
         self.report.enter(Phase::Stopping, &message);
         if !stop::is_drain() {
@@ -112,9 +127,7 @@ impl Supervisor<'_> {
             let registration = Registration::new(self.environment, self.closure.runner());
             tidy(registration.vault());
         }
-        if let Some(mut garbage) = self.garbage.take() {
-            garbage.stop();
-        }
+        self.garbage.stop();
         if let Some(mut describer) = self.describer.take() {
             describer.stop();
         }
@@ -129,8 +142,11 @@ impl Supervisor<'_> {
         clean(registration.vault())?;
         // The next job tells of itself anew.
         let _ = std::fs::remove_file(contract::JOB);
-        if let Some(why) = self.over_budget()? {
-            return Ok(again(&why, FULL_PAUSE));
+        if let Some(why) = self.make_room()? {
+            return Ok(again(&why, STEADY));
+        }
+        if let Some(why) = self.clock.known() {
+            return Ok(again(&wrong_clock(why), STEADY));
         }
         self.prove_caps()?;
         if registration.is_saved() {
@@ -175,21 +191,6 @@ impl Supervisor<'_> {
         self.judge(&life, verdict, &registration)
     }
 
-    /// Why no job should come yet: it would only fill the disk further.
-    fn over_budget(&mut self) -> Result<Option<String>, String> {
-        let kept = Budget::of(self.environment.disk).and_then(Budget::keep);
-        let kept = match kept {
-            // Told to end in the middle of it.
-            Err(_) if stop::ordered() => return Ok(None),
-            kept => kept.map_err(|error| error.to_string())?,
-        };
-        self.chronicle.store_holds(kept.holds);
-        if let Some(collected) = kept.collected {
-            self.chronicle.note(collected.event());
-        }
-        Ok(kept.over)
-    }
-
     fn prove_caps(&self) -> Result<(), String> {
         static TOLD: Once = Once::new();
         let Some(asked) = &self.environment.caps else { return Ok(()) };
@@ -199,79 +200,6 @@ impl Supervisor<'_> {
             });
         }
         Ok(())
-    }
-
-    /// Follow a listener to its end. Whatever that is: no process of the runner's user is there afterwards.
-    fn attend(
-        &mut self,
-        mut listener: Listener,
-        registration: &Registration<'_>,
-        life: &mut Life,
-    ) -> Result<Verdict, String> {
-        let verdict = loop {
-            if let Some(order) = stop::order() {
-                if !self.may_finish(order, life) {
-                    listener.stop(PATIENCE);
-                    break Verdict::Done;
-                }
-                let after = if stop::is_drain() { "no other follows" } else { "the container ends after it" };
-                self.report.drain(after);
-            } else {
-                self.report.drain("");
-            }
-            if let Some(event) = listener.event(TICK) {
-                let had_job = life.had_job();
-                life.note(&event);
-                if !had_job && life.had_job() {
-                    // Once in a life, whatever the job writes into the log.
-                    self.chronicle.note(chronicle::Event::JobStarted { job: life.name().to_owned() });
-                }
-                self.tell(&event, life);
-            }
-            // One that `register` laid beside a runner that needs none.
-            registration.discard_token();
-            if let Some(verdict) = listener.ended() {
-                life.hear_out(&listener);
-                break verdict;
-            }
-            if life.is_late() {
-                say("the job is over, but its listener did not end: it is killed");
-                break Verdict::Done;
-            }
-            if let Err(broken) = self.look_after() {
-                // Broken is offline: a job would only fail here.
-                listener.stop(Duration::from_secs(10));
-                return Err(broken);
-            }
-        };
-        end_all().map_err(|survivors| survivors.to_string())?;
-        Ok(verdict)
-    }
-
-    /// Whether a listener may go on under an order to end: its job is not over, and the operator has patience.
-    fn may_finish(&mut self, order: Order, life: &Life) -> bool {
-        let patient = match order {
-            Order::AfterTheJob => true,
-            Order::WithPatience => {
-                self.asked.get_or_insert_with(Instant::now).elapsed() < self.environment.patience
-            }
-            Order::AtOnce => false,
-        };
-        patient && life.is_at_work()
-    }
-
-    fn tell(&mut self, event: &Event, life: &Life) {
-        match event {
-            Event::Listening if !life.had_job() => {
-                if !std::mem::replace(&mut self.listened, true) {
-                    self.chronicle.note(chronicle::Event::Listening);
-                }
-                self.report.enter(Phase::Listening, "");
-            }
-            Event::Running(job) => self.report.enter(Phase::Busy, &format!("running {job}")),
-            Event::Completed(what) => self.report.enter(Phase::Starting, what),
-            Event::Listening | Event::RegistrationDeleted => {}
-        }
     }
 
     fn judge(
@@ -300,19 +228,23 @@ impl Supervisor<'_> {
             }
             return Ok(again(
                 "GitHub no longer knows this runner: it was removed there, or was offline for 14 days",
-                Duration::ZERO,
+                Pause::Patient(Duration::ZERO),
             ));
         }
         Ok(match verdict {
-            Verdict::Done => again("the listener ended by itself", Duration::ZERO),
-            Verdict::Failed => again("the listener: it ended on an error (1)", Duration::ZERO),
-            Verdict::Again(why) => again(&format!("the listener: {why}"), Duration::ZERO),
+            Verdict::Done => again("the listener ended by itself", GROWING),
+            Verdict::Failed => again("the listener: it ended on an error (1)", GROWING),
+            Verdict::Again(why) => again(&format!("the listener: {why}"), GROWING),
+            Verdict::Retry => {
+                again("the listener: it asks for another try (2)", Pause::Patient(Duration::ZERO))
+            }
+            Verdict::Unwanted(pause, why) => again(&why, pause),
             Verdict::SessionConflict => {
-                again("another live process uses this registration (5)", CONFLICT_PAUSE)
+                again("another live process uses this registration (5)", Pause::Patient(CONFLICT_PAUSE))
             }
             Verdict::VersionRefused => again(
                 "GitHub refuses this version of the runner (7): type `vega-builder up` on the host to get a newer image",
-                SLOWEST,
+                Pause::Patient(SLOWEST),
             ),
         })
     }
@@ -323,30 +255,16 @@ impl Supervisor<'_> {
         while Instant::now() < until && !stop::rest(TICK.min(until - Instant::now())) {
             // What is broken shows when the next life begins.
             let _ = self.look_after();
+            self.clock.wrong();
         }
         stop::ordered()
     }
-
-    fn look_after(&mut self) -> Result<(), String> {
-        children::reap();
-        self.daemon.keep().map_err(|error| error.to_string())?;
-        if !self.closure.is_present() {
-            self.report.damaged();
-            return Err("the runner's program is gone from the store".to_owned());
-        }
-        if let Some(describer) = &mut self.describer {
-            describer.keep();
-        }
-        let idle = self.report.phase() != Phase::Busy;
-        if let Some(garbage) = &mut self.garbage {
-            garbage.tend(idle, &self.chronicle);
-        }
-        Ok(())
-    }
 }
 
-fn again(why: &str, least: Duration) -> Next {
-    Next::Again { why: why.to_owned(), least }
+const GROWING: Pause = Pause::Growing(Duration::ZERO);
+
+fn again(why: &str, pause: Pause) -> Next {
+    Next::Again { why: why.to_owned(), pause }
 }
 
 /// No process of a job, and nothing that one wrote.

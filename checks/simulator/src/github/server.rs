@@ -187,6 +187,11 @@ impl Server {
         self.faults.add(fault);
     }
 
+    /// What still waits does not come.
+    pub fn clear_faults(&self) {
+        self.faults.clear();
+    }
+
     pub fn requests(&self) -> Vec<Recorded> {
         self.faults.requests()
     }

@@ -62,6 +62,10 @@ pub fn listen(once: bool) -> anyhow::Result<Code> {
                     say("Runner reconnected.");
                 }
             }
+            // A word that the real server never says: it has the stand-in hang.
+            Ok((StatusCode::LOOP_DETECTED, _)) => loop {
+                thread::park();
+            },
             Ok((StatusCode::NOT_FOUND, _)) => match open(&client, &saved, &stop)? {
                 Ok(new) => session = new,
                 Err(code) => return Ok(code),

@@ -1,0 +1,108 @@
+//! The machine's clock against GitHub's: at the start, and whenever it has jumped.
+
+use std::{
+    process::Stdio,
+    sync::mpsc::{Receiver, TryRecvError, channel},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use url::Url;
+
+use super::{children, user};
+use crate::contract;
+
+/// A jump is more than this.
+const JUMP: i64 = 5;
+/// While it is wrong, or not known, and then ever more seldom.
+const AGAIN: Duration = Duration::from_secs(50);
+const SELDOM: Duration = Duration::from_secs(6 * 3600);
+const PATIENCE: Duration = Duration::from_secs(40);
+
+pub struct Clock {
+    server: Url,
+    /// What the wall's clock said when the other one began to count.
+    began: i64,
+    steady: Instant,
+    asked: Option<Instant>,
+    answer: Option<Receiver<Option<String>>>,
+    wrong: Option<String>,
+    /// The time until the next question.
+    pause: Duration,
+}
+
+impl Clock {
+    pub fn new(server: &Url) -> Self {
+        Self {
+            server: server.clone(),
+            began: wall(),
+            steady: Instant::now(),
+            asked: None,
+            answer: None,
+            wrong: None,
+            pause: AGAIN,
+        }
+    }
+
+    /// Why no token of this machine would be accepted, as far as is known.
+    pub fn known(&mut self) -> Option<&str> {
+        self.hear();
+        self.wrong.as_deref()
+    }
+
+    /// The same, and a question when it is due. Called again and again while nobody ends the processes of the runner's user;
+    /// it never waits.
+    pub fn wrong(&mut self) -> Option<&str> {
+        self.hear();
+        let counted = i64::try_from(self.steady.elapsed().as_secs()).unwrap_or(i64::MAX);
+        let jumped = (wall() - self.began - counted).abs() > JUMP;
+        if jumped {
+            (self.began, self.steady) = (wall(), Instant::now());
+        }
+        let is_due = self.asked.is_none_or(|asked| asked.elapsed() > self.pause);
+        if self.answer.is_none() && (jumped || is_due) {
+            self.ask();
+        }
+        self.wrong.as_deref()
+    }
+
+    fn hear(&mut self) {
+        let Some(answer) = &self.answer else { return };
+        match answer.try_recv() {
+            Err(TryRecvError::Empty) => return,
+            Ok(wrong) => {
+                self.pause = if wrong.is_some() { AGAIN } else { SELDOM };
+                self.wrong = wrong;
+            }
+            // Who asked was ended with a job's processes, say, or there is no network: that proves nothing.
+            Err(TryRecvError::Disconnected) => {
+                self.pause = (self.pause * 2).clamp(AGAIN, SELDOM);
+                self.wrong = None;
+            }
+        }
+        self.answer = None;
+    }
+
+    /// In a process of its own: PID 1 does not read what comes from outside.
+    fn ask(&mut self) {
+        self.asked = Some(Instant::now());
+        let (told, answer) = channel();
+        let server = self.server.to_string();
+        let asking = thread::Builder::new().stack_size(256 * 1024).spawn(move || {
+            let mut command = user::as_runner(contract::PROGRAM);
+            command.args(["clock", &server]).stdin(Stdio::null());
+            let output = children::output(&mut command, PATIENCE);
+            let said = output.ok().filter(|output| output.status.success()).map(|output| output.stdout);
+            if let Some(said) = said {
+                let wrong = String::from_utf8_lossy(&said).trim().to_owned();
+                let _ = told.send((!wrong.is_empty()).then_some(wrong));
+            }
+        });
+        self.answer = asking.is_ok().then_some(answer);
+    }
+}
+
+fn wall() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

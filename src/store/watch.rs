@@ -1,0 +1,125 @@
+//! The image's closure, watched while the runner runs: what is missing or changed shows within a minute, and not only when
+//! a job fails on it.
+//!
+//! Reading every byte each minute would keep a disk busy for nothing. What the file system says of each file (its size,
+//! its number, the time of its last change) is cheap to ask; only when that differs are hashes compared.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    fs,
+    hash::{Hash as _, Hasher as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use super::{Closure, Error};
+
+const EVERY: Duration = Duration::from_secs(40);
+/// The walk goes no deeper than a store path does.
+const STACK: usize = 512 * 1024;
+
+/// Ends its thread when it goes.
+pub struct Watch {
+    damage: Arc<Mutex<Option<Error>>>,
+    _end: Sender<()>,
+}
+
+impl Watch {
+    /// From a closure that has just been found whole.
+    pub fn over(closure: &Closure, paths: Vec<PathBuf>) -> std::io::Result<Self> {
+        let damage: Arc<Mutex<Option<Error>>> = Arc::default();
+        let (told, closure) = (Arc::clone(&damage), closure.clone());
+        let (end, ended) = channel();
+        let mut before = fingerprint(&paths);
+        thread::Builder::new().stack_size(STACK).spawn(move || {
+            while ended.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+                let now = fingerprint(&paths);
+                if now == before {
+                    continue;
+                }
+                match closure.check() {
+                    // Files that were made one, say, by somebody who saves room.
+                    Ok(_) => before = now,
+                    Err(error) if error.is_damage() => {
+                        *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                        return;
+                    }
+                    // It could not be looked at: the next time.
+                    Err(_) => {}
+                }
+            }
+        })?;
+        Ok(Self { damage, _end: end })
+    }
+
+    /// What is damaged, once.
+    pub fn damage(&self) -> Option<Error> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Of all files in these trees, as the file system describes them.
+fn fingerprint(paths: &[PathBuf]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for path in paths {
+        describe(path, &mut hasher);
+    }
+    hasher.finish()
+}
+
+fn describe(path: &Path, hasher: &mut DefaultHasher) {
+    let Ok(found) = path.symlink_metadata() else {
+        "missing".hash(hasher);
+        return;
+    };
+    (found.ino(), found.size(), found.mode(), found.ctime(), found.ctime_nsec()).hash(hasher);
+    if found.is_dir() {
+        // A folder keeps its order while nothing in it changes.
+        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            entry.file_name().hash(hasher);
+            describe(&entry.path(), hasher);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::fingerprint;
+
+    #[test]
+    fn a_changed_a_missing_and_a_replaced_file_show() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bin/program");
+        fs::create_dir(folder.path().join("bin")).unwrap();
+        fs::write(&file, "one").unwrap();
+        let paths = [folder.path().to_owned()];
+        let mut seen = vec![fingerprint(&paths)];
+        assert_eq!(seen, [fingerprint(&paths)]);
+        let mut differs = || {
+            let now = fingerprint(&paths);
+            assert!(!seen.contains(&now));
+            seen.push(now);
+        };
+        // The same size: only the time of the change tells.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::write(&file, "two").unwrap();
+        differs();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o700)).unwrap();
+        differs();
+        fs::write(folder.path().join("bin/.new"), "two").unwrap();
+        fs::rename(folder.path().join("bin/.new"), &file).unwrap();
+        differs();
+        fs::remove_file(&file).unwrap();
+        differs();
+        fs::remove_dir_all(folder.path()).unwrap();
+        differs();
+    }
+}
