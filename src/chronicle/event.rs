@@ -42,6 +42,10 @@ pub enum Event {
     },
     /// No job starts until `resume`.
     Drained,
+    /// It has failed again and again, and tries no more until somebody says so.
+    GaveUp {
+        why: String,
+    },
     Stopped {
         why: String,
     },

@@ -97,6 +97,7 @@ fn short(event: Event) -> Event {
     };
     match event {
         Event::Trouble { why } => Event::Trouble { why: short(why) },
+        Event::GaveUp { why } => Event::GaveUp { why: short(why) },
         Event::Stopped { why } => Event::Stopped { why: short(why) },
         Event::JobStarted { job } => Event::JobStarted { job: short(job) },
         Event::JobEnded { job, result, seconds, oom_kills, run } => {

@@ -54,7 +54,11 @@ impl Totals {
                 self.collected_bytes += freed_bytes;
                 self.collecting_seconds += seconds;
             }
-            Event::Listening | Event::JobStarted { .. } | Event::Drained | Event::Stopped { .. } => {}
+            Event::Listening
+            | Event::JobStarted { .. }
+            | Event::Drained
+            | Event::GaveUp { .. }
+            | Event::Stopped { .. } => {}
         }
     }
 }

@@ -6,8 +6,8 @@ use crate::github;
 
 /// Compare this machine's clock with a GitHub server's
 ///
-/// PID 1 of a container starts it, and takes no job while the two are minutes apart: GitHub would accept no token. It says
-/// nothing when they agree, and one sentence when they do not.
+/// PID 1 of a container starts it, and takes no job while the two are minutes apart: GitHub would accept no token. It prints
+/// what it found as JSON.
 #[derive(Debug, clap::Args)]
 pub struct Clock {
     /// The server
@@ -17,10 +17,8 @@ pub struct Clock {
 
 impl Clock {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let ahead = github::clock::ahead(&self.server).await?;
-        if ahead.abs() > github::clock::TOLERANCE {
-            println!("{}", github::clock::sentence(ahead));
-        }
+        let reading = github::clock::read(&self.server).await?;
+        println!("{}", serde_json::to_string(&reading)?);
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -141,9 +141,9 @@ impl Down {
         systemd::remove_all(&name)?;
         installation.undeclare()?;
         installation.erase(self.keep_store)?;
+        prune_images(&engine, &progress);
         Places::standard().tidy()?;
         step.done(&removed.join(", "));
-        prune_images(&engine, &progress);
 
         let text = if self.keep_store {
             format!("{name} is gone; its store stays")

@@ -124,6 +124,7 @@ fn told(event: &Event) -> String {
             format!("garbage collected: {} freed in {seconds:.0} s", ByteSize(*freed_bytes))
         }
         Event::Drained => "drained: no job starts".to_owned(),
+        Event::GaveUp { why } => format!("gave up: {why}"),
         Event::Stopped { why } => format!("stopped: {why}"),
     }
 }

@@ -44,6 +44,14 @@ impl Places {
         })
     }
 
+    /// One that we fetched is of use again.
+    pub fn renew_image(&self, engine: &str, name: &str, digest: &ImageDigest) -> Result<(), Error> {
+        if self.images()?.iter().any(|image| image.is(engine, name, digest)) {
+            self.note_image(engine, name, digest)?;
+        }
+        Ok(())
+    }
+
     /// Those of an engine that nobody here needs.
     pub fn unneeded_images(&self, engine: &str) -> Result<Vec<Fetched>, Error> {
         let mut images = self.images()?;

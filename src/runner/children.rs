@@ -31,6 +31,9 @@ const ECHO: Duration = Duration::from_secs(1);
 /// More than a command of ours says; one that says more is not heard to its end.
 const LONGEST: u64 = 32 << 20;
 
+/// What a pipe holds, whether somebody reads or not.
+const LITTLE: u64 = 4096;
+
 /// Our own children, and how they ended.
 static OURS: Mutex<BTreeMap<i32, Option<ExitStatus>>> = Mutex::new(BTreeMap::new());
 
@@ -91,6 +94,15 @@ impl Child {
         if self.ended().is_none() {
             let _ = kill(Pid::from_raw(self.pid), signal);
         }
+    }
+
+    /// The little that it has said, once it has ended.
+    pub fn said(&mut self) -> String {
+        let mut text = Vec::new();
+        if let Some(stdout) = self.stdout.take() {
+            let _ = stdout.take(LITTLE).read_to_end(&mut text);
+        }
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// Wait for its end for at most `patience`, or until told to stop.
@@ -190,6 +202,16 @@ fn run(
             format!("it did not end within {} s", patience.as_secs()),
         )),
     }
+}
+
+/// Run a command to its end, with what it says read as it comes: what was made of that, and how it ended.
+pub fn read<T>(command: &mut Command, reader: impl FnOnce(ChildStdout) -> T) -> io::Result<(T, Output)> {
+    let mut child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0))?;
+    let stdout = child.stdout.take().ok_or_else(|| io::Error::other("it has no output"))?;
+    let stderr = child.stderr.take().map(hear);
+    let read = reader(stdout);
+    let status = child.wait(ECHO * 10, false).ok_or(io::ErrorKind::TimedOut)?;
+    Ok((read, Output { status, stdout: Vec::new(), stderr: heard(stderr) }))
 }
 
 type Hearing = (Arc<Mutex<Vec<u8>>>, JoinHandle<()>);

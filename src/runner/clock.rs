@@ -10,7 +10,7 @@ use std::{
 use url::Url;
 
 use super::{children, user};
-use crate::contract;
+use crate::{contract, github::clock::Reading};
 
 /// A jump is more than this.
 const JUMP: i64 = 5;
@@ -25,7 +25,7 @@ pub struct Clock {
     began: i64,
     steady: Instant,
     asked: Option<Instant>,
-    answer: Option<Receiver<Option<String>>>,
+    answer: Option<Receiver<Reading>>,
     wrong: Option<String>,
     /// The time until the next question.
     pause: Duration,
@@ -44,15 +44,9 @@ impl Clock {
         }
     }
 
-    /// Why no token of this machine would be accepted, as far as is known.
-    pub fn known(&mut self) -> Option<&str> {
-        self.hear();
-        self.wrong.as_deref()
-    }
-
-    /// The same, and a question when it is due. Called again and again while nobody ends the processes of the runner's user;
-    /// it never waits.
-    pub fn wrong(&mut self) -> Option<&str> {
+    /// Why no token of this machine would be accepted, as far as is known; and a question when it is due. Called again and
+    /// again; it never waits.
+    pub fn wrong(&mut self) -> Option<String> {
         self.hear();
         let counted = i64::try_from(self.steady.elapsed().as_secs()).unwrap_or(i64::MAX);
         let jumped = (wall() - self.began - counted).abs() > JUMP;
@@ -63,18 +57,18 @@ impl Clock {
         if self.answer.is_none() && (jumped || is_due) {
             self.ask();
         }
-        self.wrong.as_deref()
+        self.wrong.clone()
     }
 
     fn hear(&mut self) {
         let Some(answer) = &self.answer else { return };
         match answer.try_recv() {
             Err(TryRecvError::Empty) => return,
-            Ok(wrong) => {
-                self.pause = if wrong.is_some() { AGAIN } else { SELDOM };
-                self.wrong = wrong;
+            Ok(reading) => {
+                self.wrong = reading.complaint();
+                self.pause = if self.wrong.is_some() { AGAIN } else { SELDOM };
             }
-            // Who asked was ended with a job's processes, say, or there is no network: that proves nothing.
+            // There is no network, say: that proves nothing.
             Err(TryRecvError::Disconnected) => {
                 self.pause = (self.pause * 2).clamp(AGAIN, SELDOM);
                 self.wrong = None;
@@ -83,19 +77,19 @@ impl Clock {
         self.answer = None;
     }
 
-    /// In a process of its own: PID 1 does not read what comes from outside.
+    /// In a process of its own, which PID 1 outlives whatever comes from outside; and not the runner's user's, whose jobs could
+    /// answer in its place.
     fn ask(&mut self) {
         self.asked = Some(Instant::now());
         let (told, answer) = channel();
         let server = self.server.to_string();
         let asking = thread::Builder::new().stack_size(256 * 1024).spawn(move || {
-            let mut command = user::as_runner(contract::PROGRAM);
+            let mut command = user::as_root(contract::PROGRAM);
             command.args(["clock", &server]).stdin(Stdio::null());
-            let output = children::output(&mut command, PATIENCE);
-            let said = output.ok().filter(|output| output.status.success()).map(|output| output.stdout);
-            if let Some(said) = said {
-                let wrong = String::from_utf8_lossy(&said).trim().to_owned();
-                let _ = told.send((!wrong.is_empty()).then_some(wrong));
+            let output = children::finish(&mut command, PATIENCE).ok();
+            let said = output.filter(|output| output.status.success()).map(|output| output.stdout);
+            if let Some(reading) = said.and_then(|said| serde_json::from_slice(&said).ok()) {
+                let _ = told.send(reading);
             }
         });
         self.answer = asking.is_ok().then_some(answer);

@@ -9,13 +9,12 @@ use std::{
 use nix::sys::signal::Signal;
 
 use super::{Environment, children, children::Child, environment::Collection, say, user};
-use crate::{
-    chronicle::Chronicle,
-    store::{self, Collected},
-};
+use crate::{chronicle::Chronicle, store::Collected, value::ByteSize};
 
 /// Between two for want of room: what a job builds meanwhile it mostly still needs.
 const PAUSE: Duration = Duration::from_secs(60);
+/// After one that found all that there was.
+const FUTILE: Duration = Duration::from_secs(600);
 
 /// The garbage collection of a runner that stays. It outlives every listener: its time does not begin anew
 /// with each.
@@ -36,8 +35,6 @@ struct Calendar {
 struct Running {
     child: Child,
     began: Instant,
-    /// What the store held before.
-    held: u64,
     /// How much it was to free; without a figure, all that there is.
     wanted: Option<u64>,
 }
@@ -68,11 +65,13 @@ impl Garbage {
         self.start("nix-collect-garbage", &arguments, None);
     }
 
-    /// Have so many bytes freed, or without a figure all that can be, whether a job runs or not; whether a collection goes
-    /// on now. None begins that would find nothing.
-    pub fn press(&mut self, wanted: Option<u64>) -> bool {
-        let is_of_use = self.ended.is_none_or(|(ended, is_more)| is_more && ended.elapsed() > PAUSE);
+    /// Have so many bytes freed, or without a figure all that can be, whether a job runs or not, because of `why`; whether a
+    /// collection goes on now. None begins that would find nothing.
+    pub fn press(&mut self, wanted: Option<u64>, why: &str) -> bool {
+        let is_of_use =
+            self.ended.is_none_or(|(ended, is_more)| ended.elapsed() > if is_more { PAUSE } else { FUTILE });
         if self.running.is_none() && is_of_use {
+            say(&format!("{why}: collecting garbage"));
             let mut arguments = vec!["--gc".to_owned()];
             // Nix reads a signed number.
             let most = wanted.map(|bytes| bytes.min(i64::MAX.unsigned_abs()));
@@ -82,7 +81,7 @@ impl Garbage {
         self.running.is_some()
     }
 
-    /// A job has run: there may be garbage again.
+    /// A job has begun, or what it held is gone: there may be garbage again.
     pub fn expect_more(&mut self) {
         self.ended = None;
     }
@@ -90,12 +89,9 @@ impl Garbage {
     fn start(&mut self, program: &str, arguments: &[String], wanted: Option<u64>) {
         // Not a line for every path; what goes wrong it says all the same.
         let mut command = user::as_root(program);
-        command.args(arguments).arg("--quiet").stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(arguments).arg("--quiet").stdin(Stdio::null()).stdout(Stdio::piped());
         match children::spawn(&mut command) {
-            Ok(child) => {
-                let held = store::held().unwrap_or_default();
-                self.running = Some(Running { child, began: Instant::now(), held, wanted });
-            }
+            Ok(child) => self.running = Some(Running { child, began: Instant::now(), wanted }),
             Err(why) => {
                 say(&format!("garbage cannot be collected: {why}"));
                 self.ended = Some((Instant::now(), true));
@@ -104,14 +100,15 @@ impl Garbage {
     }
 
     fn hear(&mut self, chronicle: &Chronicle) {
-        let Some(Running { child, began, held, wanted }) = &mut self.running else { return };
+        let Some(Running { child, began, wanted }) = &mut self.running else { return };
         let Some(status) = child.ended() else { return };
-        let left = store::held().unwrap_or(*held);
-        let collected = Collected { freed: held.saturating_sub(left), took: began.elapsed() };
+        let freed = freed(&child.said());
+        let collected = Collected { freed: freed.unwrap_or_default(), took: began.elapsed() };
         say(&format!("garbage collection ended ({status}): {collected}"));
         chronicle.note(collected.event());
-        chronicle.store_holds(left);
-        let is_more = !status.success() || wanted.is_some_and(|wanted| collected.freed >= wanted);
+        // One that ended early for having freed enough has left some.
+        let is_more = !status.success()
+            || freed.is_none_or(|freed| wanted.is_some_and(|wanted| freed >= wanted / 100 * 99));
         self.ended = Some((Instant::now(), is_more));
         self.running = None;
     }
@@ -121,5 +118,24 @@ impl Garbage {
         if let Some(Running { mut child, .. }) = self.running.take() {
             child.terminate(Signal::SIGTERM, Duration::from_secs(2));
         }
+    }
+}
+
+/// What Nix says at the end, `12 store paths deleted, 80.05 MiB freed`.
+fn freed(said: &str) -> Option<u64> {
+    let figure = said.lines().rev().find_map(|line| line.trim().strip_suffix(" freed")?.rsplit_once(", "))?.1;
+    figure.replace(' ', "").parse::<ByteSize>().ok().map(|size| size.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::freed;
+
+    #[test]
+    fn what_nix_says_that_it_freed_is_understood() {
+        assert_eq!(freed("12 store paths deleted, 80.50 MiB freed\n"), Some(84_410_368));
+        assert_eq!(freed("note: x\n0 store paths deleted, 0.00 MiB freed"), Some(0));
+        assert_eq!(freed("3 store paths deleted, 1.5 GiB freed"), Some(3 << 29));
+        assert_eq!(freed("nothing"), None);
     }
 }

@@ -52,6 +52,11 @@ pub fn order() -> Option<Order> {
     signal().or_else(|| is_drain().then_some(Order::AfterTheJob))
 }
 
+/// Whether PID 1 is to end, and not merely to rest.
+pub fn signalled() -> bool {
+    signal().is_some()
+}
+
 fn signal() -> Option<Order> {
     ORDERS.iter().find(|(_, _, came)| came.load(Ordering::Relaxed)).map(|(_, order, _)| *order)
 }
@@ -77,12 +82,12 @@ pub fn rest_drained() -> bool {
     signal().is_none()
 }
 
-/// Rest until the host wants another try; whether it does (no: a signal came). Where there is no handover folder, only a
-/// signal ends it.
+/// Rest until the host wants another try, or a drain; whether it does (no: a signal came). Where there is no handover folder,
+/// only a signal ends it.
 pub fn rest_given_up() -> bool {
     let note = Path::new(contract::HANDOVER_MOUNT).join(contract::HANDOVER_GAVE_UP);
     let can_be_called_off = std::fs::write(&note, "").is_ok();
-    while signal().is_none() && (!can_be_called_off || note.exists()) {
+    while signal().is_none() && !is_drain() && (!can_be_called_off || note.exists()) {
         children::reap();
         thread::sleep(TICK);
     }

@@ -6,8 +6,8 @@
 use std::{
     fs, io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
-    path::Path,
-    time::Duration,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::{Vault, children, say, user};
@@ -20,8 +20,11 @@ const PER_USER: [&str; 2] = ["/nix/var/nix/profiles/per-user/runner", "/nix/var/
 /// For `rm`, where a tree is too deep for us.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What the runner's own logs may take together. Whoever runs a job can write there as well.
+/// What the runner's own logs may take together, and those of builds. Whoever runs a job can write there as well.
 const LOGS: u64 = 64 << 20;
+/// An empty file takes this much too: an inode, and a place in a folder.
+const LEAST: u64 = 4096;
+const BUILD_LOGS: &str = "/nix/var/log/nix/drvs";
 
 /// Empty everything that the runner's user can write, but for the runner's own logs.
 pub fn tidy(vault: &Vault) {
@@ -34,7 +37,10 @@ pub fn tidy(vault: &Vault) {
         let log = entry.path().extension().is_some_and(|extension| extension == "log");
         !(log && entry.file_type().is_ok_and(|kind| kind.is_file()))
     });
-    keep_newest(&vault.logs(), LOGS);
+    keep_newest(&[vault.logs()], LOGS);
+    // Nix keeps what every build has printed; a build may print without end.
+    let of_builds = fs::read_dir(BUILD_LOGS).into_iter().flatten().flatten();
+    keep_newest(&of_builds.map(|entry| entry.path()).collect::<Vec<_>>(), LOGS);
     for folder in PER_USER {
         clear(Path::new(folder), |_| true);
     }
@@ -56,14 +62,18 @@ fn clear(folder: &Path, unwanted: impl Fn(&fs::DirEntry) -> bool) {
     }
 }
 
-/// Remove the oldest files of a folder until the rest takes no more than `most`.
-fn keep_newest(folder: &Path, most: u64) {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+/// Remove the oldest files of these folders until the rest takes no more than `most`.
+fn keep_newest(folders: &[PathBuf], most: u64) {
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
+    let now = now.unwrap_or(i64::MAX);
+    let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
     let mut files: Vec<_> = entries
         .filter_map(|entry| {
             let found = entry.metadata().ok()?;
+            // What is of tomorrow was given that time by somebody who wants it to stay.
+            let age = if found.mtime() > now { i64::MAX } else { now - found.mtime() };
             // What a sparse file claims it does not take.
-            Some((std::cmp::Reverse((found.mtime(), found.mtime_nsec())), found.blocks() * 512, entry.path()))
+            Some((age, (found.blocks() * 512).max(LEAST), entry.path()))
         })
         .collect();
     files.sort();
@@ -100,6 +110,7 @@ mod tests {
     use std::{
         fs,
         os::unix::fs::{PermissionsExt as _, symlink},
+        time::{Duration, SystemTime},
     };
 
     use super::{clear, keep_newest, remove};
@@ -107,16 +118,30 @@ mod tests {
     #[test]
     fn a_job_cannot_fill_the_disk_for_good_with_what_looks_like_a_log() {
         let folder = tempfile::tempdir().unwrap();
-        for (age, name) in ["new.log", "middle.log", "old.log"].iter().enumerate() {
+        let write = |name: &str, size: usize, time: SystemTime| {
             let path = folder.path().join(name);
-            fs::write(&path, vec![1; 100_000]).unwrap();
-            let time = std::time::SystemTime::now() - std::time::Duration::from_secs(age as u64 * 60);
+            fs::write(&path, vec![1; size]).unwrap();
             fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
-        }
-        keep_newest(folder.path(), 250_000);
-        assert!(!folder.path().join("old.log").exists() && folder.path().join("middle.log").exists());
-        keep_newest(folder.path(), 50_000);
+        };
+        let minute = Duration::from_secs(60);
+        write("new.log", 100_000, SystemTime::now());
+        write("middle.log", 100_000, SystemTime::now() - minute);
+        write("old.log", 100_000, SystemTime::now() - minute * 2);
+        write("of-tomorrow.log", 100_000, SystemTime::now() + minute * 1440);
+        let keep = |most| keep_newest(&[folder.path().to_owned()], most);
+        let has = |name: &str| folder.path().join(name).exists();
+        keep(350_000);
+        assert!(has("old.log") && !has("of-tomorrow.log"));
+        keep(250_000);
+        assert!(!has("old.log") && has("middle.log"));
+        keep(50_000);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        // Files without a byte take inodes.
+        for number in 0..100 {
+            write(&format!("{number}.log"), 0, SystemTime::now());
+        }
+        keep(200_000);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 48);
     }
 
     #[test]

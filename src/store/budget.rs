@@ -1,11 +1,22 @@
 //! The disk budget of the store: what it holds by Nix's own figures, and when that is too much.
 
-use std::{fmt, path::Path, process::Stdio, time::Duration};
+use std::{
+    fmt, fs,
+    io::{self, BufRead, BufReader},
+    path::Path,
+    process::Stdio,
+    time::{Duration, SystemTime},
+};
 
 use nix::sys::statvfs::statvfs;
 
-use super::{Error, nix::nix_store};
-use crate::{chronicle::Event, contract, value::ByteSize};
+use super::{Error, nix::reason};
+use crate::{
+    chronicle::Event,
+    contract,
+    runner::{children, user},
+    value::ByteSize,
+};
 
 /// After a collection there is room for the next jobs: this much of the budget is left in use.
 const LEFT_IN_USE: (u64, u64) = (4, 5);
@@ -68,24 +79,38 @@ impl fmt::Display for Collected {
     }
 }
 
-/// The sum of what Nix knows to be in the store.
+/// When anything was last added to the store or deleted: its database says so.
+pub fn changed() -> Option<SystemTime> {
+    let files = ["/nix/var/nix/db/db.sqlite", "/nix/var/nix/db/db.sqlite-wal"];
+    files.iter().filter_map(|file| fs::metadata(file).ok()?.modified().ok()).max()
+}
+
+/// The sum of what Nix knows to be in the store, however long it takes: a drain that has come is no reason to know less.
 pub fn held() -> Result<u64, Error> {
-    Ok(sum(&nix_store(&["--dump-db"], Stdio::null())?))
+    let mut command = user::as_root("nix-store");
+    command.arg("--dump-db").stdin(Stdio::null());
+    let failed = |why: String| Error::Nix { command: "nix-store --dump-db".to_owned(), why };
+    let (sum, output) = children::read(&mut command, |dump| sum(BufReader::new(dump)))
+        .map_err(|why| failed(why.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(reason(&output.stderr)));
+    }
+    sum.map_err(|why| failed(why.to_string()))
 }
 
 /// A path's record: path, hash, size, deriver, the number of its references, and these, a line each.
-fn sum(registration: &str) -> u64 {
+fn sum(registration: impl BufRead) -> io::Result<u64> {
     let mut lines = registration.lines();
     let mut sum = 0;
-    while lines.next().is_some() {
-        let size = lines.nth(1).and_then(|size| size.parse::<u64>().ok()).unwrap_or_default();
-        let references = lines.nth(1).and_then(|count| count.parse().ok()).unwrap_or(0_usize);
+    while lines.next().transpose()?.is_some() {
+        let size = lines.nth(1).transpose()?.and_then(|size| size.parse::<u64>().ok()).unwrap_or_default();
+        let references = lines.nth(1).transpose()?.and_then(|count| count.parse().ok()).unwrap_or(0_usize);
         if references > 0 {
-            lines.nth(references - 1);
+            lines.nth(references - 1).transpose()?;
         }
         sum += size;
     }
-    sum
+    Ok(sum)
 }
 
 #[cfg(test)]
@@ -104,7 +129,7 @@ mod tests {
         let registration = "/nix/store/a\nsha256:1\n100\n\n2\n/nix/store/b\n/nix/store/c\n\
                             /nix/store/b\nsha256:2\n20\n/nix/store/b.drv\n0\n\
                             /nix/store/c\nsha256:3\n3\n\n1\n/nix/store/c\n";
-        assert_eq!(sum(registration), 123);
-        assert_eq!(sum(""), 0);
+        assert_eq!(sum(registration.as_bytes()).unwrap(), 123);
+        assert_eq!(sum("".as_bytes()).unwrap(), 0);
     }
 }

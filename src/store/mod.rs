@@ -12,7 +12,7 @@ mod room;
 mod seed;
 mod watch;
 
-pub use budget::{Budget, Collected, held};
+pub use budget::{Budget, Collected, changed, held};
 pub use closure::Closure;
 pub use configuration::Configuration;
 pub use daemon::Daemon;
@@ -20,7 +20,7 @@ pub use durable::{mend, sync};
 pub use namespaces::can_sandbox;
 pub use nix::collect_garbage;
 pub use probe::{probe, witness};
-pub use room::{Reserve, Shortage, free};
+pub use room::{Reserve, Shortage};
 pub use seed::seed;
 pub use watch::Watch;
 
@@ -42,6 +42,8 @@ pub enum Error {
         "{path} in the store is damaged: its content is not what its hash says; type `vega-builder up` on the host, or `vega-builder down` and `up`, to make the store anew"
     )]
     Damaged { path: String },
+    #[error("what the store holds was not counted")]
+    NotCounted,
     #[error("nix-daemon does not answer on its socket after {0} s; see the lines above")]
     NoDaemon(u64),
     #[error(
@@ -58,11 +60,7 @@ impl Error {
 
     /// Whether the disk is full: what is collected may help.
     pub fn is_full_disk(&self) -> bool {
-        match self {
-            Self::File { why, .. } => why.kind() == std::io::ErrorKind::StorageFull,
-            Self::Nix { why, .. } => Self::is_for_want_of_space(why),
-            _ => false,
-        }
+        matches!(self, Self::File { .. } | Self::Nix { .. }) && lacks_space(&self.to_string())
     }
 
     /// Whether Nix's own database is what a power cut left of it.
@@ -71,11 +69,14 @@ impl Error {
         matches!(self, Self::Nix { why, .. } if signs.iter().any(|sign| why.contains(sign)))
     }
 
-    fn is_for_want_of_space(why: &str) -> bool {
-        why.contains("No space left on device") || why.contains("database or disk is full")
-    }
-
     fn file(path: impl Into<PathBuf>, why: std::io::Error) -> Self {
         Self::File { path: path.into(), why }
     }
+}
+
+/// Whether an error's text, whoever wrote it, says that the disk is full.
+pub fn lacks_space(why: &str) -> bool {
+    ["No space left on device", "database or disk is full", "Disk quota exceeded"]
+        .iter()
+        .any(|sign| why.contains(sign))
 }

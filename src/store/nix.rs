@@ -33,7 +33,12 @@ pub fn run(command: &mut Command, name: &str) -> Result<String, Error> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let text = String::from_utf8_lossy(&output.stderr);
+    Err(failed(reason(&output.stderr)))
+}
+
+/// The line of an error's output that tells why.
+pub fn reason(said: &[u8]) -> String {
+    let text = String::from_utf8_lossy(said);
     let reason = text.lines().rev().find(|line| line.contains("error")).or(text.lines().next_back());
-    Err(failed(reason.unwrap_or("no reason given").trim().to_owned()))
+    reason.unwrap_or("no reason given").trim().to_owned()
 }

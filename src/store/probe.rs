@@ -41,7 +41,7 @@ pub fn probe() -> Result<bool, Error> {
         &expression,
     ]);
     let output = run(&mut build, "nix-build").map_err(|error| match error {
-        Error::Nix { why, .. } if !Error::is_for_want_of_space(&why) => Error::NoSandbox(why),
+        Error::Nix { why, .. } if !super::lacks_space(&why) => Error::NoSandbox(why),
         other => other,
     })?;
     let told = read(&result(&output, &name)?)?;

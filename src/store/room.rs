@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nix::sys::statvfs::{Statvfs, statvfs};
 
-use crate::{contract, value::ByteSize};
+use crate::value::ByteSize;
 
 /// What a small file system keeps free, and a large one.
 const PART: u64 = 10;
@@ -80,11 +80,6 @@ impl Reserve {
             ),
         })
     }
-}
-
-/// How much is free where the store is; without an answer, nothing that could be compared.
-pub fn free() -> u64 {
-    statvfs(contract::STORE_MOUNT).map_or(0, |found| Room::of(&found).free)
 }
 
 /// A file system's own figures.

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Closure, Error};
+use super::Closure;
 
 const EVERY: Duration = Duration::from_secs(40);
 /// The walk goes no deeper than a store path does.
@@ -26,14 +26,14 @@ const STACK: usize = 512 * 1024;
 
 /// Ends its thread when it goes.
 pub struct Watch {
-    damage: Arc<Mutex<Option<Error>>>,
+    damage: Arc<Mutex<Option<String>>>,
     _end: Sender<()>,
 }
 
 impl Watch {
     /// From a closure that has just been found whole.
     pub fn over(closure: &Closure, paths: Vec<PathBuf>) -> std::io::Result<Self> {
-        let damage: Arc<Mutex<Option<Error>>> = Arc::default();
+        let damage: Arc<Mutex<Option<String>>> = Arc::default();
         let (told, closure) = (Arc::clone(&damage), closure.clone());
         let (end, ended) = channel();
         let mut before = fingerprint(&paths);
@@ -47,7 +47,7 @@ impl Watch {
                     // Files that were made one, say, by somebody who saves room.
                     Ok(_) => before = now,
                     Err(error) if error.is_damage() => {
-                        *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                        *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
                         return;
                     }
                     // It could not be looked at: the next time.
@@ -58,9 +58,9 @@ impl Watch {
         Ok(Self { damage, _end: end })
     }
 
-    /// What is damaged, once.
-    pub fn damage(&self) -> Option<Error> {
-        self.damage.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// What is damaged, from then on.
+    pub fn damage(&self) -> Option<String> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

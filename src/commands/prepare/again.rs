@@ -45,6 +45,7 @@ pub async fn again(
     let step = progress.step("image", "looking for it in the engine");
     let (name, digest) = (image.name(), verified.value());
     let local = if let Some(local) = engine.local_image(&name, digest)? {
+        Places::standard().renew_image(engine.program(), &name, digest)?;
         local
     } else {
         Places::standard().note_image(engine.program(), &name, digest)?;

@@ -40,7 +40,6 @@ pub async fn prepare(installation: &Locked, progress: &Progress, ahead: bool) ->
     let start = Start::of(declared, installation, progress)?;
     let (image, offline) = start.image().await?;
     let name = &installation.name;
-    prune_images(&start.declared.engine, progress);
     let digest = image.verified.value().clone();
     let result = json!({
         "name": name, "digest": digest, "offline": offline, "evidence": image.verified.evidence(),
@@ -60,6 +59,7 @@ pub async fn prepare(installation: &Locked, progress: &Progress, ahead: bool) ->
     start.declared.engine.name_image(&container.local_id, &local_name(name))?;
     start.token().await?;
     start.note(&image, &container)?;
+    prune_images(&start.declared.engine, progress);
     if let Err(why) = start.pusher(&container) {
         // Builds wait in their queue: that is no reason to run none.
         let unit = pusher_service_name(name);

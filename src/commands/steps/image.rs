@@ -106,6 +106,7 @@ impl Fetch<'_> {
         let (name, digest) = (reference.name(), resolved.platform.digest.clone());
         let step = self.progress.step("pull", &format!("downloading {name}"));
         if let Some(local) = self.local_image(&name, &digest).await? {
+            Places::standard().renew_image(self.engine.program(), &name, &digest)?;
             step.done("the image is here already");
             return Ok(local);
         }

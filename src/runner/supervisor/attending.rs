@@ -18,6 +18,8 @@ use crate::{chronicle, contract::Phase, store::Watch};
 
 /// How long a job that is cancelled gets to end; the engine kills ten seconds after that.
 const PATIENCE: Duration = Duration::from_secs(50);
+/// The same for one that does harm: GitHub's runner kills what does not heed it after ten.
+const CANCELLED: Duration = Duration::from_secs(15);
 /// The same for a listener without one: it says goodbye.
 const GOODBYE: Duration = Duration::from_secs(10);
 /// Between two looks at whether a listener lives.
@@ -81,12 +83,12 @@ impl Supervisor<'_> {
                     let why = format!("{why}: the job that took the last of it is ended");
                     say(&why);
                     self.chronicle.note(chronicle::Event::Trouble { why });
-                    listener.stop(PATIENCE);
+                    listener.stop(CANCELLED);
                     break Verdict::Done;
                 }
             }
             if let Some(why) = self.clock.wrong().filter(|_| !life.is_at_work()) {
-                let why = wrong_clock(why);
+                let why = wrong_clock(&why);
                 listener.stop(GOODBYE);
                 break Verdict::Unwanted(STEADY, why);
             }
@@ -163,7 +165,7 @@ impl Supervisor<'_> {
         }
         if let Some(damage) = self.watch.as_ref().and_then(Watch::damage) {
             self.report.damaged();
-            return Err(damage.to_string());
+            return Err(damage);
         }
         if let Some(describer) = &mut self.describer {
             describer.keep();

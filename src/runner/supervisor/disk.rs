@@ -3,30 +3,44 @@
 
 use std::{
     path::Path,
-    time::{Duration, Instant},
+    sync::mpsc::{Receiver, TryRecvError, channel},
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
-use super::{
-    super::{say, stop},
-    Supervisor, TICK,
-};
+use super::{super::stop, Supervisor, TICK};
 use crate::{
     contract,
     store::{self, Budget, Reserve, Shortage},
+    value::ByteSize,
 };
 
+const SOON: Duration = Duration::from_millis(20);
 const LOOK: Duration = Duration::from_secs(1);
 /// For so long an acute shortage may last while garbage is collected, and while not.
-const COLLECTING: Duration = Duration::from_secs(20);
+const COLLECTING: Duration = Duration::from_secs(10);
 const ACUTE: Duration = Duration::from_secs(2);
+/// Between two counts of what the store holds while a listener lives.
+const COUNT: Duration = Duration::from_secs(10);
+/// So many times as long as one takes, at least.
+const SELDOM: u32 = 20;
 
 /// What was seen of it.
 #[derive(Debug, Default)]
 pub struct Disk {
     looked: Option<Instant>,
     acute: Option<Instant>,
-    /// What the store held when it was last counted, and how much of its file system was free then.
-    counted: Option<(u64, u64)>,
+    counted: Option<Counted>,
+    /// A count that is under way.
+    counting: Option<Receiver<Result<u64, store::Error>>>,
+}
+
+/// When the store was counted, how long that took, and as of which change.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    at: Instant,
+    took: Duration,
+    changed: Option<SystemTime>,
 }
 
 /// What the disk allows.
@@ -42,28 +56,23 @@ pub enum Squeeze {
 impl Supervisor<'_> {
     /// Before a listener starts: why no job should come yet, when garbage is collected and it does not help.
     pub(super) fn make_room(&mut self) -> Result<Option<String>, String> {
-        let budget = Budget::of(self.environment.disk).map_err(|error| error.to_string())?;
-        let mut held = self.count()?;
-        if let Some(wanted) = budget.excess(held) {
-            say(&format!(
-                "the store holds {}, and may hold {budget}: collecting garbage",
-                crate::value::ByteSize(held)
-            ));
-            if !self.collect(Some(wanted)) {
-                return Ok(None);
-            }
-            held = self.count()?;
-            if budget.excess(held).is_some() {
-                return Ok(Some(budget.refusal(held)));
-            }
-        }
         if let Some(shortage) = self.shortage() {
-            say(&format!("{}: collecting garbage", shortage.said));
-            if !self.collect(shortage.wanted) {
+            if !self.collect(shortage.wanted, &shortage.said) {
                 return Ok(None);
             }
+            if let Some(left) = self.shortage() {
+                return Ok(Some(refusal(&left)));
+            }
         }
-        Ok(self.shortage().map(|left| refusal(&left)))
+        let budget = Budget::of(self.environment.disk).map_err(|error| error.to_string())?;
+        let Some(held) = self.count()? else { return Ok(None) };
+        let Some(wanted) = budget.excess(held) else { return Ok(None) };
+        let why = format!("the store holds {}, and may hold {budget}", ByteSize(held));
+        if !self.collect(Some(wanted), &why) {
+            return Ok(None);
+        }
+        let Some(held) = self.count()? else { return Ok(None) };
+        Ok(budget.excess(held).map(|_| budget.refusal(held)))
     }
 
     /// Beside a listener, and the job that it may have.
@@ -77,7 +86,7 @@ impl Supervisor<'_> {
             self.keep_to_budget();
             return Squeeze::None;
         };
-        let is_collecting = self.garbage.press(shortage.wanted);
+        let is_collecting = self.garbage.press(shortage.wanted, &shortage.said);
         if !is_at_work {
             // What still comes while it is collected finds some room, unless there is next to none.
             let is_over = shortage.is_acute || !is_collecting;
@@ -92,29 +101,65 @@ impl Supervisor<'_> {
         if since.elapsed() < patience { Squeeze::None } else { Squeeze::EndJob(shortage.said) }
     }
 
-    /// A job may fill the store beyond its budget while it runs: what is garbage already goes. To count what is in the store
-    /// takes a moment, so that is done only when the disk has lost as much as the budget had left.
+    /// A job may fill the store beyond its budget while it runs: what is garbage already goes. What is in the store is counted
+    /// when that has changed, and not so often that it would matter.
     fn keep_to_budget(&mut self) {
-        let Some((held, free)) = self.disk.counted else { return };
-        let Ok(budget) = Budget::of(self.environment.disk) else { return };
-        let lost = free.saturating_sub(store::free());
-        if budget.excess(held.saturating_add(lost)).is_none() {
+        if self.disk.counting.is_none() {
+            let is_worth_it = self.disk.counted.is_some_and(|counted| {
+                counted.at.elapsed() > COUNT.max(counted.took * SELDOM) && counted.changed != store::changed()
+            });
+            if is_worth_it {
+                self.begin_count();
+            }
             return;
         }
-        if let Some(wanted) = self.count().ok().and_then(|held| budget.excess(held)) {
-            self.garbage.press(Some(wanted));
+        let Ok(budget) = Budget::of(self.environment.disk) else { return };
+        if let Some(Ok(held)) = self.counted()
+            && let Some(wanted) = budget.excess(held)
+        {
+            let why = format!("the store holds {}, and may hold {budget}", ByteSize(held));
+            self.garbage.press(Some(wanted), &why);
         }
     }
 
-    fn count(&mut self) -> Result<u64, String> {
-        let held = match store::held() {
-            // Told to end in the middle of it.
-            Err(_) if stop::ordered() => 0,
-            held => held.map_err(|error| error.to_string())?,
+    /// What the store holds; nothing when told to stop.
+    fn count(&mut self) -> Result<Option<u64>, String> {
+        if self.disk.counting.is_none() {
+            self.begin_count();
+        }
+        loop {
+            match self.counted() {
+                Some(held) => return held.map(Some).map_err(|error| error.to_string()),
+                None if stop::rest(SOON) => return Ok(None),
+                None => {}
+            }
+        }
+    }
+
+    /// In a thread of its own: a large store takes a while.
+    fn begin_count(&mut self) {
+        let (told, counting) = channel();
+        thread::spawn(move || told.send(store::held()));
+        self.disk.counting = Some(counting);
+        self.disk.counted =
+            Some(Counted { at: Instant::now(), took: Duration::ZERO, changed: store::changed() });
+    }
+
+    /// What has been counted, when it has.
+    fn counted(&mut self) -> Option<Result<u64, store::Error>> {
+        let result = match self.disk.counting.as_ref()?.try_recv() {
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => Err(store::Error::NotCounted),
+            Ok(result) => result,
         };
-        self.disk.counted = Some((held, store::free()));
-        self.chronicle.store_holds(held);
-        Ok(held)
+        self.disk.counting = None;
+        if let Some(counted) = &mut self.disk.counted {
+            counted.took = counted.at.elapsed();
+        }
+        if let Ok(held) = &result {
+            self.chronicle.store_holds(*held);
+        }
+        Some(result)
     }
 
     fn shortage(&self) -> Option<Shortage> {
@@ -124,8 +169,8 @@ impl Supervisor<'_> {
     }
 
     /// Wait for a collection of garbage, if one is of use; whether nobody told us to stop meanwhile.
-    fn collect(&mut self, wanted: Option<u64>) -> bool {
-        while self.garbage.press(wanted) {
+    fn collect(&mut self, wanted: Option<u64>, why: &str) -> bool {
+        while self.garbage.press(wanted, why) {
             if stop::rest(TICK) {
                 return false;
             }

@@ -91,26 +91,23 @@ impl Supervisor<'_> {
         let mut pace = Pace::default();
         let ending = loop {
             let began = Instant::now();
-            match self.one_life() {
-                Ok(Next::End(ending)) => break ending,
-                Ok(Next::Job) => pace.reset(),
-                Ok(Next::Again { why, pause }) => match pace.after(began, pause) {
-                    pace::Next::GiveUp => break Ending::GaveUp(why),
-                    pace::Next::Wait(wait) => {
-                        let message = format!("{why}; next try in {} s", wait.as_secs());
-                        self.report.enter(Phase::Starting, &message);
-                        if pace.is_news(&why) {
-                            say(&message);
-                            self.chronicle.note(chronicle::Event::Trouble { why });
-                            // What follows is news as well.
-                            self.listened = false;
-                        }
-                        if self.rest(wait) {
-                            break Ending::Asked;
-                        }
-                    }
-                },
+            let next = match self.one_life() {
+                // A full disk breaks nothing.
+                Err(broken) if store::lacks_space(&broken) => again(&broken, STEADY),
                 Err(broken) => break Ending::Broken(broken),
+                Ok(next) => next,
+            };
+            match next {
+                Next::End(ending) => break ending,
+                Next::Job => pace.reset(),
+                Next::Again { why, pause } => match pace.after(began, pause) {
+                    pace::Next::GiveUp => break Ending::GaveUp(why),
+                    pace::Next::Wait(wait) => match self.pause(&mut pace, why, wait) {
+                        Ok(true) => break Ending::Asked,
+                        Ok(false) => {}
+                        Err(broken) => break Ending::Broken(broken),
+                    },
+                },
             }
         };
         let message = match &ending {
@@ -145,8 +142,8 @@ impl Supervisor<'_> {
         if let Some(why) = self.make_room()? {
             return Ok(again(&why, STEADY));
         }
-        if let Some(why) = self.clock.known() {
-            return Ok(again(&wrong_clock(why), STEADY));
+        if let Some(why) = self.clock.wrong() {
+            return Ok(again(&wrong_clock(&why), STEADY));
         }
         self.prove_caps()?;
         if registration.is_saved() {
@@ -174,12 +171,20 @@ impl Supervisor<'_> {
         let attended = match listener {
             Ok(listener) => self.attend(listener, &registration, &mut life),
             // No room for another process, say: that passes.
-            Err(why) => Ok(Verdict::Again(format!("it cannot be started: {why}"))),
+            Err(why) => {
+                let why = format!("the listener cannot be started: {why}");
+                Ok(Verdict::Unwanted(Pause::Patient(Duration::ZERO), why))
+            }
         };
         drop(desk);
         // Whatever broke meanwhile: the job is not lost from the account.
         self.chronicle_job(&life, oom_kills);
         let verdict = attended?;
+        if life.had_job() {
+            // First of all it has no hold on the disk any more: what it has filled it gives back.
+            clean(registration.vault())?;
+            self.garbage.expect_more();
+        }
         // A store that goes with its job needs no disk, unless its builds are pushed first.
         if life.had_job() && !(environment.ephemeral && environment.uploads == Uploads::Off) {
             // What it built is on the disk before anything rests on it.
@@ -249,15 +254,23 @@ impl Supervisor<'_> {
         })
     }
 
-    /// Sleep between two lives, but look after the rest; whether told to stop.
-    fn rest(&mut self, wait: Duration) -> bool {
+    /// Until the next try, of which is told once what keeps it; whether told to stop.
+    fn pause(&mut self, pace: &mut Pace, why: String, wait: Duration) -> Result<bool, String> {
+        let message = format!("{why}; next try in {} s", wait.as_secs());
+        self.report.enter(Phase::Starting, &message);
+        if pace.is_news(&why) {
+            say(&message);
+            self.chronicle.note(chronicle::Event::Trouble { why });
+            // What follows is news as well.
+            self.listened = false;
+        }
         let until = Instant::now() + wait;
-        while Instant::now() < until && !stop::rest(TICK.min(until - Instant::now())) {
-            // What is broken shows when the next life begins.
-            let _ = self.look_after();
+        while Instant::now() < until && !stop::rest(TICK.min(until.saturating_duration_since(Instant::now())))
+        {
+            self.look_after()?;
             self.clock.wrong();
         }
-        stop::ordered()
+        Ok(stop::ordered())
     }
 }
 

@@ -66,3 +66,13 @@ fn podman_whatever_hangs_dies_rots_or_fills_up_beside_a_runner_is_found_within_a
         }
     });
 }
+
+#[test]
+fn podman_a_store_over_its_budget_is_collected_beside_a_build_which_loses_nothing() {
+    fills::a_store_over_its_budget_is_collected_beside_a_build_which_loses_nothing();
+}
+
+#[test]
+fn podman_a_runner_that_cannot_boot_gives_up_says_why_and_resume_has_it_try_again() {
+    rots::a_runner_that_cannot_boot_gives_up_says_why_and_resume_has_it_try_again();
+}

@@ -70,8 +70,7 @@ pub fn a_machine_whose_clock_is_off_takes_no_job_until_it_is_right(scene: &Scene
     remove(scene);
 }
 
-#[test]
-fn podman_a_runner_that_cannot_boot_gives_up_says_why_and_resume_has_it_try_again() {
+pub fn a_runner_that_cannot_boot_gives_up_says_why_and_resume_has_it_try_again() {
     let scene = Scene::new("gives-up").unwrap();
     scene.up(&[]).unwrap();
     let began = jiff::Timestamp::now();
@@ -91,11 +90,11 @@ fn podman_a_runner_that_cannot_boot_gives_up_says_why_and_resume_has_it_try_agai
     let text = String::from_utf8_lossy(&status.stdout).into_owned();
     assert!(text.contains("it tries no more") && text.contains("vega-builder resume"), "{text}");
     assert_eq!(scene.engine.fact(&scene.name, "/State/Running").unwrap(), true, "nothing spins");
+    // A drain has not to wait for one that does nothing any more; and both are called off by the same word.
+    succeeded(&scene.run(&["drain", &scene.name]).unwrap()).unwrap();
     flip_a_byte(&shell);
     let resumed = scene.run(&["resume", &scene.name]).unwrap();
-    let told = String::from_utf8_lossy(&resumed.stderr).into_owned();
     succeeded(&resumed).unwrap();
-    assert!(told.contains("had given up, and tries again"), "{told}");
     assert_eq!(outcome(&scene, push(&scene, "true")).result, "Succeeded");
     scene.down().unwrap();
 }

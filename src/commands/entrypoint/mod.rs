@@ -1,19 +1,21 @@
 //! `entrypoint`: PID 1 of the image, from the store's preflight to the listener's last line.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+mod boot;
 
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+pub use self::boot::store_and_daemon;
+use self::boot::{Booted, booted};
 use crate::{
     chronicle::{Chronicle, Event, Reader},
     contract::Phase,
     runner::{
-        ASKED, Clock, Describer, Disk, Ending, Environment, EnvironmentError, Garbage, Mask, Mode,
-        Registration, Report, Supervisor, Uploads, Vault,
+        ASKED, Clock, Describer, Disk, Ending, Environment, EnvironmentError, Garbage, Mask, Report,
+        Supervisor, Vault,
         credentials::{self, Credentials},
-        end_all, say, stop, tidy,
+        say, stop,
     },
-    secrecy,
-    store::{self, Closure, Configuration, Daemon, Reserve, Watch},
-    value::RegistrationToken,
+    secrecy, store,
 };
 
 /// Supervise a runner: PID 1 of the image
@@ -74,6 +76,10 @@ fn supervise() -> anyhow::Result<u8> {
             Ok(None) if stop::is_drain() => continue,
             Ok(None) => return Ok(0),
             Ok(Some(why)) => why,
+            Err(error) if stop::signalled() => {
+                say(&format!("{error:#}"));
+                return Ok(1);
+            }
             Err(error) => {
                 let broken = broken_starts(&chronicle.reader());
                 if environment.ephemeral || broken < MOST_BROKEN {
@@ -91,7 +97,7 @@ fn supervise() -> anyhow::Result<u8> {
         let message = format!("{why}; it tries no more: `vega-builder resume` on the host has it try again");
         report.enter(Phase::GaveUp, &message);
         say(&message);
-        chronicle.note(Event::Stopped { why: format!("it gave up: {why}") });
+        chronicle.note(Event::GaveUp { why });
         if !stop::rest_given_up() {
             report.enter(Phase::Stopping, ASKED);
             return Ok(0);
@@ -101,10 +107,11 @@ fn supervise() -> anyhow::Result<u8> {
     }
 }
 
-/// The starts that came to nothing since it last listened, this one among them.
+/// The starts that came to nothing since it last listened or gave up, this one among them.
 fn broken_starts(account: &Reader) -> usize {
     let entries = account.entries();
-    let since = entries.iter().rev().take_while(|entry| entry.event != Event::Listening);
+    let is_another_story = |event: &Event| matches!(event, Event::Listening | Event::GaveUp { .. });
+    let since = entries.iter().rev().take_while(|entry| !is_another_story(&entry.event));
     since.filter(|entry| matches!(&entry.event, Event::Stopped { why } if why != ASKED)).count()
 }
 
@@ -126,7 +133,7 @@ fn work(
     report: &mut Report,
     chronicle: &Chronicle,
 ) -> anyhow::Result<Option<String>> {
-    let Booted { closure, daemon, watch, token } = match boot(environment, credentials, report) {
+    let Booted { closure, daemon, watch, token } = match booted(environment, credentials, report) {
         Ok(booted) => booted,
         Err(_) if stop::ordered() => {
             report.enter(Phase::Stopping, ASKED);
@@ -165,122 +172,6 @@ fn work(
     }
 }
 
-/// What a boot that went well has.
-struct Booted {
-    closure: Closure,
-    daemon: Daemon,
-    watch: Option<Watch>,
-    token: Option<RegistrationToken>,
-}
-
-/// Make the runner's root clean and the store ready, and prove it; then the token.
-fn boot(
-    environment: &Environment,
-    mut credentials: Credentials,
-    report: &mut Report,
-) -> anyhow::Result<Booted> {
-    let closure = Closure::of_image(|name| std::env::var(name).ok())?;
-    let registration = Registration::new(environment, closure.runner());
-    registration.prepare()?;
-    if let Some(jit) = credentials.jit.take() {
-        registration.adopt_jit(&jit)?;
-    }
-    // What jobs of this container's last life left must not have a say in the proof.
-    end_all()?;
-    tidy(registration.vault());
-    Describer::prepare(environment)?;
-    let (daemon, paths) = match store_and_daemon(&closure, environment, report) {
-        Err(error) if error.is_full_disk() && closure.is_held() => {
-            say(&error);
-            store::collect_garbage()?;
-            store_and_daemon(&closure, environment, report)?
-        }
-        other => other?,
-    };
-    let watch = Watch::over(&closure, paths);
-    if let Err(why) = &watch {
-        say(&format!("the store is not watched: {why}"));
-    }
-    // Dropped, and wiped, where a registration is saved.
-    let token = if registration.is_saved() { None } else { credentials.into_token()? };
-    Ok(Booted { closure, daemon, watch: watch.ok(), token })
-}
-
-/// Nix knows the closure, which is whole, and builds in the sandbox that was asked for: its daemon, and the closure's paths.
-pub fn store_and_daemon(
-    closure: &Closure,
-    environment: &Environment,
-    report: &mut Report,
-) -> Result<(Daemon, Vec<PathBuf>), store::Error> {
-    closure.register()?;
-    let paths = closure.check()?;
-    store::mend()?;
-    let daemon = sandbox(environment, report)?;
-    // Nix writes a young database, and what the proof built, without waiting for the disk.
-    store::sync()?;
-    Ok((daemon, paths))
-}
-
-/// Start the daemon with the sandbox that was asked for, and prove it by a real build.
-fn sandbox(environment: &Environment, report: &mut Report) -> Result<Daemon, store::Error> {
-    let configuration = |sandbox, fallback| Configuration {
-        sandbox,
-        fallback,
-        max_jobs: environment.max_jobs,
-        cores: environment.cores,
-        extra_substituters: environment.extra_substituters.clone(),
-        extra_trusted_public_keys: environment.extra_trusted_public_keys.clone(),
-        queues: environment.uploads != Uploads::Off,
-        reserve: Reserve::of(environment.min_free),
-    };
-    if environment.sandbox == Mode::Off {
-        configuration("false", false).write()?;
-        report.sandbox(false);
-        say("VEGA_NIX_SANDBOX=false: builds are not sandboxed, and can see this container");
-        return Daemon::start();
-    }
-    configuration("true", false).write()?;
-    let daemon = Daemon::start()?;
-    let why = match store::probe() {
-        Ok(true) => {
-            report.sandbox(true);
-            return Ok(daemon);
-        }
-        Ok(false) => store::Error::NoSandbox("a build could see the container".to_owned()),
-        Err(error) => error,
-    };
-    if environment.sandbox == Mode::Required || why.is_full_disk() || stop::ordered() {
-        daemon.stop();
-        return Err(why);
-    }
-    daemon.stop();
-    let daemon = unsandboxed(configuration)?;
-    say(&format!("WARNING: builds run without the sandbox: {why}"));
-    report.sandbox(false);
-    Ok(daemon)
-}
-
-/// Where the sandbox cannot be: relaxed, as the contract says, if a build runs with that. Nix falls back by
-/// itself where it has no namespaces at all; where it has them and is forbidden a part of what it does in
-/// there, only `false` helps.
-fn unsandboxed(configuration: impl Fn(&'static str, bool) -> Configuration) -> Result<Daemon, store::Error> {
-    configuration("relaxed", true).write()?;
-    let daemon = Daemon::start()?;
-    if store::probe().is_ok() {
-        return Ok(daemon);
-    }
-    daemon.stop();
-    configuration("false", false).write()?;
-    let daemon = Daemon::start()?;
-    match store::probe() {
-        Ok(_) => Ok(daemon),
-        Err(error) => {
-            daemon.stop();
-            Err(error)
-        }
-    }
-}
-
 fn banner(environment: &Environment) {
     if !environment.quiet {
         say(&format!(
@@ -290,5 +181,28 @@ fn banner(environment: &Environment) {
             environment.scope,
             environment.labels
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ASKED, Chronicle, Event, broken_starts};
+
+    #[test]
+    fn starts_that_came_to_nothing_are_counted_until_one_listens_or_it_gave_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let chronicle = Chronicle::at(folder.path().to_owned());
+        let stopped = |why: &str| chronicle.note(Event::Stopped { why: why.to_owned() });
+        let count = || broken_starts(&chronicle.reader());
+        stopped("damaged");
+        chronicle.note(Event::Listening);
+        assert_eq!(count(), 0);
+        stopped("damaged");
+        stopped(ASKED);
+        stopped("no daemon");
+        assert_eq!(count(), 2);
+        chronicle.note(Event::GaveUp { why: "no daemon".to_owned() });
+        stopped("no network");
+        assert_eq!(count(), 1);
     }
 }
