@@ -68,7 +68,7 @@ fn podman_a_fork_bomb_stops_at_pids() {
 }
 
 #[test]
-fn podman_a_job_finds_no_token_no_supervisor_secret_and_no_engine_socket() {
+fn podman_a_job_finds_no_token_and_no_engine_socket() {
     let scene = Scene::new("curious").unwrap();
     scene.up(&[]).unwrap();
     let token = scene.github.tokens().pop().unwrap();
@@ -78,49 +78,6 @@ fn podman_a_job_finds_no_token_no_supervisor_secret_and_no_engine_socket() {
     let control =
         job(&scene, &format!("echo {token} >$RUNNER_TEMP/planted; {}", scripts::LOOK_FOR_TOKENS)).log;
     assert!(control.contains(&token), "{control}");
-
-    // What is refused at PID 1 succeeds at the job's own process: the attack is none that always fails.
-    for attack in [
-        "cat /proc/PID/environ",
-        ": </proc/PID/mem",
-        "grep . /proc/PID/maps",
-        "ls -l /proc/PID/fd/",
-        "readlink /proc/PID/exe",
-    ] {
-        let own = job(&scene, &format!("{} >/dev/null", attack.replace("PID", "$$")));
-        assert_eq!(own.result, "Succeeded", "{attack}: {}", own.log);
-        let outcome = job(&scene, &format!("{} || {{ echo refused; exit 7; }}", attack.replace("PID", "1")));
-        assert!(outcome.result == "Failed" && outcome.log.contains("refused"), "{attack}: {}", outcome.log);
-    }
-    let control = job(&scene, "find /nix/var/nix/daemon-socket -type s | grep .");
-    assert_eq!(control.result, "Succeeded", "a socket would be found: {}", control.log);
-
-    for attack in [
-        "find /run/ /var/run/ -type s 2>/dev/null | grep .",
-        "ls /run/vega-builder/handover",
-        "kill -9 1",
-        "cat /etc/shadow",
-        "setpriv --reuid 0 true",
-        "su -c true || sudo -n true",
-        "mount -t tmpfs none /mnt",
-        "echo x >/etc/vega-builder/job-started.sh",
-        "echo ACTIONS_RUNNER_HOOK_JOB_STARTED= >/home/runner/actions-runner/.env",
-        "rm -f /home/runner/actions-runner/.env || mv /home/runner/actions-runner /home/runner/x",
-        "cat /home/runner/actions-runner/.vega/identity.json",
-        "rm -rf /home/runner/actions-runner/.vega && ! test -e /home/runner/actions-runner/.vega",
-        "echo x >/home/runner/actions-runner/.runner_migrated",
-        "echo x >/home/runner/actions-runner/.credentials_migrated",
-        "echo x >/home/runner/actions-runner/.credentials",
-        "rm -f /home/runner/actions-runner/.runner",
-        // Some nix have a /bin/sh in their sandbox, none has this program.
-        "nix-build --option sandbox false -E 'derivation { name = \"x\"; system = builtins.currentSystem; builder = \"/bin/sh\"; args = [ \"-c\" \"test -x /bin/vega-builder && echo > $out\" ]; }' --no-out-link",
-        "echo x >/nix/store/x",
-        "echo x >/bin/vega-builder",
-    ] {
-        let outcome = job(&scene, &format!("if {attack}; then exit 0; else echo refused; exit 7; fi"));
-        assert_eq!(outcome.result, "Failed", "{attack}: {}", outcome.log);
-        assert!(outcome.log.contains("refused"), "{attack}: {}", outcome.log);
-    }
     scene.down().unwrap();
 }
 

@@ -1,0 +1,152 @@
+//! The table of attacks: each is tried or has its test, and docs/attacks.md says what the table says.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use serde::Deserialize;
+use simulator::github::Job;
+use testbed::{layout, scene::Scene};
+
+#[derive(Deserialize)]
+struct Table {
+    attack: Vec<Attack>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Attack {
+    group: String,
+    what: String,
+    #[serde(default)]
+    stopped_by: String,
+    #[serde(default)]
+    r#try: Vec<String>,
+    test: Option<String>,
+    ephemeral: Option<String>,
+}
+
+fn table() -> Vec<Attack> {
+    let file = layout::project().join("checks/testbed/attacks.toml");
+    toml::from_str::<Table>(&fs::read_to_string(file).unwrap()).unwrap().attack
+}
+
+/// Every Rust file below a folder, as one text.
+fn sources(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            *text += &fs::read_to_string(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_attack_is_tried_or_has_its_test() {
+    let mut text = String::new();
+    for folder in ["src", "checks/testbed/tests"] {
+        sources(&layout::project().join(folder), &mut text);
+    }
+    for attack in table() {
+        let ways = usize::from(!attack.r#try.is_empty())
+            + usize::from(attack.test.is_some())
+            + usize::from(attack.ephemeral.is_some());
+        assert_eq!(ways, 1, "{}: tried, tested, or not stopped", attack.what);
+        assert_eq!(attack.stopped_by.is_empty(), attack.ephemeral.is_some(), "{}", attack.what);
+        if let Some(test) = attack.test {
+            assert!(text.contains(&format!("fn {test}(")), "{test} is no test");
+        }
+    }
+}
+
+#[test]
+fn podman_every_attack_of_the_table_that_can_be_tried_is_refused() {
+    let scene = Scene::new("attacks").unwrap();
+    scene.up(&[]).unwrap();
+    let tries: Vec<(String, String)> = table()
+        .into_iter()
+        .flat_map(|attack| attack.r#try.into_iter().map(move |one| (attack.what.clone(), one)))
+        .collect();
+    let mut script = String::from("set +e\n");
+    for (number, (_, attack)) in tries.iter().enumerate() {
+        writeln!(script, "if ( {attack}\n) >out 2>&1; then echo 'attack {number} DONE'; else echo 'attack {number} refused'; fi; head -c 300 out")
+            .unwrap();
+    }
+    // The search for sockets would find one, and what is refused at PID 1 is not at one's own.
+    script += "find /nix/var/nix/daemon-socket -type s | grep -q . && cat /proc/$$/environ >/dev/null && echo the attacks are none that always fail\n";
+    let job = scene.github.enqueue(Job::push(&scene.repository, "attack", &["self-hosted", "vega"], &script));
+    let outcome = scene.github.wait(job, std::time::Duration::from_secs(120)).unwrap();
+    let log = &outcome.log;
+    assert!(log.contains("the attacks are none that always fail"), "{log}");
+    for (number, (what, attack)) in tries.iter().enumerate() {
+        assert!(log.contains(&format!("attack {number} refused")), "{what}: {attack}: {log}");
+    }
+    assert_eq!(scene.outcome("true").unwrap().result, "Succeeded");
+    scene.down().unwrap();
+}
+
+#[test]
+fn podman_a_setuid_program_gives_no_job_anything_and_is_gone_for_the_next() {
+    let scene = Scene::new("setuid").unwrap();
+    scene.up(&[]).unwrap();
+    let places = "/tmp /var/tmp /dev/shm $HOME $RUNNER_TEMP";
+    let left = scene
+        .job(&format!(
+            "for p in {places}; do cp $(command -v bash) $p/suid && chmod 6777 $p/suid && ls -l $p/suid; done
+             grep NoNewPrivs /proc/self/status | tr -d '[:space:]'"
+        ))
+        .unwrap();
+    assert!(left.matches("-rwsrwsrwx").count() >= 4 && left.contains("NoNewPrivs:1"), "{left}");
+    let seen = scene.job("find / -xdev -name suid -perm -4000 2>/dev/null | grep . || echo none").unwrap();
+    assert_eq!(seen.lines().next_back(), Some("none"), "{seen}");
+    scene.down().unwrap();
+}
+
+/// `VEGA_UPDATE_DOCS=1 cargo test --package testbed --test attacks` writes it.
+#[test]
+fn the_page_of_attacks_is_the_tables() {
+    let mut page = String::from(
+        "# What a job may try, and what stops it\n\nEvery line is tried in `make test`: by a job that does just that, or by the \
+         test that is named. Made from `checks/testbed/attacks.toml`.\n",
+    );
+    let mut groups: Vec<(String, Vec<Attack>)> = Vec::new();
+    for attack in table() {
+        match groups.iter_mut().find(|(group, _)| *group == attack.group) {
+            Some((_, list)) => list.push(attack),
+            None => groups.push((attack.group.clone(), vec![attack])),
+        }
+    }
+    for (group, attacks) in &groups {
+        let title = group[..1].to_uppercase() + &group[1..];
+        let is_stopped = attacks.iter().all(|attack| attack.ephemeral.is_none());
+        write!(page, "\n## {title}\n\n").unwrap();
+        if is_stopped {
+            write!(page, "| a job {group} | what stops it | tried by |\n|---|---|---|\n").unwrap();
+        } else {
+            write!(page, "| a job can try | with `--ephemeral` |\n|---|---|\n").unwrap();
+        }
+        for attack in attacks {
+            match (&attack.ephemeral, &attack.test) {
+                (Some(ephemeral), _) => writeln!(page, "| {} | {ephemeral} |", attack.what).unwrap(),
+                (None, Some(test)) => {
+                    writeln!(page, "| {} | {} | `{test}` |", attack.what, attack.stopped_by).unwrap();
+                }
+                (None, None) => {
+                    let tries = attack.r#try.len();
+                    let ways =
+                        if tries == 1 { "a job, one way".to_owned() } else { format!("a job, {tries} ways") };
+                    writeln!(page, "| {} | {} | {ways} |", attack.what, attack.stopped_by).unwrap();
+                }
+            }
+        }
+    }
+    let file = layout::project().join("docs/attacks.md");
+    if std::env::var_os("VEGA_UPDATE_DOCS").is_some() {
+        fs::write(&file, &page).unwrap();
+    }
+    assert_eq!(
+        fs::read_to_string(&file).unwrap_or_default(),
+        page,
+        "type VEGA_UPDATE_DOCS=1 cargo test --package testbed --test attacks"
+    );
+}
