@@ -70,6 +70,11 @@ fn boot(
             store::collect_garbage()?;
             store_and_daemon(&closure, environment, report)?
         }
+        // Somebody may have killed what it was done with.
+        Err(error) if !error.is_damage() && !error.is_full_disk() && !stop::ordered() => {
+            say(&format!("once more: {error}"));
+            store_and_daemon(&closure, environment, report)?
+        }
         other => other?,
     };
     let watch = Watch::over(&closure, paths);

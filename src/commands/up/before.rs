@@ -110,10 +110,21 @@ impl Up<'_> {
         };
         let remake_store = contract && self.store_is_broken(&found, present.store_volume)?;
         if !remake_store && found.fingerprint == self.engine.fingerprint(container) {
-            return Ok(Plan::Keep(found));
+            return Ok(Plan::Keep(self.ended_if_it_came_to_nothing(found)?));
         }
         self.is_idle(&found)?;
         Ok(Plan::Replace { remake_store })
+    }
+
+    /// One that could not boot waits for its next try, or for somebody: this is somebody.
+    fn ended_if_it_came_to_nothing(&self, found: Inspected) -> anyhow::Result<Inspected> {
+        let state = self.installation.runner_state();
+        let is_of_no_use = state.is_some_and(|state| matches!(state.phase, Phase::Stopping | Phase::GaveUp));
+        if found.status != Status::Running || !is_of_no_use {
+            return Ok(found);
+        }
+        self.engine.stop(&self.settings.name)?;
+        Ok(Inspected { status: Status::Stopped, ..found })
     }
 
     /// Whether a boot has proven that every store path of an image is in the volume.

@@ -16,6 +16,9 @@ use super::{App, Group, Job, Outcome, hosted::Hosted, runs::Way};
 /// A session that nobody polled for this long is over.
 const SESSION_LAPSE: Duration = Duration::from_secs(3);
 
+/// So long a job's runner may say nothing.
+const JOB_LAPSE: Duration = Duration::from_secs(15);
+
 /// A runner as GitHub lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunnerInfo {
@@ -68,6 +71,8 @@ pub struct State {
     waiting: Vec<(u64, Job)>,
     running: BTreeMap<u64, (u64, Outcome)>,
     ended: BTreeMap<u64, Outcome>,
+    /// Since when nothing was heard of who runs a job.
+    unheard: BTreeMap<u64, Instant>,
     ways: BTreeMap<u64, Way>,
     next_job: u64,
     /// GitHub serves this version of the runner no more.
@@ -289,7 +294,24 @@ impl State {
         self.ways.get(&job)
     }
 
-    pub fn outcome(&self, job: u64) -> Option<Outcome> {
+    /// A job whose runner was not heard of for long has failed (the real one waits for minutes).
+    fn give_up_lost(&mut self) {
+        let is_heard = |of: u64| {
+            self.sessions.iter().any(|one| one.runner == of && one.busy && one.seen.elapsed() < SESSION_LAPSE)
+        };
+        let unheard: Vec<u64> =
+            self.running.iter().filter(|(_, (runner, _))| !is_heard(*runner)).map(|(job, _)| *job).collect();
+        self.unheard.retain(|job, _| unheard.contains(job));
+        for job in unheard {
+            if self.unheard.entry(job).or_insert_with(Instant::now).elapsed() > JOB_LAPSE {
+                self.log(job, "##[error]The self-hosted runner lost communication with the server.");
+                self.finish(job, "Failed");
+            }
+        }
+    }
+
+    pub fn outcome(&mut self, job: u64) -> Option<Outcome> {
+        self.give_up_lost();
         self.ended.get(&job).cloned()
     }
 
