@@ -57,7 +57,7 @@ const ASK: Duration = Duration::from_secs(5);
 /// How often what pushes builds is started when it does not run.
 const STARTS: u32 = 5;
 /// Another command of ours may be about to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 impl Drain {
     pub fn output(&self) -> Output {
@@ -69,7 +69,7 @@ impl Drain {
         let subject = Subject::find(self.runner.as_deref())?;
         let name = &subject.installation.name;
         // First of all: whatever happens to us from here on, no job starts.
-        let drained = subject.installation.lock_patiently(PATIENCE)?.drain()?;
+        let drained = subject.installation.drain()?;
         if !self.now {
             let at_work = |why: &str| StillAtWork { name: name.to_string(), why: why.to_owned() };
             tokio::select! {

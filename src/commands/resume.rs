@@ -52,7 +52,7 @@ impl Resume {
         let subject = Subject::find(self.runner.as_deref())?;
         let name = &subject.installation.name;
         let gave_up = subject.installation.runner_state().is_some_and(|state| state.phase == Phase::GaveUp);
-        let was_drained = subject.installation.lock_patiently(PATIENCE)?.resume()?;
+        let was_drained = subject.installation.resume()?;
         if gave_up {
             progress.note(&format!("{name} had given up, and tries again"));
         } else if !was_drained {

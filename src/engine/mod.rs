@@ -16,6 +16,7 @@ mod detect;
 mod docker;
 mod error;
 mod images;
+mod inspected;
 mod jobs;
 mod layers;
 mod podman;
@@ -32,10 +33,11 @@ pub use container::{
     Container, Handover, Layout, Slot, UserNamespace, local_name, predecessor_name, preflight_name,
     pusher_name, queue_volume, runner_volume, seeder_name, store_volume, successor_name, trial_name,
 };
-pub use containers::{CANCELLING, Inspected, Preflight, Status};
+pub use containers::{CANCELLING, Preflight};
 pub use detect::detect;
 pub use error::Error;
 pub use images::LocalImage;
+pub use inspected::{Inspected, Status};
 pub use jobs::{is_job_of, job_prefix, new_job_name};
 pub use layers::base_prefix;
 pub use pusher::Pusher;

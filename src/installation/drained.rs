@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     Error,
-    locked::{Locked, remove_file},
+    locked::remove_file,
     places::{DRAINED, Installation},
 };
 use crate::contract;
@@ -63,9 +63,15 @@ impl Installation {
     }
 }
 
-impl Locked {
+/// For these no right to change the runner is needed, as its slots' keeper has for as long as it makes a container: first of
+/// all no job starts, or they start again.
+impl Installation {
     /// Have it take no job: first where it lasts, then where the running PID 1 looks. Since when it is so.
     pub fn drain(&self) -> Result<Drained, Error> {
+        if !self.state.is_dir() {
+            // Declared, and never started.
+            drop(self.lock()?);
+        }
         let drained = match self.drained()? {
             Some(drained) => drained,
             None => Drained { since: Timestamp::now() },

@@ -248,19 +248,6 @@ impl Locked {
         self.replace(STORE, store)
     }
 
-    /// Replace a file as a whole: a crash leaves the old one or the new one.
-    pub(super) fn replace(&self, name: &str, value: &impl serde::Serialize) -> Result<(), Error> {
-        let path = self.state.join(name);
-        let save = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.state)?;
-            serde_json::to_writer_pretty(&mut file, value)?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|error| error.error)?;
-            File::open(&self.state)?.sync_all()
-        };
-        save().map_err(|why| Error::file(&path, why))
-    }
-
     /// Remove every file of this runner's; `keep_store` leaves what is known of the store's volume.
     pub fn erase(self, keep_store: bool) -> Result<(), Error> {
         remove_folder(&self.handover)?;

@@ -38,6 +38,10 @@ pub enum Error {
         "{name} is installed here for {other} already; choose another name with --name, or type `vega-builder down {name}` first"
     )]
     Taken { name: String, other: String },
+    #[error(
+        "another machine's runner of the name {name} is online at {scope}: choose another one with --name; if it was this machine's, and its files are gone, wait until GitHub calls it offline, or remove it at {page}"
+    )]
+    Elsewhere { name: String, scope: String, page: String },
     #[error("{name} runs with {engine}; to run it with {wanted}, type `vega-builder down {name}` first")]
     OtherEngine { name: String, engine: String, wanted: String },
     #[error(

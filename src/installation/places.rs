@@ -278,4 +278,17 @@ impl Installation {
             why: why.to_string(),
         })
     }
+
+    /// Replace a file as a whole: a crash leaves the old one or the new one.
+    pub(super) fn replace(&self, name: &str, value: &impl serde::Serialize) -> Result<(), Error> {
+        let path = self.state.join(name);
+        let save = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.state)?;
+            serde_json::to_writer_pretty(&mut file, value)?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)?;
+            File::open(&self.state)?.sync_all()
+        };
+        save().map_err(|why| Error::file(&path, why))
+    }
 }

@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::{
     contract::{self, env},
-    value::{ByteSize, Caps, Cpus, Labels, RunnerName, Scope, Span},
+    value::{ByteSize, Caps, Labels, RunnerName, Scope, Span},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -190,17 +190,8 @@ fn days(name: &'static str, value: Option<String>) -> Result<String, Environment
 
 /// `memory=<bytes>,millicpus=<number>,pids=<number>`, all three.
 fn caps(value: &str) -> Result<Caps, EnvironmentError> {
-    let refuse = || wrong(env::CAPS, value, "it is memory=<bytes>,millicpus=<number>,pids=<number>");
-    let part = |name: &str| {
-        let parts = value.split(',').filter_map(|part| part.split_once('='));
-        parts.filter(|(of, _)| of.trim() == name).find_map(|(_, number)| number.trim().parse::<u64>().ok())
-    };
-    let small = |name: &str| part(name).and_then(|number| u32::try_from(number).ok()).ok_or_else(refuse);
-    Ok(Caps {
-        memory: ByteSize(part("memory").ok_or_else(refuse)?),
-        cpus: Cpus { millis: small("millicpus")? },
-        pids: small("pids")?,
-    })
+    let form = "it is memory=<bytes>,millicpus=<number>,pids=<number>";
+    Caps::of_variable(value).ok_or_else(|| wrong(env::CAPS, value, form))
 }
 
 fn span(name: &'static str, value: Option<String>, default: &str) -> Result<Duration, EnvironmentError> {

@@ -64,6 +64,29 @@ impl Caps {
     }
 }
 
+impl Caps {
+    /// As a container is told of its own, e.g. `memory=2147483648,millicpus=1500,pids=512`.
+    pub fn variable(&self) -> String {
+        format!("memory={},millicpus={},pids={}", self.memory.0, self.cpus.millis, self.pids)
+    }
+
+    /// The same read back; all three must be there.
+    pub fn of_variable(value: &str) -> Option<Self> {
+        let part = |name: &str| {
+            let parts = value.split(',').filter_map(|part| part.split_once('='));
+            parts
+                .filter(|(of, _)| of.trim() == name)
+                .find_map(|(_, number)| number.trim().parse::<u64>().ok())
+        };
+        let small = |name: &str| part(name).and_then(|number| u32::try_from(number).ok());
+        Some(Self {
+            memory: ByteSize(part("memory")?),
+            cpus: Cpus { millis: small("millicpus")? },
+            pids: small("pids")?,
+        })
+    }
+}
+
 impl fmt::Display for Caps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "memory {} (no swap), {} cpus, {} pids", self.memory, self.cpus, self.pids)
@@ -72,7 +95,15 @@ impl fmt::Display for Caps {
 
 #[cfg(test)]
 mod tests {
-    use super::Cpus;
+    use super::{ByteSize, Caps, Cpus};
+
+    #[test]
+    fn a_container_reads_its_caps_as_they_were_written() {
+        let caps = Caps { memory: ByteSize::gib(2), cpus: Cpus { millis: 1500 }, pids: 512 };
+        assert_eq!(caps.variable(), "memory=2147483648,millicpus=1500,pids=512");
+        assert_eq!(Caps::of_variable(&caps.variable()), Some(caps));
+        assert_eq!(Caps::of_variable("memory=1,pids=2"), None);
+    }
 
     #[test]
     fn processors_are_read_and_shown_as_decimals() {

@@ -1,10 +1,10 @@
 //! Our image run by hand, with its environment contract alone: tokens as variables, sandbox modes.
 
-use std::time::Duration;
+use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use simulator::github::Job;
 use testbed::{
-    by_hand::{jit, mint, remove, run, run_alone},
+    by_hand::{jit, mint, remove, run, run_alone, run_with, until_said},
     scene::Scene,
     scripts::sandboxed_build,
     search::Search,
@@ -19,6 +19,11 @@ fn podman_a_token_in_a_variable_is_in_no_process_once_the_runner_listens() {
     let mut search = Search::new(&token);
     search.processes();
     assert!(search.seen.is_empty(), "{:?}", search.seen);
+    // Nobody here has a record of it: as for another machine's, a registration of ours would push it out.
+    let up = scene.run(&["up", &scene.repository]).unwrap();
+    let said = String::from_utf8_lossy(&up.stderr);
+    assert!(said.contains("another machine's runner of the name") && said.contains("--name"), "{said}");
+    assert!(scene.github.is_online(&scene.name));
     remove(&scene);
 }
 
@@ -101,6 +106,25 @@ fn podman_a_just_in_time_configuration_is_one_job_and_in_no_process_and_no_file_
     // Started again by that path, the container has nothing of the job's to run as root.
     let again = scene.engine.run(&["start", &scene.name]).unwrap();
     assert!(!again.status.success(), "{again:?}");
+    remove(&scene);
+}
+
+#[test]
+fn podman_a_just_in_time_configuration_for_another_runner_is_refused_and_nobody_listens() {
+    let scene = Scene::new("jit-other").unwrap();
+    let handover = scene.folder.path().join("handover");
+    std::fs::create_dir(&handover).unwrap();
+    std::fs::write(handover.join("jit-config"), jit(&scene, "somebody-else")).unwrap();
+    std::fs::set_permissions(handover.join("jit-config"), PermissionsExt::from_mode(0o400)).unwrap();
+    let file = "VEGA_JITCONFIG_FILE=/run/vega-builder/handover/jit-config";
+    let variables = [file, "VEGA_RUNNER_EPHEMERAL=true", "VEGA_NIX_SANDBOX=false"];
+    run_with(&scene, &variables, &[&format!("--volume={}:/run/vega-builder/handover", handover.display())]);
+    until_said(
+        &scene,
+        "the just-in-time configuration is for the runner 'somebody-else', and not for vega-jit-other",
+    );
+    assert!(!handover.join("jit-config").exists(), "it was taken, and is of use to nobody");
+    assert!(!scene.github.is_online("somebody-else"));
     remove(&scene);
 }
 

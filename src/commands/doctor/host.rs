@@ -1,6 +1,11 @@
 //! This host: what a runner on it rests on.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    path::Path,
+    time::Duration,
+};
 
 use nix::sys::{statvfs::statvfs, utsname::uname};
 
@@ -15,6 +20,7 @@ use crate::{
 /// Everything that can be known without an installed runner.
 pub fn host() -> Vec<Finding> {
     let mut findings = vec![kernel(), cgroups(), namespaces(), capacity()];
+    findings.extend(metadata());
     match engine::detect(None) {
         Ok(cli) => findings.extend([engine_version(&cli), disk(&cli)]),
         Err(why) => findings.push(Finding::failure("engine", why)),
@@ -92,6 +98,23 @@ fn namespaces() -> Finding {
         );
     }
     Finding::fine("namespaces", "there are user namespaces")
+}
+
+/// Where clouds tell a machine its own credentials; whoever is on it may ask, so that jobs may as well.
+const METADATA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80);
+const NEAR: Duration = Duration::from_millis(300);
+
+fn metadata() -> Option<Finding> {
+    TcpStream::connect_timeout(&METADATA, NEAR).ok()?;
+    Some(Finding::warning(
+        "metadata",
+        format!(
+            "{} answers: jobs can ask this machine's cloud for the machine's own credentials",
+            METADATA.ip()
+        ),
+        "a machine without credentials of its own; or a firewall rule against that address for what is forwarded; \
+         on AWS `aws ec2 modify-instance-metadata-options --http-tokens required --http-put-response-hop-limit 1`",
+    ))
 }
 
 /// Less than this leaves a build little.

@@ -69,7 +69,7 @@ pub fn environment(settings: &Settings, layout: Layout) -> BTreeMap<&'static str
         (env::MAX_JOBS, settings.nix.max_jobs.to_string()),
         (env::CORES, settings.nix.cores.to_string()),
         (env::PATIENCE, settings.patience.to_string()),
-        (env::CAPS, format!("memory={},millicpus={},pids={}", caps.memory.0, caps.cpus.millis, caps.pids)),
+        (env::CAPS, caps.variable()),
     ]);
     match &settings.scope {
         Scope::Repository(repository) => variables.extend([

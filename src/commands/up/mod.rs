@@ -4,6 +4,7 @@ mod before;
 mod container;
 mod online;
 mod start;
+mod telling;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -26,10 +27,10 @@ use super::steps::{
 };
 use crate::{
     config::{EngineChoice, Host, Settings, SettingsArgs},
-    engine::{self, Cli, Container, Layout, SeccompProfile},
-    github::GitHub,
+    engine::{self, Cli, Container, SeccompProfile},
+    github::{GitHub, Runner},
     image::ImageReference,
-    installation::{Locked, Places, Record},
+    installation::{self, Locked, Places, Record},
     progress::{Output, Progress},
     value::RunnerName,
 };
@@ -294,39 +295,6 @@ impl Up<'_> {
         Ok(container)
     }
 
-    fn say_caps(&self) {
-        let caps = &self.settings.caps;
-        let [memory, cpus, pids] = &self.settings.caps_origin;
-        self.progress.note(&format!("memory {}: {memory}", caps.memory));
-        self.progress.note(&format!("cpus   {}: {cpus}", caps.cpus));
-        self.progress.note(&format!("pids   {}: {pids}", caps.pids));
-    }
-
-    /// What makes this runner weaker than another one would be: said, because nobody would look for it.
-    fn say_weaknesses(&self, container: &Container) {
-        if self.settings.network.as_deref() == Some("host") {
-            self.progress.note("network host: jobs can reach every service on this machine's loopback");
-        }
-        if container.layout == Layout::Foreign {
-            self.progress.note(
-                "this image is not of our layout: no hook refuses forks' jobs, its registration and its store go with \
-                 its container, and nothing proves its sandbox; let only pushes start jobs (docs/how-it-works.md)",
-            );
-        }
-        if container.layout == Layout::Foreign && self.settings.cache.is_some() {
-            self.progress.note("its builds are not pushed: nothing in it queues them (--cache-to)");
-        }
-        if container.userns.is_none()
-            && let Ok(Some(user)) = nix::unistd::User::from_uid(crate::contract::RUNNER_UID.into())
-        {
-            self.progress.note(&format!(
-                "without a user namespace jobs are this machine's user {}, who can see into them; with podman as root \
-                 they are nobody here",
-                user.name
-            ));
-        }
-    }
-
     /// Whether the credential can see the repository's runners, and whether ours is at work.
     async fn asks_github(&self, github: &GitHub) -> anyhow::Result<bool> {
         let step = self.progress.step("github", "asking for the repository's runners");
@@ -336,6 +304,12 @@ impl Up<'_> {
             Some(runner) => format!("{name} is runner {} of {repository}, {}", runner.id, runner.status),
             None => format!("{repository} has no runner {name} yet"),
         });
+        // A registration of ours would push it out.
+        if self.before.is_none() && runner.as_ref().is_some_and(Runner::is_online) {
+            let (name, scope) = (name.to_string(), repository.to_string());
+            let page = github.page("/settings/actions/runners");
+            return Err(installation::Error::Elsewhere { name, scope, page }.into());
+        }
         Ok(runner.is_some_and(|runner| runner.busy))
     }
 }
