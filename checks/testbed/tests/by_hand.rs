@@ -114,11 +114,16 @@ fn podman_a_just_in_time_configuration_for_another_runner_is_refused_and_nobody_
     let scene = Scene::new("jit-other").unwrap();
     let handover = scene.folder.path().join("handover");
     std::fs::create_dir(&handover).unwrap();
-    std::fs::write(handover.join("jit-config"), jit(&scene, "somebody-else")).unwrap();
-    std::fs::set_permissions(handover.join("jit-config"), PermissionsExt::from_mode(0o400)).unwrap();
     let file = "VEGA_JITCONFIG_FILE=/run/vega-builder/handover/jit-config";
     let variables = [file, "VEGA_RUNNER_EPHEMERAL=true", "VEGA_NIX_SANDBOX=false"];
     run_with(&scene, &variables, &[&format!("--volume={}:/run/vega-builder/handover", handover.display())]);
+    let waits =
+        || std::fs::read_to_string(handover.join("state.json")).is_ok_and(|state| state.contains("\"warm\""));
+    scene.github.until(Duration::from_secs(60), waits).unwrap();
+    // Whole at once, as the host does it.
+    std::fs::write(handover.join("beside"), jit(&scene, "somebody-else")).unwrap();
+    std::fs::set_permissions(handover.join("beside"), PermissionsExt::from_mode(0o400)).unwrap();
+    std::fs::rename(handover.join("beside"), handover.join("jit-config")).unwrap();
     until_said(
         &scene,
         "the just-in-time configuration is for the runner 'somebody-else', and not for vega-jit-other",
