@@ -36,6 +36,13 @@ pub struct Inspected {
     pub caps: Option<Caps>,
 }
 
+impl Inspected {
+    /// The caps that the kernel must hold it to: those that are declared, but for a job, which goes on with its own.
+    pub fn asked(&self, declared: Caps) -> Caps {
+        self.slot.and(self.caps).unwrap_or(declared)
+    }
+}
+
 impl Cli {
     /// The container of this name, when there is one.
     pub fn inspect(&self, name: &str) -> Result<Option<Inspected>, Error> {

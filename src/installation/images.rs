@@ -1,12 +1,11 @@
 //! The images that this host's engine has through us, whoever took them away in the meantime: what no runner is made of
 //! any more, and none would go back to, need not stay.
 
-use std::{fs, fs::File, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use jiff::Timestamp;
-use nix::fcntl::{Flock, FlockArg};
 
-use super::{Error, Places};
+use super::{Error, Places, places::replace};
 use crate::value::ImageDigest;
 
 const LEDGER: &str = ".images.json";
@@ -83,17 +82,10 @@ impl Places {
     }
 
     fn change_images(&self, change: impl FnOnce(&mut Vec<Fetched>)) -> Result<(), Error> {
-        let failed = |why: std::io::Error| Error::file(&self.ledger(), why);
-        let folder = File::open(&self.state).map_err(failed)?;
-        let _lock = Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, why)| failed(why.into()))?;
+        let _lock = self.alone()?;
         let mut images = self.images()?;
         change(&mut images);
-        let write = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.state)?;
-            serde_json::to_writer(&mut file, &images)?;
-            file.persist(self.ledger()).map_err(|error| error.error).map(drop)
-        };
-        write().map_err(failed)
+        replace(&self.state, LEDGER, &images)
     }
 }
 
@@ -121,7 +113,7 @@ mod tests {
         let ledger = places.state.join(LEDGER);
         let text = fs::read_to_string(&ledger).unwrap();
         let year = jiff::Timestamp::now().strftime("%Y").to_string();
-        fs::write(&ledger, text.replace(&format!("\"at\":\"{year}"), "\"at\":\"2001")).unwrap();
+        fs::write(&ledger, text.replace(&format!("\"at\": \"{year}"), "\"at\": \"2001")).unwrap();
         assert_eq!(places.unneeded_images("docker").unwrap(), []);
         let [unneeded] = places.unneeded_images("podman").unwrap().try_into().unwrap();
         assert_eq!(unneeded.pinned(), format!("ghcr.io/x/y@{digest}"));

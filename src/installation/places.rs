@@ -118,6 +118,13 @@ impl Places {
         Ok(())
     }
 
+    /// The right to change what all runners share, until it is dropped: the folder itself is the lock.
+    pub(super) fn alone(&self) -> Result<Flock<File>, Error> {
+        let folder = File::open(&self.state).map_err(|why| Error::file(&self.state, why))?;
+        Flock::lock(folder, FlockArg::LockExclusive)
+            .map_err(|(_, why)| Error::file(&self.state, std::io::Error::from(why)))
+    }
+
     /// Every first id of a user namespace that another runner's files belong to, and whose it is.
     fn userns_bases(&self, but: &RunnerName) -> Vec<(u32, RunnerName)> {
         let Ok(entries) = fs::read_dir(&self.state) else { return vec![] };
@@ -138,10 +145,8 @@ impl Places {
             let other = |wanted| Error::OtherUserIds { name: name.to_string(), base, wanted };
             return wanted.map_or(Ok(base), |wanted| Err(other(wanted)));
         }
-        // Two first starts at once must not take the same range: the folder itself is the lock.
-        let folder = File::open(&self.state).map_err(|why| Error::file(&self.state, why))?;
-        let _lock = Flock::lock(folder, FlockArg::LockExclusive)
-            .map_err(|(_, why)| Error::file(&self.state, std::io::Error::from(why)))?;
+        // Two first starts at once must not take the same range.
+        let _lock = self.alone()?;
         let taken = self.userns_bases(name);
         let overlaps = |base: u32| taken.iter().find(|(other, _)| other.abs_diff(base) < RANGE);
         let mut all = (0..RANGES).map(|slot| FIRST_ID + slot * RANGE);
@@ -281,14 +286,19 @@ impl Installation {
 
     /// Replace a file as a whole: a crash leaves the old one or the new one.
     pub(super) fn replace(&self, name: &str, value: &impl serde::Serialize) -> Result<(), Error> {
-        let path = self.state.join(name);
-        let save = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.state)?;
-            serde_json::to_writer_pretty(&mut file, value)?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|error| error.error)?;
-            File::open(&self.state)?.sync_all()
-        };
-        save().map_err(|why| Error::file(&path, why))
+        replace(&self.state, name, value)
     }
+}
+
+/// The same in any folder.
+pub(super) fn replace(folder: &Path, name: &str, value: &impl serde::Serialize) -> Result<(), Error> {
+    let path = folder.join(name);
+    let save = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        serde_json::to_writer_pretty(&mut file, value)?;
+        file.as_file().sync_all()?;
+        file.persist(&path).map_err(|error| error.error)?;
+        File::open(folder)?.sync_all()
+    };
+    save().map_err(|why| Error::file(&path, why))
 }

@@ -287,7 +287,7 @@ fn podman_an_image_that_no_runner_needs_is_removed_and_one_that_somebody_pulled_
     let ledger = Path::new("/var/lib/vega-builder/.images.json");
     let text = fs::read_to_string(ledger).unwrap();
     let year = jiff::Timestamp::now().strftime("%Y").to_string();
-    fs::write(ledger, text.replace(&format!("\"at\":\"{year}"), "\"at\":\"2001")).unwrap();
+    fs::write(ledger, text.replace(&format!("\"at\": \"{year}"), "\"at\": \"2001")).unwrap();
     let said = scene.up(&[]).unwrap();
     assert!(!lists(&pinned(&first)), "{said}");
     assert!(has(&pinned(&own)) && scene.job("true").is_ok());

@@ -61,7 +61,7 @@ pub fn here(subject: &Subject) -> Vec<Finding> {
                 &up,
             ));
         }
-        let asked = found.slot.and(found.caps).unwrap_or(record.caps);
+        let asked = found.asked(record.caps);
         findings.push(match InForce::of(found.pid).and_then(|caps| caps.prove(&asked)) {
             Ok(()) => Finding::fine("caps", format!("in force: {asked}")),
             Err(why) => Finding::wrong("caps", why.to_string(), &up),

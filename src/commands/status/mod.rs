@@ -286,8 +286,7 @@ fn in_force(found: &Inspected, record: &Record) -> Option<Result<InForce, String
     if found.status != ContainerStatus::Running || found.pid == 0 {
         return None;
     }
-    // A job goes on with the caps that it began with, whatever was declared since.
-    let asked = found.slot.and(found.caps).unwrap_or(record.caps);
+    let asked = found.asked(record.caps);
     let read = InForce::of(found.pid).and_then(|caps| caps.prove(&asked).map(|()| caps));
     Some(read.map_err(|why| why.to_string()))
 }

@@ -124,9 +124,8 @@ impl Supervisor<'_> {
 
     /// What the store holds; nothing when told to stop.
     fn count(&mut self) -> Result<Option<u64>, String> {
-        if self.disk.counting.is_none() {
-            self.begin_count();
-        }
+        // One that began beside a job knows nothing of the job's last builds.
+        self.begin_count();
         loop {
             match self.counted() {
                 Some(held) => return held.map(Some).map_err(|error| error.to_string()),

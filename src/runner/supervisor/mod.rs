@@ -142,6 +142,10 @@ impl Supervisor<'_> {
         if let Some(why) = self.make_room()? {
             return Ok(again(&why, STEADY));
         }
+        if stop::ordered() {
+            // Nobody looked to the end whether a job would find room.
+            return Ok(Next::End(Ending::Asked));
+        }
         if let Some(why) = self.clock.wrong() {
             return Ok(again(&wrong_clock(&why), STEADY));
         }
