@@ -19,7 +19,15 @@ fn podman_a_token_in_a_variable_is_in_no_process_once_the_runner_listens() {
     let mut search = Search::new(&token);
     search.processes();
     assert!(search.seen.is_empty(), "{:?}", search.seen);
-    // Nobody here has a record of it: as for another machine's, a registration of ours would push it out.
+    remove(&scene);
+}
+
+#[test]
+fn podman_up_pushes_no_other_machines_runner_out_of_its_registration() {
+    let scene = Scene::new("elsewhere").unwrap();
+    run(&scene, &[&format!("GITHUB_RUNNER_TOKEN={}", mint(&scene)), "VEGA_NIX_SANDBOX=false"]);
+    scene.until_online(true).unwrap();
+    // Nobody here has a record of it.
     let up = scene.run(&["up", &scene.repository]).unwrap();
     let said = String::from_utf8_lossy(&up.stderr);
     assert!(said.contains("another machine's runner of the name") && said.contains("--name"), "{said}");
