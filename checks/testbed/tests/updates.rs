@@ -265,6 +265,8 @@ fn podman_an_update_that_was_killed_between_two_names_is_put_right_and_runs_no_o
 #[test]
 fn podman_an_image_that_no_runner_needs_is_removed_and_one_that_somebody_pulled_stays() {
     let scene = Scene::new("pruned").unwrap();
+    // One that no other test has here: what is here already, nobody fetches, and nobody removes.
+    publish(&scene, &salted(&demo_image(), scene.folder.path(), "first").unwrap().0);
     scene.up(&[]).unwrap();
     let first = state(&scene)["digest"].as_str().unwrap().to_owned();
     let pinned = |digest: &str| format!("{}/{IMAGE}@{digest}", scene.registry.address);
