@@ -19,6 +19,7 @@ use crate::{
         end_jobs::EndJobs,
         entrypoint::Entrypoint,
         events::Events,
+        host_runner::HostRunner,
         install::Install,
         job_completed::JobCompleted,
         job_started::JobStarted,
@@ -131,6 +132,8 @@ pub enum Command {
     #[command(hide = true)]
     Prove(Prove),
     #[command(hide = true)]
+    HostRunner(HostRunner),
+    #[command(hide = true)]
     EndJobs(EndJobs),
     #[command(hide = true)]
     SandboxWitness(SandboxWitness),
@@ -208,6 +211,7 @@ impl Cli {
             Command::Clock(command) => wait_on_one_thread(command.run()),
             Command::Prove(command) => command.run(),
             Command::EndJobs(command) => command.run(),
+            Command::HostRunner(command) => command.run(),
             Command::SandboxWitness(command) => command.run(),
             Command::Mint(command) => wait_for(command.run()),
         }

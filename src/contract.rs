@@ -104,6 +104,9 @@ pub mod env {
     pub const DISK: &str = "VEGA_BUILDER_DISK";
     /// How much of the disk stays free, in bytes; not set: 2 GiB, or a tenth of a smaller file system.
     pub const MIN_FREE: &str = "VEGA_BUILDER_MIN_FREE";
+    /// Set on a host that has no container: the folder with the runner's root and its home; and its user, `name:uid:gid`.
+    pub const HOST_FOLDER: &str = "VEGA_BUILDER_FOLDER";
+    pub const HOST_USER: &str = "VEGA_BUILDER_USER";
     /// Builds are queued for a pusher beside this container; `job`: a job waits for its own.
     pub const UPLOADS: &str = "VEGA_BUILDER_UPLOADS";
     /// Set by the image, never carried over from one image to the next.

@@ -12,6 +12,7 @@ pub mod contract;
 pub mod engine;
 pub mod exit;
 pub mod github;
+pub mod host;
 pub mod image;
 pub mod installation;
 pub mod progress;

@@ -69,9 +69,17 @@ fn every_verb_has_a_page_with_an_example_and_hidden_ones_have_none() {
         assert!(page.contains("Examples:") && page.contains(&format!("vega\\-builder {verb}")), "{verb}");
     }
     assert!(pages.join("vega-builder.1").exists());
-    for hidden in
-        ["entrypoint", "as-runner", "seed", "mint", "can-start", "prove", "pusher", "describe-builds"]
-    {
+    for hidden in [
+        "entrypoint",
+        "host-runner",
+        "as-runner",
+        "seed",
+        "mint",
+        "can-start",
+        "prove",
+        "pusher",
+        "describe-builds",
+    ] {
         assert!(!pages.join(format!("vega-builder-{hidden}.1")).exists(), "{hidden}");
     }
 }

@@ -5,7 +5,7 @@ use std::{env, fs, path::Path, process::ExitCode};
 use jiff::Timestamp;
 
 use crate::{
-    cache::queue::{Entry, Job, MOST, Put, Queue},
+    cache::queue::{Entry, Job, Put, Queue},
     contract,
     store::Configuration,
 };
@@ -29,7 +29,7 @@ impl Built {
             // Nix 2.8, which Debian 12 has, leaves them out.
             outputs = fs::read_to_string(&drv).map(|text| outputs_of(&text)).unwrap_or_default();
         }
-        let queue = Queue::at(contract::QUEUE_MOUNT, MOST);
+        let queue = Queue::here();
         let entry = Entry {
             drv,
             outputs,

@@ -15,10 +15,7 @@ use serde::{Deserialize, Serialize};
 use signal_hook::{consts::SIGTERM, flag};
 
 use crate::{
-    cache::{
-        Store,
-        queue::{MOST, Queue},
-    },
+    cache::{Store, queue::Queue},
     contract,
     runner::say,
 };
@@ -36,7 +33,7 @@ const AFTER_A_FAULT: Duration = Duration::from_secs(5);
 
 impl DescribeBuilds {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let (queue, store) = (Queue::at(contract::QUEUE_MOUNT, MOST), Store::open(None));
+        let (queue, store) = (Queue::here(), Store::open(None));
         queue.prepare()?;
         let told = Arc::new(AtomicBool::new(false));
         flag::register(SIGTERM, told.clone())?;

@@ -9,7 +9,9 @@ use super::{
     steps::{
         declared::Declared,
         ending::{end_keeper, end_pusher, end_unit},
+        housing::Housing,
         pruning::prune_images,
+        subject::Known,
     },
 };
 use crate::{
@@ -17,8 +19,9 @@ use crate::{
     config::{CredentialArgs, EngineChoice},
     engine::{self, Cli, Status},
     github::{GitHub, Runner},
+    host::JobsUser,
     image::ImageReference,
-    installation::{self, Installation, Locked, Places, Record},
+    installation::{self, Identity, Installation, Locked, Places, Record},
     progress::{Output, Progress},
     systemd,
     value::RunnerName,
@@ -100,48 +103,55 @@ impl Down {
                 ));
             }
         };
-        let engine = match &record {
-            Some(record) => engine::detect(Some(&record.engine))?,
-            None => super::up::chosen_engine(EngineChoice::Auto)?,
-        };
-        let engine = engine.holding(installation.right()?);
+        let housing = housing(&installation, record.as_ref())?;
         // Asked before anything is stopped: a missing login should not cost a running job.
-        let github = match &record {
-            Some(record) if !self.offline => Some((self.github(record).await?, record)),
+        let known = known(&installation, record.as_ref(), &housing)?;
+        let github = match &known {
+            Some(known) if !self.offline => Some((self.github(known).await?, &known.identity)),
             _ => None,
         };
 
-        let step = progress.step("stop", "stopping the container");
+        let step = progress.step("stop", "stopping the runner");
         if installation.is_declared() {
             let is_ephemeral = Declared::read(&installation).is_ok_and(|it| it.settings.ephemeral.is_some());
             if !is_ephemeral {
                 systemd::systemctl(&["stop", &systemd::path_name(&installation.name)])?;
             }
-            end_unit(&engine, &installation.name, is_ephemeral)?;
+            end_unit(&housing, &installation.name, is_ephemeral)?;
         }
         end_keeper(&installation)?;
-        stop_jobs(&engine, &installation.name)?;
-        let stopped = stop(&engine, &installation)?;
+        let stopped = match housing.engine() {
+            Some(engine) => {
+                stop_jobs(engine, &installation.name)?;
+                stop(engine, &installation)?
+            }
+            None => "stopped",
+        };
         step.done(stopped);
         installation.discard_token()?;
-        self.last_uploads(&engine, &installation, &progress)?;
+        self.last_uploads(&housing, &installation, &progress)?;
 
         let step = progress.step("github", "taking the runner off GitHub's list");
         match &github {
-            Some((github, record)) => step.done(&deregister(github, record).await?),
+            Some((github, identity)) => step.done(&deregister(github, identity).await?),
             None if self.offline => step.done("not asked (--offline)"),
             // Every start writes its record before the runner begins.
             None => step.done("not asked: it never started here"),
         }
 
-        let step = progress.step("remove", "removing container and volumes");
-        let removed = self.remove(&engine, &installation, record.as_ref())?;
+        let step = progress.step("remove", "removing what it was made of");
+        let removed = match housing.engine() {
+            Some(engine) => self.remove(engine, &installation, record.as_ref())?,
+            None => self.remove_from_host(&installation)?,
+        };
         let name = installation.name.clone();
         systemd::forget(&name)?;
         systemd::remove_all(&name)?;
         installation.undeclare()?;
         installation.erase(self.keep_store)?;
-        prune_images(&engine, &progress);
+        if let Some(engine) = housing.engine() {
+            prune_images(engine, &progress);
+        }
         Places::standard().tidy()?;
         step.done(&removed.join(", "));
 
@@ -154,25 +164,30 @@ impl Down {
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn github(&self, record: &Record) -> anyhow::Result<GitHub> {
-        let identity = &record.identity;
+    async fn github(&self, known: &Known) -> anyhow::Result<GitHub> {
+        let identity = &known.identity;
         let credential =
-            super::steps::token::credential(&self.credential, &record.github(), &identity.scope).await?;
+            super::steps::token::credential(&self.credential, &known.github, &identity.scope).await?;
         Ok(GitHub::new(&identity.server, &identity.scope, &credential)?)
     }
 
     /// What the runner has built is pushed before its queue goes.
-    fn last_uploads(&self, engine: &Cli, installation: &Locked, progress: &Progress) -> anyhow::Result<()> {
+    fn last_uploads(
+        &self,
+        housing: &Housing,
+        installation: &Locked,
+        progress: &Progress,
+    ) -> anyhow::Result<()> {
         let name = &installation.name;
         if !installation.cache().exists() {
             return Ok(());
         }
         let step = progress.step("uploads", "waiting for the last uploads");
-        if !end_pusher(engine, name, self.now)? {
+        if !end_pusher(housing, name, self.now)? {
             step.done("nothing pushes them");
             return Ok(());
         }
-        let place = engine.volume_place(&engine::queue_volume(name))?;
+        let place = housing.queue(installation)?;
         let state = place.as_deref().and_then(State::read).unwrap_or_default();
         match state.waiting {
             0 => step.done("nothing waits"),
@@ -183,6 +198,22 @@ impl Down {
             }
         }
         Ok(())
+    }
+
+    /// The jobs' user and their folders; the store is the host's.
+    fn remove_from_host(&self, installation: &Locked) -> anyhow::Result<Vec<String>> {
+        let user = JobsUser::of(&installation.name);
+        let mut removed = Vec::new();
+        if user.exists()? {
+            removed.push(match user.remove() {
+                Ok(()) => format!("user {}", user.name),
+                Err(why) => format!("not the user {} ({why})", user.name),
+            });
+        }
+        if !self.keep_store {
+            removed.push(installation.state.display().to_string());
+        }
+        Ok(removed)
     }
 
     fn remove(
@@ -237,6 +268,27 @@ impl Down {
     }
 }
 
+/// What it lives in, as far as that can be told.
+fn housing(installation: &Locked, record: Option<&Record>) -> anyhow::Result<Housing> {
+    let engine = match record {
+        Some(record) => engine::detect(Some(&record.engine))?,
+        None if installation.is_declared() => match Declared::read(installation) {
+            Ok(declared) if declared.housing.is_host() => return Ok(Housing::Host),
+            _ => super::up::chosen_engine(EngineChoice::Auto)?,
+        },
+        None => super::up::chosen_engine(EngineChoice::Auto)?,
+    };
+    Ok(Housing::Container(engine.holding(installation.right()?)))
+}
+
+/// Whom GitHub is asked about; nobody where it never started here.
+fn known(installation: &Locked, record: Option<&Record>, housing: &Housing) -> anyhow::Result<Option<Known>> {
+    if housing.is_host() {
+        return Ok(Some(Known::declared(installation, &Declared::read(installation)?, None)?));
+    }
+    Ok(record.map(Known::recorded))
+}
+
 /// Jobs of an ephemeral runner that nobody keeps any more.
 fn stop_jobs(engine: &Cli, name: &RunnerName) -> Result<(), engine::Error> {
     for (job, found) in engine.jobs(name)? {
@@ -258,17 +310,17 @@ fn stop(engine: &Cli, installation: &Locked) -> anyhow::Result<&'static str> {
     })
 }
 
-async fn deregister(github: &GitHub, record: &Record) -> anyhow::Result<String> {
-    let name = &record.identity.name;
+async fn deregister(github: &GitHub, identity: &Identity) -> anyhow::Result<String> {
+    let name = &identity.name;
     // One that is connected is another host's by now.
     let is_jobs = |listed: &Runner| engine::is_job_of(name, &listed.name) && !listed.is_online();
     for job in github.runners(is_jobs).await? {
         github.delete_runner(&job).await?;
     }
-    match github.runner(&record.identity.name).await? {
+    match github.runner(name).await? {
         Some(runner) => {
             github.delete_runner(&runner).await?;
-            Ok(format!("runner {} is off the list of {}", runner.id, record.identity.scope))
+            Ok(format!("runner {} is off the list of {}", runner.id, identity.scope))
         }
         None => Ok("GitHub does not know it".to_owned()),
     }

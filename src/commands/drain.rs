@@ -14,7 +14,6 @@ use crate::{
     cache::queue::{MOST, Queue, State},
     config::CredentialArgs,
     contract::Phase,
-    engine,
     exit::StillAtWork,
     github::GitHub,
     progress::{Output, Progress},
@@ -116,25 +115,25 @@ impl Drain {
 
     /// Nothing is at work any more, or is to be: the container, and what pushes its builds, end.
     fn stop(&self, subject: &Subject, progress: &Progress) -> anyhow::Result<()> {
-        let (engine, name) = (&subject.engine, &subject.installation.name);
+        let (housing, name) = (&subject.housing, &subject.installation.name);
         let locked = subject.installation.lock_patiently(PATIENCE)?;
         anyhow::ensure!(
             locked.drained()?.is_some(),
             "{name} was told meanwhile to take jobs again, and goes on: type `vega-builder drain {name}` to drain it after all"
         );
-        let step = progress.step("stop", "stopping the container");
+        let step = progress.step("stop", "stopping the runner");
         if locked.is_declared() {
-            end_unit(engine, name, subject.is_ephemeral)?;
+            end_unit(housing, name, subject.is_ephemeral)?;
             if self.now && subject.is_kept() {
                 end_keeper(&subject.installation)?;
             }
         } else if subject.running()?.is_some() {
-            engine.stop(name)?;
+            housing.stop(name)?;
         }
         step.done("nothing runs");
         if subject.pushes() {
             let step = progress.step("pusher", "stopping what pushes its builds");
-            end_pusher(engine, name, self.now)?;
+            end_pusher(housing, name, self.now)?;
             step.done("it has ended");
         }
         Ok(())
@@ -187,7 +186,7 @@ async fn last_uploads(subject: &Subject, progress: &Progress) -> anyhow::Result<
     }
     let name = &subject.installation.name;
     let step = progress.step("uploads", "waiting for the last uploads");
-    let Some(place) = subject.engine.volume_place(&engine::queue_volume(name))? else {
+    let Some(place) = subject.housing.queue(&subject.installation)? else {
         step.done("nothing was ever queued");
         return Ok(());
     };

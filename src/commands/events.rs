@@ -57,7 +57,7 @@ impl Events {
         let mut accounts = Vec::new();
         for installation in installed {
             let subject = Subject::of(installation)?;
-            if let Some(reader) = happened(&subject.engine, &subject.installation)? {
+            if let Some(reader) = happened(&subject.housing, &subject.installation)? {
                 let shown = reader.size();
                 accounts.push(Account { name: subject.installation.name, reader, shown });
             }

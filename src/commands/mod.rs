@@ -14,6 +14,7 @@ pub mod drain;
 pub mod end_jobs;
 pub mod entrypoint;
 pub mod events;
+pub mod host_runner;
 pub mod install;
 pub mod job_completed;
 pub mod job_started;

@@ -25,7 +25,10 @@ impl Preflight {
         let (daemon, _) = store_and_daemon(&closure, &environment, &mut Report::new())?;
         daemon.stop();
         let listener = closure.runner().join("bin/Runner.Listener");
-        let output = user::as_runner(&listener).arg("--version").output().context("GitHub's runner")?;
+        let output = user::as_runner(&environment.quarters, &listener)
+            .arg("--version")
+            .output()
+            .context("GitHub's runner")?;
         anyhow::ensure!(
             output.status.success(),
             "GitHub's runner cannot be executed ({}): {}",

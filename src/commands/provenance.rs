@@ -1,6 +1,11 @@
 //! `provenance`: where a path was built.
 
-use std::{fs, path::Path, process::ExitCode, str::FromStr as _};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    str::FromStr as _,
+};
 
 use anyhow::{Context as _, bail};
 use harmonia_store_core::{
@@ -9,6 +14,7 @@ use harmonia_store_core::{
 };
 use serde_json::Value;
 
+use super::steps::subject::Subject;
 use crate::{
     cache::{
         key::public_path,
@@ -16,7 +22,6 @@ use crate::{
         provenance::{self, Envelope},
         queue::Queue,
     },
-    engine::{self},
     installation::Places,
     progress::{Output, printable},
 };
@@ -92,10 +97,13 @@ impl ProvenanceCommand {
             return in_cache(from, path).await;
         }
         for installation in Places::standard().installed() {
-            let Some(record) = installation.record().ok().flatten() else { continue };
-            let queue = engine::detect(Some(&record.engine))
-                .and_then(|engine| engine.volume_place(&engine::queue_volume(&installation.name)));
-            if let Some(envelope) = queue.ok().flatten().and_then(|queue| Queue::provenance(&queue, path)) {
+            let Ok(Subject { housing, installation, .. }) = Subject::of(installation) else { continue };
+            if let Some(envelope) = housing
+                .queue(&installation)
+                .ok()
+                .flatten()
+                .and_then(|queue: PathBuf| Queue::provenance(&queue, path))
+            {
                 return Ok(Some((format!("the runner {}", installation.name), envelope)));
             }
         }

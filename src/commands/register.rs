@@ -1,19 +1,23 @@
 //! `register`: a fresh registration token for a runner that is installed here.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use serde_json::json;
 
 use super::steps::{
     declared::Declared,
+    housing::Housing,
     push_only,
     token::{Token, credential, hand_over},
 };
 use crate::{
     config::{CredentialArgs, GitHubSettings},
     contract::Phase,
-    engine::{self, Cli, Layout, Status},
+    engine::{self, Layout, Status},
     github::GitHub,
     installation::{self, Accepted, Identity, Locked, Places, Record},
     progress::{Output, Progress},
@@ -44,6 +48,8 @@ pub struct Register {
     output: Output,
 }
 
+/// What a start takes, up to the question for a token.
+const STARTING: Duration = Duration::from_secs(60);
 /// The keeper of slots has the lock while a container begins.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -64,12 +70,17 @@ impl Register {
             progress.result(&text, &json!({ "name": installation.name, "minted": false }));
             return Ok(ExitCode::SUCCESS);
         }
-        let runs = subject
-            .engine
-            .inspect(installation.name.as_str())?
-            .is_some_and(|container| container.status == Status::Running);
-        let phase = installation.runner_state().map(|state| state.phase);
-        if runs && phase.is_some_and(|phase| phase != Phase::WaitingForToken) {
+        let runs = || -> anyhow::Result<bool> {
+            let found = subject.housing.inspect(&installation.name)?;
+            Ok(found.is_some_and(|found| found.status == Status::Running))
+        };
+        let phase = || installation.runner_state().map(|state| state.phase);
+        // Whether one that only just starts has a registration, it says itself.
+        let until = Instant::now() + STARTING;
+        while phase() == Some(Phase::Starting) && runs()? && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        if runs()? && phase().is_some_and(|phase| phase != Phase::WaitingForToken) {
             // A token that nobody waits for would lie there while jobs run.
             let text =
                 format!("{} asks for no token; `vega-builder status` shows how it is", installation.name);
@@ -110,7 +121,7 @@ impl Register {
 /// The runner that is to be registered: as its file declares it, else as it was installed.
 struct Subject {
     identity: Identity,
-    engine: Cli,
+    housing: Housing,
     github: GitHubSettings,
     /// Nothing, when a unit has not prepared it yet.
     record: Option<Record>,
@@ -128,7 +139,7 @@ impl Subject {
                 is_ephemeral: declared.settings.ephemeral.is_some(),
                 identity: declared.identity(),
                 github: declared.settings.github,
-                engine: declared.engine,
+                housing: declared.housing,
                 record,
                 is_declared: true,
             });
@@ -139,7 +150,7 @@ impl Subject {
         }
         Ok(Self {
             identity: record.identity.clone(),
-            engine: engine::detect(Some(&record.engine))?,
+            housing: Housing::Container(engine::detect(Some(&record.engine))?),
             github: record.github(),
             record: Some(record),
             is_declared: false,
@@ -160,7 +171,13 @@ impl Subject {
     fn hand_over(&self, installation: &Locked, token: Token) -> anyhow::Result<()> {
         // A declared runner's registration is looked at, not noted.
         match installation.record()?.filter(|_| !self.is_declared) {
-            Some(mut record) => hand_over(&self.engine, installation, &mut record, token, Layout::Contract),
+            Some(mut record) => hand_over(
+                self.housing.expect_engine(&installation.name)?,
+                installation,
+                &mut record,
+                token,
+                Layout::Contract,
+            ),
             None => token.lay(installation),
         }
     }

@@ -99,7 +99,7 @@ fn start_unit(subject: &Subject, progress: &Progress) -> anyhow::Result<()> {
 
 /// As the unit does that starts it after a reboot: verified again, and its caps proven.
 async fn start_container(subject: &Subject, progress: &Progress) -> anyhow::Result<()> {
-    let (engine, name) = (&subject.engine, &subject.installation.name);
+    let (engine, name) = (subject.engine()?, &subject.installation.name);
     if subject.running()?.is_none() {
         let locked = subject.installation.lock_patiently(PATIENCE)?;
         let (image, _) = prepare::installed(&locked, progress).await?;

@@ -31,6 +31,17 @@ pub struct SettingsArgs {
     /// podman or docker [default: podman when it is installed, else docker] [key: engine]
     #[arg(long, help_heading = "Settings")]
     engine: Option<String>,
+    /// Without a container, as a service of this host, which has Nix and systemd; the folder is where GitHub's runner is
+    /// unpacked, /opt/actions-runner unless given [key: host]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "/opt/actions-runner",
+        help_heading = "Settings"
+    )]
+    host: Option<String>,
     /// The container's network: a network of the engine, or `host` (jobs then reach every service on this
     /// machine's loopback) [default: the engine's] [key: network]
     #[arg(long, help_heading = "Settings")]
@@ -229,6 +240,7 @@ impl SettingsArgs {
             ("labels", self.labels.clone()),
             ("image", self.image.clone()),
             ("engine", self.engine.clone()),
+            ("host", self.host.clone()),
             ("network", self.network.clone()),
             ("caps.disk", self.disk.clone()),
             ("caps.min-free", self.min_free.clone()),

@@ -112,6 +112,7 @@ impl Settings {
         let files = [
             ("cache.key-file", &key_file.flatten()),
             ("cache.login-file", &login_file.flatten()),
+            ("host", &self.host),
             ("image-file", &self.image_file),
             ("trust.policy", &self.trust.policy),
             ("trust.trusted-root", &self.trust.trusted_root),

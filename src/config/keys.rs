@@ -24,6 +24,7 @@ pub const KEYS: &[Key] = &[
     key("image", "--image", "VEGA_BUILDER_IMAGE"),
     key("image-file", "--image-file", "VEGA_BUILDER_IMAGE_FILE"),
     key("engine", "--engine", "VEGA_BUILDER_ENGINE"),
+    key("host", "--host", "VEGA_BUILDER_HOST"),
     key("network", "--network", "VEGA_BUILDER_NETWORK"),
     key("caps.memory", "--memory", "VEGA_BUILDER_MEMORY"),
     key("caps.cpus", "--cpus", "VEGA_BUILDER_CPUS"),

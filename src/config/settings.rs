@@ -100,6 +100,8 @@ pub struct Settings {
     /// Where the image is, instead of in its registry.
     pub image_file: Option<PathBuf>,
     pub engine: EngineChoice,
+    /// On the host itself, without a container: where GitHub's runner is unpacked.
+    pub host: Option<PathBuf>,
     pub network: Option<String>,
     /// How many jobs run at once, each in a container of its own; nothing: the runner stays.
     pub ephemeral: Option<NonZeroU32>,
@@ -147,6 +149,7 @@ impl Settings {
             image: text_or(layers, "image", VEGA_IMAGE),
             image_file: lasting(layers, "image-file"),
             engine: layers.parsed_or("engine", EngineChoice::Auto, "what is installed")?.0,
+            host: lasting(layers, "host"),
             network: network(layers)?,
             ephemeral,
             patience: layers.parsed_or("patience", PATIENCE, "Vega's")?.0,

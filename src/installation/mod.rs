@@ -82,6 +82,10 @@ pub enum Error {
         "{image} is not of our layout, and takes the jobs of one repository only: name that, or another image"
     )]
     OfARepositoryOnly { image: String },
+    #[error(
+        "{name} is a service of this host itself: it has no container and no image; GitHub's runner is renewed where it was unpacked, and `vega-builder up` then takes it"
+    )]
+    OnHost { name: String },
     #[error("{why}")]
     NoRegistration { why: String },
     #[error("no runner is installed here; type `vega-builder up OWNER/REPO`")]

@@ -10,7 +10,7 @@ use std::{
 use url::Url;
 
 use super::{children, user};
-use crate::{contract, github::clock::Reading};
+use crate::github::clock::Reading;
 
 /// A jump is more than this.
 const JUMP: i64 = 5;
@@ -84,7 +84,7 @@ impl Clock {
         let (told, answer) = channel();
         let server = self.server.to_string();
         let asking = thread::Builder::new().stack_size(256 * 1024).spawn(move || {
-            let mut command = user::as_root(contract::PROGRAM);
+            let mut command = user::as_root(user::this_program());
             command.args(["clock", &server]).stdin(Stdio::null());
             let output = children::finish(&mut command, PATIENCE).ok();
             let said = output.filter(|output| output.status.success()).map(|output| output.stdout);

@@ -13,11 +13,8 @@ use std::{
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use zeroize::Zeroizing;
 
-use super::{children, jit::JitConfig, say, token::take};
-use crate::{
-    contract::{self, env as names},
-    value::RegistrationToken,
-};
+use super::{children, jit::JitConfig, say, token::take, user};
+use crate::{contract::env as names, value::RegistrationToken};
 
 /// Run this program anew without the secret variables; each goes on as a file in memory, named by the
 /// contract's own `_FILE` variable. Nothing happens when there are none.
@@ -89,7 +86,7 @@ impl Credentials {
     pub fn into_token(self) -> anyhow::Result<Option<RegistrationToken>> {
         let Some(personal) = self.personal.filter(|_| self.token.is_none()) else { return Ok(self.token) };
         say("WARNING: a personal access token was handed in (GITHUB_PAT): for trusted local use only");
-        let mut minting = Command::new(contract::PROGRAM);
+        let mut minting = Command::new(user::this_program());
         let output = children::output_of(minting.arg("mint"), personal.as_bytes(), MINTING)?;
         let (said, told) = (Zeroizing::new(output.stdout), String::from_utf8_lossy(&output.stderr));
         let why = told.lines().next_back().unwrap_or("no reason given");

@@ -9,10 +9,7 @@ use anyhow::Context as _;
 use nix::sys::signal::Signal;
 
 use super::{Environment, Uploads, children, children::Child, say, user};
-use crate::{
-    cache::queue::{MOST, Queue},
-    contract,
-};
+use crate::{cache::queue::Queue, contract};
 
 /// The process that describes builds for the pusher; it outlives every listener.
 pub struct Describer {
@@ -31,8 +28,8 @@ impl Describer {
         if environment.uploads == Uploads::Off {
             return Ok(());
         }
-        Queue::at(contract::QUEUE_MOUNT, MOST).prepare().context(contract::QUEUE_MOUNT)?;
-        match symlink(contract::PROGRAM, contract::POST_BUILD_HOOK) {
+        Queue::here().prepare().context(contract::QUEUE_MOUNT)?;
+        match symlink(user::this_program(), contract::POST_BUILD_HOOK) {
             Err(why) if why.kind() != io::ErrorKind::AlreadyExists => {
                 Err(why).context(contract::POST_BUILD_HOOK)
             }
@@ -55,7 +52,7 @@ impl Describer {
             return;
         }
         self.began = Some(Instant::now());
-        let mut command = user::as_root(contract::PROGRAM);
+        let mut command = user::as_root(user::this_program());
         command.arg("describe-builds").stdin(Stdio::null());
         self.child = children::spawn(&mut command).ok();
     }

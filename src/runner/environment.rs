@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use url::Url;
 
+use super::Quarters;
 use crate::{
     contract::{self, env},
     value::{ByteSize, Caps, Labels, RunnerName, Scope, Span},
@@ -71,7 +72,8 @@ pub struct Environment {
     pub extra_trusted_public_keys: String,
     pub collection: Option<Collection>,
     pub quiet: bool,
-    pub runner_root: PathBuf,
+    /// Where the runner and its jobs live.
+    pub quarters: Quarters,
     /// How long a running job may go on when the container is stopped.
     pub patience: Duration,
     /// How much the store may hold.
@@ -135,7 +137,7 @@ impl Environment {
             extra_trusted_public_keys: one_line(env::EXTRA_KEYS, get(env::EXTRA_KEYS))?,
             collection: collects.then_some(collection),
             quiet: truth(env::NO_BANNER, get(env::NO_BANNER).as_deref(), false)?,
-            runner_root: get(env::RUNNER_ROOT).unwrap_or_else(|| contract::RUNNER_ROOT.to_owned()).into(),
+            quarters: Quarters::read(get).map_err(|(name, value, why)| wrong(name, &value, &why))?,
             disk: size(env::DISK, get(env::DISK))?,
             min_free: size(env::MIN_FREE, get(env::MIN_FREE))?,
             patience: span(env::PATIENCE, get(env::PATIENCE), "0s")?,

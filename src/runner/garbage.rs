@@ -19,6 +19,8 @@ const FUTILE: Duration = Duration::from_secs(600);
 /// The garbage collection of a runner that stays. It outlives every listener: its time does not begin anew
 /// with each.
 pub struct Garbage {
+    /// A host's store is the host's to collect: nobody misses anything of it because of a runner.
+    is_ours: bool,
     calendar: Option<Calendar>,
     running: Option<Running>,
     /// When the last one ended, and whether another would find anything.
@@ -41,14 +43,15 @@ struct Running {
 
 impl Garbage {
     pub fn new(environment: &Environment) -> Self {
-        let calendar = environment.collection.as_ref().map(
+        let is_ours = !environment.quarters.on_host;
+        let calendar = environment.collection.as_ref().filter(|_| is_ours).map(
             |Collection { delete_older_than, interval, initial_delay }| Calendar {
                 older_than: delete_older_than.clone(),
                 interval: *interval,
                 due: Instant::now() + *initial_delay,
             },
         );
-        Self { calendar, running: None, ended: None }
+        Self { is_ours, calendar, running: None, ended: None }
     }
 
     /// See how a running one is, and start one that is due when no job runs.
@@ -70,7 +73,7 @@ impl Garbage {
     pub fn press(&mut self, wanted: Option<u64>, why: &str) -> bool {
         let is_of_use =
             self.ended.is_none_or(|(ended, is_more)| ended.elapsed() > if is_more { PAUSE } else { FUTILE });
-        if self.running.is_none() && is_of_use {
+        if self.is_ours && self.running.is_none() && is_of_use {
             say(&format!("{why}: collecting garbage"));
             let mut arguments = vec!["--gc".to_owned()];
             // Nix reads a signed number.

@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{children, user};
+use super::{Ids, children, user};
 use crate::contract;
 
 /// How long the killing may take before the container counts as out of control.
@@ -30,19 +30,19 @@ pub struct Survivors(usize);
 
 /// End every process of the runner's user, the listener among them; how many there were. When this
 /// returns well there is none, and none can come but by us.
-pub fn end_all() -> Result<usize, Survivors> {
-    let found = processes_of(contract::RUNNER_UID).len();
+pub fn end_all(ids: Ids) -> Result<usize, Survivors> {
+    let found = processes_of(ids.uid).len();
     let deadline = Instant::now() + MOST;
     loop {
         children::reap();
-        let left = processes_of(contract::RUNNER_UID);
+        let left = processes_of(ids.uid);
         if left.is_empty() {
             return Ok(found);
         }
         if Instant::now() > deadline {
             return Err(Survivors(left.len()));
         }
-        let mut killer = user::end_jobs();
+        let mut killer = user::end_jobs(ids);
         if children::finish(&mut killer, ONE).is_err() {
             // No room for another process, say: one by one makes some.
             for pid in left {
@@ -50,7 +50,7 @@ pub fn end_all() -> Result<usize, Survivors> {
             }
         }
         children::reap();
-        if !processes_of(contract::RUNNER_UID).is_empty() {
+        if !processes_of(ids.uid).is_empty() {
             std::thread::sleep(TICK);
         }
     }
@@ -65,9 +65,9 @@ pub enum Worker {
     Lives,
 }
 
-pub fn worker() -> Worker {
+pub fn worker(ids: Ids) -> Worker {
     let mut found = Worker::Absent;
-    for pid in processes_of(contract::RUNNER_UID) {
+    for pid in processes_of(ids.uid) {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
         if field("Name:").trim() == contract::WORKER {

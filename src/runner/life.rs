@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Event, Listener,
+    Event, Ids, Listener,
     leftovers::{Worker, worker},
 };
 use crate::chronicle::JobResult;
@@ -19,6 +19,8 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 /// What a life's events and processes told.
 #[derive(Debug)]
 pub struct Life {
+    /// Whose processes are looked at.
+    ids: Ids,
     job: Option<Instant>,
     /// What it is called, as the listener first said.
     name: String,
@@ -32,8 +34,16 @@ pub struct Life {
 }
 
 impl Life {
-    pub fn new() -> Self {
-        Self { job: None, name: String::new(), result: String::new(), done: None, seen: false, deleted: None }
+    pub fn new(ids: Ids) -> Self {
+        Self {
+            ids,
+            job: None,
+            name: String::new(),
+            result: String::new(),
+            done: None,
+            seen: false,
+            deleted: None,
+        }
     }
 
     /// Take an event into account. From the first sign of a job on, whatever the log says may be the job's.
@@ -78,7 +88,7 @@ impl Life {
 
     /// Whether a job runs now, or its worker does before the log tells of it.
     pub fn is_at_work(&self) -> bool {
-        self.done.is_none() && (self.job.is_some() || worker() == Worker::Lives)
+        self.done.is_none() && (self.job.is_some() || worker(self.ids) == Worker::Lives)
     }
 
     /// Whether GitHub no longer knows the registration: the listener said so as its last words, and no job
@@ -91,7 +101,7 @@ impl Life {
     pub fn is_late(&mut self) -> bool {
         let Some(began) = self.job else { return false };
         if self.done.is_none() {
-            self.look(worker());
+            self.look(worker(self.ids));
         }
         self.done.is_some_and(|done| done.elapsed() > LATE) || began.elapsed() > LONGEST_JOB
     }
@@ -115,11 +125,11 @@ impl Life {
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, Life, Worker};
+    use super::{Event, Ids, Life, Worker};
 
     #[test]
     fn a_job_cannot_say_that_the_registration_is_gone() {
-        let mut life = Life::new();
+        let mut life = Life::new(Ids::IMAGE);
         life.note(&Event::RegistrationDeleted);
         assert!(life.forgotten());
         life.note(&Event::Running("job".to_owned()));
@@ -129,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_listener_that_goes_on_listening_has_not_said_its_last_words() {
-        let mut life = Life::new();
+        let mut life = Life::new(Ids::IMAGE);
         life.note(&Event::RegistrationDeleted);
         life.note(&Event::Listening);
         assert!(!life.forgotten() && !life.is_late());
@@ -137,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_starts_late_is_waited_for_and_one_that_ended_is_not() {
-        let mut life = Life::new();
+        let mut life = Life::new(Ids::IMAGE);
         life.note(&Event::Running("job".to_owned()));
         life.look(Worker::Absent);
         life.look(Worker::Lives);
@@ -145,7 +155,7 @@ mod tests {
         life.look(Worker::Absent);
         assert!(life.done.is_some());
         // So short that it was only ever seen dead.
-        let mut life = Life::new();
+        let mut life = Life::new(Ids::IMAGE);
         life.look(Worker::Ended);
         assert!(life.done.is_some());
     }

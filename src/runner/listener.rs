@@ -3,7 +3,6 @@
 use std::{
     io::{self, BufRead as _, BufReader},
     os::unix::process::ExitStatusExt as _,
-    path::Path,
     process::{ExitStatus, Stdio},
     sync::{
         Arc,
@@ -15,7 +14,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::{Mask, children, children::Child, pace::Pause, report::say_line, user};
+use super::{Mask, Quarters, Rooted, children, children::Child, pace::Pause, report::say_line, user};
 use crate::contract;
 
 /// What a line of the listener's log says.
@@ -98,11 +97,16 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Start the runner that lies in `runner`, with its registration in `root`, for one job: what the job did
-    /// to the processes of its user ends with this life.
+    /// Start the runner, with its registration in the root of these quarters, for one job: what the job did to the
+    /// processes of its user ends with this life.
     ///
     /// Where `completed` is given, the runner calls that after the job's last step.
-    pub fn start(runner: &Path, root: &Path, mask: &Arc<Mask>, completed: Option<&str>) -> io::Result<Self> {
+    pub fn start(
+        runner: &Rooted,
+        quarters: &Quarters,
+        mask: &Arc<Mask>,
+        completed: Option<&str>,
+    ) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         let (sender, events) = channel();
         let mask = Arc::clone(mask);
@@ -117,16 +121,16 @@ impl Listener {
                 }
             }
         })?;
-        let mut command = user::as_runner(runner.join("bin/Runner.Listener"));
+        let mut command = user::as_runner(quarters, runner.listener());
         command
             .args(["run", "--once"])
-            .env(contract::env::RUNNER_ROOT, root)
+            .env(contract::env::RUNNER_ROOT, &quarters.root)
             .env("ACTIONS_RUNNER_HOOK_JOB_STARTED", contract::JOB_STARTED_HOOK)
             .envs(completed.map(|hook| ("ACTIONS_RUNNER_HOOK_JOB_COMPLETED", hook)))
             .env("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE", "1")
             // .NET's own door for debuggers.
             .env("DOTNET_EnableDiagnostics", "0")
-            .current_dir(root)
+            .current_dir(&quarters.root)
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer);

@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Environment, JitConfig, Mask, Vault, children,
+    Environment, JitConfig, Mask, Program, Vault, children,
     leftovers::{Survivors, end_all},
     report::say_line,
     tidy, token, user,
@@ -48,14 +48,13 @@ struct Identity {
 /// The registration in the runner's root, a volume.
 pub struct Registration<'a> {
     environment: &'a Environment,
-    /// Where GitHub's runner lies.
-    runner: &'a Path,
+    program: &'a Program,
     vault: Vault,
 }
 
 impl<'a> Registration<'a> {
-    pub fn new(environment: &'a Environment, runner: &'a Path) -> Self {
-        Self { environment, runner, vault: Vault::new(&environment.runner_root) }
+    pub fn new(environment: &'a Environment, program: &'a Program) -> Self {
+        Self { environment, program, vault: Vault::new(&environment.quarters) }
     }
 
     pub fn vault(&self) -> &Vault {
@@ -63,7 +62,7 @@ impl<'a> Registration<'a> {
     }
 
     fn failed(&self) -> impl Fn(io::Error) -> RegistrationError {
-        let path = self.environment.runner_root.clone();
+        let path = self.environment.quarters.root.clone();
         move |why| RegistrationError::File { path: path.clone(), why }
     }
 
@@ -83,7 +82,7 @@ impl<'a> Registration<'a> {
 
     /// What an older version saved lay where jobs could write: it is taken once, for the very repository.
     fn adopt(&self) -> io::Result<()> {
-        let root = &self.environment.runner_root;
+        let root = &self.environment.quarters.root;
         let (old, settings) = (root.join(OLD_IDENTITY), root.join(".runner"));
         let Ok(identity) = fs::read_to_string(&old) else { return Ok(()) };
         let settings: Value = fs::read(&settings)
@@ -156,12 +155,12 @@ impl<'a> Registration<'a> {
     /// when this returns; no process of a job is there, before or beside it.
     pub fn configure(&self, token: &RegistrationToken, mask: &Mask) -> Result<(), RegistrationError> {
         mask.learn(token.expose());
-        end_all()?;
+        end_all(self.environment.quarters.ids)?;
         self.forget()?;
         let desk = self.vault.desk().map_err(self.failed())?;
         let configured = self.configure_at(&desk, token, mask);
         // It may have been stopped half-way.
-        let ended = end_all();
+        let ended = end_all(self.environment.quarters.ids);
         let kept = configured.and_then(|()| {
             self.vault.keep(&desk).map_err(self.failed())?;
             let text = serde_json::to_string(&self.identity()).unwrap_or_default();
@@ -179,7 +178,8 @@ impl<'a> Registration<'a> {
         mask: &Mask,
     ) -> Result<(), RegistrationError> {
         let environment = self.environment;
-        let mut command = user::as_runner(self.runner.join("bin/Runner.Listener"));
+        let rooted = self.program.rooted_at(desk).map_err(self.failed())?;
+        let mut command = user::as_runner(&environment.quarters, rooted.listener());
         command
             .args(["configure", "--unattended", "--replace", "--disableupdate", "--work", "_work"])
             .args(["--url", &self.url()])
@@ -216,7 +216,7 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::{IDENTITY, OLD_IDENTITY, Registration};
-    use crate::runner::{Environment, vault::FILES};
+    use crate::runner::{Environment, Program, vault::FILES};
 
     fn environment(root: &Path, name: &str) -> Environment {
         Environment::read(|variable| match variable {
@@ -242,7 +242,8 @@ mod tests {
     fn a_registration_serves_its_own_identity_only() {
         let root = tempfile::tempdir().unwrap();
         let (one, other) = (environment(root.path(), "one"), environment(root.path(), "other"));
-        let registration = Registration::new(&one, Path::new("/nonexistent"));
+        let nowhere = Program::in_folder(Path::new("/nonexistent"));
+        let registration = Registration::new(&one, &nowhere);
         assert!(!registration.is_saved());
         registration.vault.prepare().unwrap();
         older(root.path(), &registration, "");
@@ -250,7 +251,7 @@ mod tests {
         let identity = serde_json::to_string(&registration.identity()).unwrap();
         registration.vault.write_note(IDENTITY, &identity).unwrap();
         assert!(registration.is_saved());
-        assert!(!Registration::new(&other, Path::new("/nonexistent")).is_saved());
+        assert!(!Registration::new(&other, &nowhere).is_saved());
         registration.forget().unwrap();
         assert!(!registration.is_saved());
     }
@@ -262,7 +263,8 @@ mod tests {
         {
             let root = tempfile::tempdir().unwrap();
             let environment = environment(root.path(), "one");
-            let registration = Registration::new(&environment, Path::new("/nonexistent"));
+            let nowhere = Program::in_folder(Path::new("/nonexistent"));
+            let registration = Registration::new(&environment, &nowhere);
             registration.vault.prepare().unwrap();
             older(root.path(), &registration, url);
             registration.adopt().unwrap();

@@ -10,13 +10,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::{Vault, children, say, user};
-use crate::contract;
+use super::{Quarters, Vault, children, say, user};
 
 /// Where everybody may write; what belongs to others there stays.
 const SHARED: [&str; 5] = ["/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/dev/mqueue"];
-/// Where nix-daemon lets the user `runner` write.
-const PER_USER: [&str; 2] = ["/nix/var/nix/profiles/per-user/runner", "/nix/var/nix/gcroots/per-user/runner"];
+/// Where nix-daemon lets a user write.
+const PER_USER: [&str; 2] = ["/nix/var/nix/profiles/per-user", "/nix/var/nix/gcroots/per-user"];
 /// For `rm`, where a tree is too deep for us.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -28,9 +27,9 @@ const BUILD_LOGS: &str = "/nix/var/log/nix/drvs";
 
 /// Empty everything that the runner's user can write, but for the runner's own logs.
 pub fn tidy(vault: &Vault) {
-    let home = Path::new(contract::HOME);
-    clear(home, |entry| entry.path() != vault.root());
-    let _ = chown(home, Some(contract::RUNNER_UID), Some(contract::RUNNER_UID));
+    let Quarters { user, ids, home, root, on_host } = vault.quarters();
+    clear(home, |entry| entry.path() != *root);
+    let _ = chown(home, Some(ids.uid), Some(ids.gid));
     let _ = fs::set_permissions(home, fs::Permissions::from_mode(0o755));
     clear(&vault.work(), |_| true);
     clear(&vault.logs(), |entry| {
@@ -38,15 +37,16 @@ pub fn tidy(vault: &Vault) {
         !(log && entry.file_type().is_ok_and(|kind| kind.is_file()))
     });
     keep_newest(&[vault.logs()], LOGS);
-    // Nix keeps what every build has printed; a build may print without end.
-    let of_builds = fs::read_dir(BUILD_LOGS).into_iter().flatten().flatten();
-    keep_newest(&of_builds.map(|entry| entry.path()).collect::<Vec<_>>(), LOGS);
+    // Nix keeps what every build has printed; a build may print without end. A host's are the host's.
+    if !on_host {
+        let of_builds = fs::read_dir(BUILD_LOGS).into_iter().flatten().flatten();
+        keep_newest(&of_builds.map(|entry| entry.path()).collect::<Vec<_>>(), LOGS);
+    }
     for folder in PER_USER {
-        clear(Path::new(folder), |_| true);
+        clear(&Path::new(folder).join(user), |_| true);
     }
     for folder in SHARED {
-        let jobs =
-            |entry: &fs::DirEntry| entry.metadata().is_ok_and(|found| found.uid() == contract::RUNNER_UID);
+        let jobs = |entry: &fs::DirEntry| entry.metadata().is_ok_and(|found| found.uid() == ids.uid);
         clear(Path::new(folder), jobs);
     }
 }

@@ -6,6 +6,7 @@ use std::{
     ffi::OsString,
     io,
     os::unix::process::CommandExt as _,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -15,21 +16,27 @@ use nix::{
     unistd::{Gid, Pid, Uid, geteuid, getuid, setgroups, setresgid, setresuid},
 };
 
+use super::{Ids, Quarters};
 use crate::contract;
 
+/// This very program: where it lies in the image, or, on a host, where it was bound to.
+pub fn this_program() -> PathBuf {
+    env::current_exe().unwrap_or_else(|_| contract::PROGRAM.into())
+}
+
 /// A command that `program` runs as the runner's user, in an environment of its own: nothing of PID 1's.
-pub fn as_runner(program: impl Into<OsString>) -> Command {
-    let mut command = Command::new(contract::PROGRAM);
-    command.arg("as-runner").arg("--").arg(program.into()).env_clear();
+pub fn as_runner(quarters: &Quarters, program: impl Into<OsString>) -> Command {
+    let mut command = Command::new(this_program());
+    command.arg("as-runner").arg(quarters.ids.to_string()).arg("--").arg(program.into()).env_clear();
     command
-        .env("HOME", "/home/runner")
-        .env("USER", "runner")
+        .env("HOME", &quarters.home)
+        .env("USER", &quarters.user)
         .env("LANG", "C.UTF-8")
         .env("NIX_REMOTE", "daemon");
     for name in ["PATH", "SSL_CERT_FILE", "NIX_SSL_CERT_FILE"] {
         command.envs(env::var_os(name).map(|value| (name, value)));
     }
-    command.current_dir("/home/runner");
+    command.current_dir(&quarters.home);
     command
 }
 
@@ -47,30 +54,38 @@ pub fn as_root(program: impl Into<OsString>) -> Command {
 }
 
 /// The command that ends every process of the runner's user.
-pub fn end_jobs() -> Command {
-    let mut command = Command::new(contract::PROGRAM);
-    command.arg("end-jobs").env_clear().current_dir("/").stdin(Stdio::null());
+pub fn end_jobs(ids: Ids) -> Command {
+    let mut command = Command::new(this_program());
+    command.arg("end-jobs").arg(ids.to_string()).env_clear().current_dir("/").stdin(Stdio::null());
     command
 }
 
 /// Become the runner's user for good and execute `arguments`. Returns only when it fails.
-pub fn become_runner(arguments: &[OsString]) -> io::Result<Infallible> {
+pub fn become_runner(ids: Ids, arguments: &[OsString]) -> io::Result<Infallible> {
     let [program, rest @ ..] = arguments else {
         return Err(io::Error::other("no command to execute"));
     };
-    drop_privileges()?;
+    drop_privileges(ids)?;
     Err(Command::new(program).args(rest).exec())
 }
 
 /// Become the runner's user for good and kill every process of that user but this one.
-pub fn kill_everything() -> io::Result<()> {
+pub fn kill_everything_of(ids: Ids) -> io::Result<()> {
     if geteuid().is_root() {
-        drop_privileges()?;
+        drop_privileges(ids)?;
     }
-    // As root this would be the end of the container.
-    let jobs = Uid::from_raw(contract::RUNNER_UID);
+    let jobs = Uid::from_raw(ids.uid);
     if getuid() != jobs || geteuid() != jobs {
         return Err(io::Error::other("this is not the runner's user"));
+    }
+    kill_everything()
+}
+
+/// Kill every process of our own user but this one.
+pub fn kill_everything() -> io::Result<()> {
+    // This would be the end of the container, or of the host.
+    if getuid().is_root() || geteuid().is_root() {
+        return Err(io::Error::other("this is root, and not the runner's user"));
     }
     match kill(Pid::from_raw(-1), Signal::SIGKILL) {
         // There is nobody else.
@@ -80,9 +95,9 @@ pub fn kill_everything() -> io::Result<()> {
 }
 
 /// No groups, no capability in any set, and no setuid program gives one back.
-fn drop_privileges() -> io::Result<()> {
+fn drop_privileges(ids: Ids) -> io::Result<()> {
     let refuse = |error: caps::errors::CapsError| io::Error::other(error.to_string());
-    let (uid, gid) = (Uid::from_raw(contract::RUNNER_UID), Gid::from_raw(contract::RUNNER_UID));
+    let (uid, gid) = (Uid::from_raw(ids.uid), Gid::from_raw(ids.gid));
     caps::clear(None, CapSet::Ambient).map_err(refuse)?;
     // Dropping from the bounding set needs SETPCAP, so it comes while we are root still.
     for capability in caps::read(None, CapSet::Bounding).map_err(refuse)? {

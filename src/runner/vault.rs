@@ -14,8 +14,8 @@ use std::{
 use nix::{fcntl::OFlag, unistd::geteuid};
 use zeroize::Zeroizing;
 
-use super::tidy;
-use crate::contract::{self, KEPT};
+use super::{Ids, Quarters, tidy};
+use crate::contract::KEPT;
 
 /// What the runner's configure step writes.
 pub const FILES: [&str; 3] = [".runner", ".credentials", ".credentials_rsaparams"];
@@ -32,55 +32,59 @@ const LONGEST: u64 = 1 << 20;
 /// The root of one runner.
 #[derive(Debug, Clone)]
 pub struct Vault {
-    root: PathBuf,
+    quarters: Quarters,
 }
 
 impl Vault {
-    pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+    pub fn new(quarters: &Quarters) -> Self {
+        Self { quarters: quarters.clone() }
     }
 
-    pub fn root(&self) -> &Path {
-        &self.root
+    /// Whose it is.
+    pub fn quarters(&self) -> &Quarters {
+        &self.quarters
+    }
+
+    fn root(&self) -> &Path {
+        &self.quarters.root
     }
 
     pub fn work(&self) -> PathBuf {
-        self.root.join(WORK)
+        self.root().join(WORK)
     }
 
     /// Root's own folder, out of every job's reach.
     pub fn kept(&self) -> PathBuf {
-        self.root.join(KEPT)
+        self.root().join(KEPT)
     }
 
     pub fn logs(&self) -> PathBuf {
-        self.root.join(LOGS)
+        self.root().join(LOGS)
     }
 
     /// Make the root ready, whatever an older version or a job of its time left there.
     pub fn prepare(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.root)?;
-        own(&self.root, 0, 0, 0o755)?;
-        for (folder, id, mode) in
-            [(self.work(), contract::RUNNER_UID, 0o755), (self.logs(), contract::RUNNER_UID, 0o755)]
-                .into_iter()
-                .chain([(self.root.join(KEPT), 0, 0o700)])
+        fs::create_dir_all(self.root())?;
+        own(self.root(), 0, 0, 0o755)?;
+        let Ids { uid, gid } = self.quarters.ids;
+        for (folder, uid, gid, mode) in
+            [(self.work(), uid, gid, 0o755), (self.logs(), uid, gid, 0o755), (self.kept(), 0, 0, 0o700)]
         {
             // A link in its place would lead us elsewhere; a folder of a job's in the place of ours would hold
             // what the job kept for us.
-            let ours = |owner: u32| id != 0 || owner == geteuid().as_raw();
+            let ours = |owner: u32| uid != 0 || owner == geteuid().as_raw();
             if !folder.symlink_metadata().is_ok_and(|found| found.is_dir() && ours(found.uid())) {
                 tidy::remove(&folder)?;
                 fs::create_dir(&folder)?;
             }
-            own(&folder, id, id, mode)?;
+            own(&folder, uid, gid, mode)?;
         }
         Ok(())
     }
 
     /// Whether a registration is kept.
     pub fn holds(&self) -> bool {
-        FILES[..LEAST].iter().all(|name| self.root.join(KEPT).join(name).is_file())
+        FILES[..LEAST].iter().all(|name| self.kept().join(name).is_file())
     }
 
     /// Take the files in `folder` into keeping: they were just written by the configure step, or lie there
@@ -88,7 +92,7 @@ impl Vault {
     pub fn keep(&self, folder: &Path) -> io::Result<()> {
         for (number, name) in FILES.into_iter().enumerate() {
             match read_plain(&folder.join(name)) {
-                Ok(text) => write(&self.root.join(KEPT).join(name), &text, 0, 0o600)?,
+                Ok(text) => write(&self.kept().join(name), &text, 0, 0o600)?,
                 Err(why) if why.kind() == io::ErrorKind::NotFound && number >= LEAST => {}
                 Err(why) => return Err(why),
             }
@@ -99,30 +103,31 @@ impl Vault {
     /// Take these contents into keeping.
     pub fn keep_these<'a>(&self, files: impl Iterator<Item = (&'static str, &'a [u8])>) -> io::Result<()> {
         for (name, content) in files {
-            write(&self.root.join(KEPT).join(name), content, 0, 0o600)?;
+            write(&self.kept().join(name), content, 0, 0o600)?;
         }
         Ok(())
     }
 
     /// A note beside the copies, for root alone.
     pub fn note(&self, name: &str) -> Option<String> {
-        fs::read_to_string(self.root.join(KEPT).join(name)).ok()
+        fs::read_to_string(self.kept().join(name)).ok()
     }
 
     pub fn write_note(&self, name: &str, text: &str) -> io::Result<()> {
-        write(&self.root.join(KEPT).join(name), text.as_bytes(), 0, 0o600)
+        write(&self.kept().join(name), text.as_bytes(), 0, 0o600)
     }
 
     pub fn remove_note(&self, name: &str) -> io::Result<()> {
-        tidy::remove(&self.root.join(KEPT).join(name))
+        tidy::remove(&self.kept().join(name))
     }
 
     /// A folder of the runner's user for the configure step; no job is there to see it.
     pub fn desk(&self) -> io::Result<PathBuf> {
-        let desk = self.root.join(DESK);
+        let desk = self.root().join(DESK);
         tidy::remove(&desk)?;
         fs::create_dir(&desk)?;
-        own(&desk, contract::RUNNER_UID, contract::RUNNER_UID, 0o700)?;
+        let Ids { uid, gid } = self.quarters.ids;
+        own(&desk, uid, gid, 0o700)?;
         Ok(desk)
     }
 
@@ -130,12 +135,12 @@ impl Vault {
     pub fn lay_out(&self, environment: &str, path: &str) -> io::Result<()> {
         self.prepare()?;
         self.remove_unexpected()?;
-        write(&self.root.join(".env"), environment.as_bytes(), 0, 0o644)?;
-        write(&self.root.join(".path"), path.as_bytes(), 0, 0o644)?;
+        write(&self.root().join(".env"), environment.as_bytes(), 0, 0o644)?;
+        write(&self.root().join(".path"), path.as_bytes(), 0, 0o644)?;
         for name in FILES {
-            match read_plain(&self.root.join(KEPT).join(name)) {
-                Ok(text) => write(&self.root.join(name), &text, contract::RUNNER_UID, 0o640)?,
-                Err(why) if why.kind() == io::ErrorKind::NotFound => tidy::remove(&self.root.join(name))?,
+            match read_plain(&self.kept().join(name)) {
+                Ok(text) => write(&self.root().join(name), &text, self.quarters.ids.gid, 0o640)?,
+                Err(why) if why.kind() == io::ErrorKind::NotFound => tidy::remove(&self.root().join(name))?,
                 Err(why) => return Err(why),
             }
         }
@@ -145,8 +150,8 @@ impl Vault {
     /// Forget what is kept, and what lies in the root.
     pub fn forget(&self) -> io::Result<()> {
         for name in FILES {
-            tidy::remove(&self.root.join(KEPT).join(name))?;
-            tidy::remove(&self.root.join(name))?;
+            tidy::remove(&self.kept().join(name))?;
+            tidy::remove(&self.root().join(name))?;
         }
         self.remove_unexpected()
     }
@@ -154,14 +159,14 @@ impl Vault {
     /// Dot files are the runner's settings (`.runner_migrated`, `.setup_info`, …), so none is there that we
     /// did not write; and nothing else that belongs to the jobs' user.
     fn remove_unexpected(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.root)? {
+        for entry in fs::read_dir(self.root())? {
             let entry = entry?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
             if [WORK, LOGS, KEPT].contains(&&*name) || FILES.contains(&&*name) {
                 continue;
             }
-            if name.starts_with('.') || entry.metadata()?.uid() == contract::RUNNER_UID {
+            if name.starts_with('.') || entry.metadata()?.uid() == self.quarters.ids.uid {
                 tidy::remove(&entry.path())?;
             }
         }
@@ -212,11 +217,11 @@ mod tests {
         os::unix::fs::{PermissionsExt as _, symlink},
     };
 
-    use super::{FILES, Vault};
+    use super::{FILES, Quarters, Vault};
 
     fn kept() -> (tempfile::TempDir, Vault) {
         let root = tempfile::tempdir().unwrap();
-        let vault = Vault::new(root.path());
+        let vault = Vault::new(&Quarters::of_image(root.path()));
         vault.prepare().unwrap();
         let desk = root.path().join("desk");
         fs::create_dir(&desk).unwrap();

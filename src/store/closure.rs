@@ -99,11 +99,6 @@ impl Closure {
         }
         Ok(paths.into_iter().map(PathBuf::from).collect())
     }
-
-    /// Whether the runner's program is still there: the cheap look between two jobs.
-    pub fn is_present(&self) -> bool {
-        self.runner.join("bin/Runner.Listener").exists()
-    }
 }
 
 /// How Nix says that a path is not what it should be; everything else that ends it says nothing of the store.

@@ -4,6 +4,8 @@ use super::{Error, Reserve};
 use crate::contract;
 
 const PLACE: &str = "/etc/nix/nix.conf";
+/// Where a host's own files of /etc/nix are, for those that it includes.
+pub const HOST: &str = "/run/vega-builder/nix";
 
 /// nix.conf, as far as the image decides it.
 #[derive(Debug, Clone)]
@@ -20,6 +22,10 @@ pub struct Configuration {
     pub queues: bool,
     /// How much of the disk stays free.
     pub reserve: Reserve,
+    /// Who may build, beside root.
+    pub user: String,
+    /// Whether the host has a configuration of its own, to which this is added.
+    pub on_host: bool,
 }
 
 /// The public cache and Vega's, with their keys.
@@ -30,25 +36,33 @@ const PUBLIC_KEYS: &str = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFG
 impl fmt::Display for Configuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# written by vega-builder at every boot")?;
-        writeln!(f, "build-users-group = nixbld")?;
+        let more = if self.on_host {
+            // What is said below counts more than what is said there.
+            writeln!(f, "!include {HOST}/nix.conf")?;
+            "extra-"
+        } else {
+            writeln!(f, "build-users-group = nixbld")?;
+            ""
+        };
         writeln!(f, "sandbox = {}", self.sandbox)?;
         // Where the sandbox was proven, a build that cannot have it fails: it does not quietly run bare.
         writeln!(f, "sandbox-fallback = {}", self.fallback)?;
         writeln!(f, "max-jobs = {}", self.max_jobs)?;
         writeln!(f, "cores = {}", self.cores)?;
-        writeln!(f, "substituters = {SUBSTITUTERS} {}", self.extra_substituters)?;
-        writeln!(f, "trusted-public-keys = {PUBLIC_KEYS} {}", self.extra_trusted_public_keys)?;
-        // A build that fills the disk collects garbage first, instead of failing.
-        let (min_free, max_free) = self.reserve.of_nix(Path::new(contract::STORE_MOUNT));
-        writeln!(f, "min-free = {min_free}")?;
-        writeln!(f, "max-free = {max_free}")?;
+        writeln!(f, "{more}substituters = {SUBSTITUTERS} {}", self.extra_substituters)?;
+        writeln!(f, "{more}trusted-public-keys = {PUBLIC_KEYS} {}", self.extra_trusted_public_keys)?;
+        if !self.on_host {
+            // A build that fills the disk collects garbage first, instead of failing.
+            let (min_free, max_free) = self.reserve.of_nix(Path::new(contract::STORE_MOUNT));
+            writeln!(f, "min-free = {min_free}")?;
+            writeln!(f, "max-free = {max_free}")?;
+        }
         // A trusted user could switch the sandbox off: only root is one.
         writeln!(f, "trusted-users = root")?;
-        writeln!(f, "allowed-users = root runner")?;
-        if self.queues {
-            writeln!(f, "post-build-hook = {}", contract::POST_BUILD_HOOK)?;
-        }
-        writeln!(f, "experimental-features = nix-command flakes")
+        writeln!(f, "allowed-users = root {}", self.user)?;
+        // None of the host's in its place: it would push what is not its own.
+        writeln!(f, "post-build-hook = {}", if self.queues { contract::POST_BUILD_HOOK } else { "" })?;
+        writeln!(f, "{more}experimental-features = nix-command flakes")
     }
 }
 
@@ -72,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_runner_is_no_trusted_user_and_the_sandbox_has_no_fallback() {
-        let text = Configuration {
+        let configuration = Configuration {
             sandbox: "true",
             fallback: false,
             max_jobs: 2,
@@ -81,8 +95,10 @@ mod tests {
             extra_trusted_public_keys: "a-1:k".to_owned(),
             queues: true,
             reserve: Reserve::of(Some(ByteSize::gib(2))),
-        }
-        .to_string();
+            user: "runner".to_owned(),
+            on_host: false,
+        };
+        let text = configuration.to_string();
         for line in [
             "sandbox = true",
             "sandbox-fallback = false",
@@ -94,5 +110,12 @@ mod tests {
         ] {
             assert!(text.lines().any(|have| have == line), "{line}\n{text}");
         }
+        let text = Configuration { on_host: true, queues: false, ..configuration }.to_string();
+        for line in
+            ["trusted-users = root", "allowed-users = root runner", "post-build-hook = ", "sandbox = true"]
+        {
+            assert!(text.lines().any(|have| have == line), "{line}\n{text}");
+        }
+        assert!(text.contains("!include /run/vega-builder/nix/nix.conf\n") && !text.contains("min-free"));
     }
 }

@@ -14,7 +14,7 @@ mod watch;
 
 pub use budget::{Budget, Collected, changed, held};
 pub use closure::Closure;
-pub use configuration::Configuration;
+pub use configuration::{Configuration, HOST as HOST_CONFIGURATION};
 pub use daemon::Daemon;
 pub use durable::{mend, sync};
 pub use namespaces::can_sandbox;

@@ -10,7 +10,10 @@ use std::{
 use nix::fcntl::OFlag;
 
 use super::{Error, nix::run};
-use crate::{contract, runner::user};
+use crate::{
+    contract,
+    runner::{Ids, Quarters, user},
+};
 
 const BARE: &str = "bare";
 const SANDBOXED: &str = "sandboxed";
@@ -21,8 +24,9 @@ const PLACE: &str = "/run/vega-builder";
 ///
 /// As a job would, but with nothing of a job's: the settings in a home folder that jobs write to can load
 /// code into Nix, and that would forge the proof.
-pub fn probe() -> Result<bool, Error> {
-    let program = run(user::as_root("nix-store").args(["--add", contract::PROGRAM]), "nix-store --add")?;
+pub fn probe(quarters: &Quarters) -> Result<bool, Error> {
+    let program = user::this_program();
+    let program = run(user::as_root("nix-store").arg("--add").arg(program), "nix-store --add")?;
     let program = program.trim();
     // Its own name each time: a result that is there already would prove nothing of today.
     let name = format!("sandbox-probe-{}", jiff::Timestamp::now().as_nanosecond());
@@ -30,8 +34,8 @@ pub fn probe() -> Result<bool, Error> {
         "derivation {{ name = \"{name}\"; system = builtins.currentSystem; \
          builder = builtins.storePath \"{program}\"; args = [ \"sandbox-witness\" ]; }}"
     );
-    let home = empty_home()?;
-    let mut build = user::as_runner("nix-build");
+    let home = empty_home(quarters.ids)?;
+    let mut build = user::as_runner(quarters, "nix-build");
     build.env("HOME", home.path()).env("NIX_USER_CONF_FILES", "/dev/null").current_dir(home.path()).args([
         "--no-out-link",
         "--option",
@@ -50,11 +54,11 @@ pub fn probe() -> Result<bool, Error> {
 
 /// Nix takes a home folder only of its own user; this one is new and empty, and nobody else of that user
 /// lives while it is there.
-fn empty_home() -> Result<tempfile::TempDir, Error> {
+fn empty_home(ids: Ids) -> Result<tempfile::TempDir, Error> {
     let make = || -> std::io::Result<tempfile::TempDir> {
         fs::create_dir_all(PLACE)?;
         let home = tempfile::Builder::new().prefix("probe-").tempdir_in(PLACE)?;
-        chown(home.path(), Some(contract::RUNNER_UID), Some(contract::RUNNER_UID))?;
+        chown(home.path(), Some(ids.uid), Some(ids.gid))?;
         Ok(home)
     };
     make().map_err(|why| Error::file(PLACE, why))

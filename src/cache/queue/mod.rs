@@ -28,6 +28,8 @@ use std::{
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use crate::contract;
+
 pub use self::{
     job::{Desk, Job},
     state::State,
@@ -81,6 +83,13 @@ pub const MOST: usize = 10_000;
 const HELD_UP: Duration = Duration::from_secs(10);
 
 impl Queue {
+    /// That of the runner in whose container, or on whose host, this process is: by the name that everybody has for it, as Nix's
+    /// roots lead there.
+    pub fn here() -> Self {
+        let place = Path::new(contract::QUEUE_MOUNT);
+        Self::at(place.canonicalize().unwrap_or_else(|_| place.to_owned()), MOST)
+    }
+
     pub fn at(root: impl Into<PathBuf>, most: usize) -> Self {
         Self { root: root.into(), most, held_up: HELD_UP }
     }

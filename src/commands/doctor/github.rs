@@ -14,7 +14,12 @@ use crate::{
 };
 
 /// What GitHub answers to this credential about this runner.
-pub async fn github(github: &GitHub, identity: &Identity, is_installed: bool) -> Vec<Finding> {
+pub async fn github(
+    github: &GitHub,
+    identity: &Identity,
+    is_installed: bool,
+    is_on_host: bool,
+) -> Vec<Finding> {
     let (name, scope) = (&identity.name, &identity.scope);
     let mut findings = Vec::new();
     let runner = match github.runner(name).await {
@@ -43,7 +48,7 @@ pub async fn github(github: &GitHub, identity: &Identity, is_installed: bool) ->
     if let Some(runner) = &runner
         && let Some(version) = RunnerVersion::of(github, runner).await
     {
-        findings.push(match version.warning(name, Timestamp::now()) {
+        findings.push(match version.warning(name, is_on_host, Timestamp::now()) {
             Some(warning) => {
                 let (what, next) = warning.split_once(": type ").unwrap_or((&warning, ""));
                 Finding::warning("version", format!("GitHub's runner {}: {what}", version.version), next)

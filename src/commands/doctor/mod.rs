@@ -11,7 +11,11 @@ use anstyle::{AnsiColor, Style};
 use serde_json::json;
 
 use self::finding::{Finding, Level};
-use super::steps::{record::identity, subject::Subject, token};
+use super::steps::{
+    record::identity,
+    subject::{Known, Subject},
+    token,
+};
 use crate::{
     config::{CredentialArgs, GitHubSettings, Host, Settings, SettingsArgs},
     github::GitHub,
@@ -84,9 +88,11 @@ impl Doctor {
 
     async fn installed(&self, subject: &Subject) -> Vec<Finding> {
         let mut findings = runner::here(subject);
-        let Some(record) = &subject.record else { return findings };
-        findings.extend(runner::image(record).await);
-        findings.extend(self.at_github(&record.identity, &record.github(), true).await);
+        if let Some(record) = &subject.record {
+            findings.extend(runner::image(record).await);
+        }
+        let Known { identity, github, .. } = &subject.known;
+        findings.extend(self.at_github(identity, github, true, subject.housing.is_host()).await);
         findings
     }
 
@@ -100,7 +106,7 @@ impl Doctor {
             .map_err(anyhow::Error::from)
             .and_then(|host| Ok(Settings::resolve(&SettingsArgs::default(), Some(wanted), &host)?));
         match settings {
-            Ok(settings) => self.at_github(&identity(&settings), &settings.github, false).await,
+            Ok(settings) => self.at_github(&identity(&settings), &settings.github, false, false).await,
             Err(why) => vec![Finding::failure("settings", format!("{why:#}"))],
         }
     }
@@ -110,6 +116,7 @@ impl Doctor {
         identity: &Identity,
         settings: &GitHubSettings,
         is_installed: bool,
+        is_on_host: bool,
     ) -> Vec<Finding> {
         let asked = async {
             let credential = token::credential(&self.credential, settings, &identity.scope).await?;
@@ -119,7 +126,7 @@ impl Doctor {
             Ok(github) => github,
             Err(why) => return vec![Finding::failure("token", format!("{why:#}"))],
         };
-        let mut findings = github::github(&github, identity, is_installed).await;
+        let mut findings = github::github(&github, identity, is_installed, is_on_host).await;
         if let Some(repository) = identity.scope.repository() {
             findings.extend(github::outlook(&github.of(repository), identity).await);
         }

@@ -16,6 +16,7 @@ use crate::{
 /// How it is, by what this host knows.
 pub fn here(subject: &Subject) -> Vec<Finding> {
     let (installation, name) = (&subject.installation, &subject.installation.name);
+    let about = if subject.housing.is_host() { "service" } else { "container" };
     let mut findings = Vec::new();
     if let Ok(Some(drained)) = installation.drained() {
         let next = format!("`vega-builder resume {name}`");
@@ -28,30 +29,31 @@ pub fn here(subject: &Subject) -> Vec<Finding> {
     }
     let up = match &subject.record {
         Some(record) => format!("`vega-builder up {}`", record.identity.scope.argument()),
+        None if subject.housing.is_host() => format!("`journalctl -u vega-builder-{name}`"),
         None => format!("`vega-builder register {name}`"),
     };
     let found = match subject.container() {
         Ok(Some(found)) => found,
         Ok(None) if installation.is_declared() => {
             let next = format!("`journalctl -u vega-builder-{name}`");
-            findings.push(Finding::wrong("container", "its unit has no container now", next));
+            findings.push(Finding::wrong(about, format!("its unit has no {about} now"), next));
             return findings;
         }
         Ok(None) => {
-            findings.push(Finding::wrong("container", "it is gone", up));
+            findings.push(Finding::wrong(about, "it is gone", up));
             return findings;
         }
         Err(why) => {
-            findings.push(Finding::failure("container", why));
+            findings.push(Finding::failure(about, why));
             return findings;
         }
     };
     if found.status != Status::Running {
         let next = format!("`vega-builder logs {name}`, then {up}");
-        findings.push(Finding::wrong("container", format!("it is {:?}", found.status).to_lowercase(), next));
+        findings.push(Finding::wrong(about, format!("it is {:?}", found.status).to_lowercase(), next));
         return findings;
     }
-    findings.push(Finding::fine("container", format!("runs, restarted {} times", found.restarts)));
+    findings.push(Finding::fine(about, format!("runs, restarted {} times", found.restarts)));
     if let Some(record) = &subject.record {
         // A job of an ephemeral runner goes on with the image that it began with.
         if !subject.is_ephemeral && !record.local_id.is_empty() && found.image_id != record.local_id {
@@ -61,12 +63,12 @@ pub fn here(subject: &Subject) -> Vec<Finding> {
                 &up,
             ));
         }
-        let asked = found.asked(record.caps);
-        findings.push(match InForce::of(found.pid).and_then(|caps| caps.prove(&asked)) {
-            Ok(()) => Finding::fine("caps", format!("in force: {asked}")),
-            Err(why) => Finding::wrong("caps", why.to_string(), &up),
-        });
     }
+    let asked = found.asked(subject.record.as_ref().map_or(subject.known.caps, |record| record.caps));
+    findings.push(match InForce::of(found.pid).and_then(|caps| caps.prove(&asked)) {
+        Ok(()) => Finding::fine("caps", format!("in force: {asked}")),
+        Err(why) => Finding::wrong("caps", why.to_string(), &up),
+    });
     findings.push(match installation.runner_state() {
         Some(state) if matches!(state.phase, Phase::Listening | Phase::Busy) => {
             Finding::fine("runner", if state.phase == Phase::Busy { "at work" } else { "listens for jobs" })

@@ -55,7 +55,7 @@ fn supervise() -> anyhow::Result<u8> {
     let environment = Environment::read(|name| credentials.variable(name))?;
     banner(&environment);
     let mut report = Report::new();
-    let chronicle = Chronicle::at(Vault::new(&environment.runner_root).kept());
+    let chronicle = Chronicle::at(Vault::new(&environment.quarters).kept());
     loop {
         if stop::is_drain() {
             chronicle.note(Event::Drained);
@@ -133,7 +133,7 @@ fn work(
     report: &mut Report,
     chronicle: &Chronicle,
 ) -> anyhow::Result<Option<String>> {
-    let Booted { closure, daemon, watch, token } = match booted(environment, credentials, report) {
+    let Booted { program, rooted, daemon, watch, token } = match booted(environment, credentials, report) {
         Ok(booted) => booted,
         Err(_) if stop::ordered() => {
             report.enter(Phase::Stopping, ASKED);
@@ -151,7 +151,8 @@ fn work(
     chronicle.note(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned() });
     let supervisor = Supervisor {
         environment,
-        closure: &closure,
+        program: &program,
+        rooted: &rooted,
         daemon,
         report,
         chronicle: chronicle.clone(),

@@ -154,15 +154,19 @@ fn runners(samples: &[Sample]) -> MetricFamily {
 /// What does not change from one look to the next, as labels.
 fn information(samples: &[Sample]) -> MetricFamily {
     let metrics = samples.iter().filter_map(|sample| {
-        let record = sample.record.as_ref()?;
-        let (scope, labels) = (record.identity.scope.to_string(), record.identity.labels.to_string());
+        let identity = &sample.known.as_ref()?.identity;
+        let (scope, labels) = (identity.scope.to_string(), identity.labels.to_string());
+        let (image, digest) = match &sample.record {
+            Some(record) => (record.image.as_str(), record.digest.as_str()),
+            None => ("", ""),
+        };
         let labels = [
             ("runner", sample.name.as_str()),
             ("repository", &scope),
             ("labels", &labels),
-            ("image", &record.image),
-            ("digest", record.digest.as_str()),
-            ("engine", &record.engine),
+            ("image", image),
+            ("digest", digest),
+            ("engine", sample.housing),
         ];
         Some(metric(&labels, MetricType::GAUGE, 1.0))
     });

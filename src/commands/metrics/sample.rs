@@ -4,9 +4,14 @@ use super::waiting::Waiting;
 use crate::{
     cache::queue,
     chronicle::Totals,
-    commands::steps::{happened::happened, standing, subject::Subject},
+    commands::steps::{
+        happened::happened,
+        housing::Housing,
+        standing,
+        subject::{Known, Subject},
+    },
     contract::{Phase, State},
-    engine::{self, InForce, Status, Usage},
+    engine::{InForce, Status, Usage},
     installation::{Installation, Record},
     value::RunnerName,
 };
@@ -15,6 +20,9 @@ use crate::{
 #[derive(Default)]
 pub struct Sample {
     pub name: String,
+    pub known: Option<Known>,
+    /// What it lives in.
+    pub housing: &'static str,
     pub record: Option<Record>,
     pub state: Option<State>,
     pub running: Option<Running>,
@@ -43,10 +51,12 @@ impl Sample {
 
     fn read(installation: Installation) -> anyhow::Result<Self> {
         let subject = Subject::of(installation)?;
-        let (installation, engine) = (&subject.installation, &subject.engine);
+        let (installation, housing) = (&subject.installation, &subject.housing);
         let container = subject.container()?;
-        let jobs =
-            if subject.is_ephemeral { standing::jobs(engine, &installation.name)? } else { Vec::new() };
+        let jobs = match housing {
+            Housing::Container(engine) if subject.is_ephemeral => standing::jobs(engine, &installation.name)?,
+            _ => Vec::new(),
+        };
         let pid = container.as_ref().filter(|found| found.status == Status::Running && found.pid != 0);
         let running = pid.and_then(|found| {
             let mut usage = Usage::of(found.pid).ok()?;
@@ -56,16 +66,18 @@ impl Sample {
             }
             Some(Running { usage, in_force: InForce::of(found.pid).ok() })
         });
-        let queue = engine.volume_place(&engine::queue_volume(&installation.name))?;
+        let queue = housing.queue(installation)?;
         Ok(Self {
             // What a container that is gone said last is not how it is.
             state: running.is_some().then(|| installation.runner_state()).flatten(),
             restarts: container.map(|found| found.restarts),
-            totals: happened(engine, installation)?.map(|reader| reader.totals()),
+            totals: happened(housing, installation)?.map(|reader| reader.totals()),
             waiting: Waiting::read(&installation.name),
             uploads: queue.and_then(|place| queue::State::read(&place)),
             is_drained: installation.drained()?.is_some(),
             running,
+            known: Some(subject.known.clone()),
+            housing: housing.name(),
             record: subject.record.clone(),
             ..Self::named(&installation.name)
         })

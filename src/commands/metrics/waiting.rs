@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     chronicle::{Entry, Event},
-    commands::steps::{happened::happened, subject::Subject, token},
+    commands::steps::{happened::happened, housing::Housing, subject::Subject, token},
     config::CredentialArgs,
-    engine::{Cli, is_job_of},
+    engine::is_job_of,
     github::{self, GitHub, WorkflowJob},
     installation::{Installation, Places},
     value::{Repository, RunnerName},
@@ -55,16 +55,16 @@ impl Waiting {
     /// Learn of the jobs that ended since the last look. Nothing depends on it: without a token, or a permission to read
     /// the repository's Actions, it is not known.
     pub async fn learn(subject: &Subject, credential: &CredentialArgs) -> anyhow::Result<()> {
-        let Some(record) = &subject.record else { return Ok(()) };
+        let runner = &subject.known;
         let mut known = Self::read(&subject.installation.name);
         let now = Timestamp::now();
-        let news = known.news(&subject.engine, &subject.installation)?;
+        let news = known.news(&subject.housing, &subject.installation)?;
         if news.is_empty() || known.not_before.is_some_and(|at| at > now) {
             return Ok(());
         }
-        let (name, scope) = (&record.identity.name, &record.identity.scope);
-        let credential = token::credential(credential, &record.github(), scope).await?;
-        let github = GitHub::new(&record.identity.server, scope, &credential)?;
+        let (name, scope) = (&runner.identity.name, &runner.identity.scope);
+        let credential = token::credential(credential, &runner.github, scope).await?;
+        let github = GitHub::new(&runner.identity.server, scope, &credential)?;
         for (at, job, run) in news.into_iter().take(MOST) {
             if let Some((repository, run)) = parse(&run).filter(|(repository, _)| scope.holds(repository)) {
                 match github.of(&repository).jobs_of(run).await {
@@ -82,8 +82,8 @@ impl Waiting {
         Ok(known.save(name)?)
     }
 
-    fn news(&self, engine: &Cli, of: &Installation) -> anyhow::Result<Vec<(Timestamp, String, String)>> {
-        let entries = happened(engine, of)?.map(|reader| reader.entries()).unwrap_or_default();
+    fn news(&self, housing: &Housing, of: &Installation) -> anyhow::Result<Vec<(Timestamp, String, String)>> {
+        let entries = happened(housing, of)?.map(|reader| reader.entries()).unwrap_or_default();
         let ended = entries.into_iter().filter_map(|Entry { at, event }| match event {
             Event::JobEnded { job, run: Some(run), .. } => Some((at, job, run)),
             _ => None,

@@ -18,7 +18,7 @@ use crate::{
         record::record,
         token::Token,
     },
-    engine::{Container, Layout, SeccompProfile, Status, local_name, queue_volume},
+    engine::{Cli, Container, Layout, SeccompProfile, Status, local_name, queue_volume},
     github::GitHub,
     image::ImageReference,
     installation::{self, Locked, Record, Store},
@@ -46,7 +46,7 @@ pub async fn prepare(installation: &Locked, progress: &Progress, ahead: bool) ->
     });
     // Typed by a person, it takes nothing from under a runner that works.
     let runs = || -> anyhow::Result<bool> {
-        let found = start.declared.engine.inspect(name.as_str())?;
+        let found = start.engine()?.inspect(name.as_str())?;
         Ok(found.is_some_and(|found| found.status == Status::Running))
     };
     // An ephemeral runner's containers are made by who keeps its slots.
@@ -56,10 +56,10 @@ pub async fn prepare(installation: &Locked, progress: &Progress, ahead: bool) ->
     }
     let container = start.container(&image)?;
     start.store(&container)?;
-    start.declared.engine.name_image(&container.local_id, &local_name(name))?;
+    start.engine()?.name_image(&container.local_id, &local_name(name))?;
     start.token().await?;
     start.note(&image, &container)?;
-    prune_images(&start.declared.engine, progress);
+    prune_images(start.engine()?, progress);
     if let Err(why) = start.pusher(&container) {
         // Builds wait in their queue: that is no reason to run none.
         let unit = pusher_service_name(name);
@@ -85,10 +85,14 @@ impl<'a> Start<'a> {
         Ok(Self { declared, installation, progress, before })
     }
 
+    fn engine(&self) -> Result<&Cli, installation::Error> {
+        self.declared.engine()
+    }
+
     /// The image that ran last, verified again; or, when the declaration names another one, that one. A tag is resolved
     /// once: a restart at night brings nothing new.
     pub async fn image(&self) -> anyhow::Result<(ReadyImage, bool)> {
-        let (settings, engine) = (&self.declared.settings, &self.declared.engine);
+        let (settings, engine) = (&self.declared.settings, self.engine()?);
         let image: ImageReference = settings.image.parse()?;
         if let Some(record) = self.before.as_ref().filter(|record| record.image == image.to_string()) {
             // By whom it must be signed is the declaration's to say, today.
@@ -113,7 +117,7 @@ impl<'a> Start<'a> {
         if image.local.layout == Layout::Foreign {
             return Err(installation::Error::NotOurLayout { image: image.reference.to_string() }.into());
         }
-        let Declared { settings, engine } = &self.declared;
+        let (settings, engine) = (&self.declared.settings, self.engine()?);
         let seccomp = SeccompProfile::from_host()?;
         let container = container(settings, engine, self.installation, &seccomp, image)?;
         self.installation.make_handover(container.userns.map(|userns| userns.base))?;
@@ -122,7 +126,7 @@ impl<'a> Start<'a> {
 
     /// Every store path of this image in the volume: added to what is there, or, where that is damaged, laid anew.
     fn store(&self, container: &Container) -> anyhow::Result<()> {
-        let engine = &self.declared.engine;
+        let engine = self.engine()?;
         let step = self.progress.step("store", "looking at the store");
         // What a crash left would hold the volume.
         engine.remove(container.name.as_str())?;
@@ -182,7 +186,7 @@ impl<'a> Start<'a> {
 
     /// What pushes its builds reads what they are to go by; it is started when it is not there.
     fn pusher(&self, container: &Container) -> anyhow::Result<()> {
-        let Declared { settings, engine } = &self.declared;
+        let (settings, engine) = (&self.declared.settings, self.engine()?);
         let name = &settings.name;
         if settings.cache.is_none() {
             return Ok(self.installation.forget_cache()?);
@@ -197,7 +201,7 @@ impl<'a> Start<'a> {
     }
 
     pub fn note(&self, image: &ReadyImage, container: &Container) -> anyhow::Result<()> {
-        let Declared { settings, engine } = &self.declared;
+        let (settings, engine) = (&self.declared.settings, self.engine()?);
         let before = self.before.as_ref();
         self.installation.save_receipt(&image.receipt)?;
         let accepted = self.installation.accepted()?;

@@ -59,7 +59,7 @@ impl Job {
         let locked = runner.lock_patiently(LOCK)?;
         let declared = Declared::read(&locked)?;
         let settings = declared.settings.clone();
-        let engine = declared.engine.holding(locked.right()?);
+        let engine = declared.engine()?.holding(locked.right()?);
         let start = Start::of(declared, &locked, &progress)?;
         let (image, _) = Box::pin(start.image()).await?;
         let container = start.container(&image)?;

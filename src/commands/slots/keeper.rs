@@ -63,11 +63,12 @@ impl Keeper {
 
     /// Until it is told to end, and everything has.
     pub async fn run(self: Arc<Self>) -> anyhow::Result<()> {
-        let Declared { settings, engine } = Declared::read(&self.installation)?;
+        let declared = Declared::read(&self.installation)?;
+        let (settings, engine) = (&declared.settings, declared.engine()?);
         let (slots, patience) = (settings.ephemeral.map_or(1, u32::from), settings.patience.0);
         self.installation.make_handover(None)?;
-        self.open_chronicle(&engine)?;
-        let mut adopted = self.take_over(&engine, slots)?;
+        self.open_chronicle(engine)?;
+        let mut adopted = self.take_over(engine, slots)?;
         say(&format!("{slots} slots for {}, each under {}", settings.scope, settings.caps));
         tokio::select! {
             () = async {

@@ -88,7 +88,7 @@ impl Registering {
             return Ok(());
         }
         // Asked afterwards: a job has its container before GitHub knows it.
-        let jobs = declared.engine.jobs(runner)?;
+        let jobs = declared.engine()?.jobs(runner)?;
         for listed in listed.iter().filter(|listed| !jobs.iter().any(|(job, _)| job.as_str() == listed.name))
         {
             github.delete_runner(listed).await?;

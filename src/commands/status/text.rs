@@ -1,40 +1,25 @@
 //! The same for a person.
 
-use jiff::Timestamp;
-
-use super::Report;
-use crate::{contract::State, progress::printable, systemd};
+use super::report::Report;
+use crate::{contract::State, installation::Record, progress::printable, systemd};
 
 impl Report {
     /// On standard output, a line for each thing.
     pub(super) fn print(&self) {
-        let record = &self.record;
-        anstream::println!("{} for {}", record.identity.name, record.identity.scope);
+        let identity = &self.known.identity;
+        anstream::println!("{} for {}", identity.name, identity.scope);
         if let Some((service, state)) = &self.unit {
             line("unit", &format!("{service}, {state}"));
         }
-        line("container", &self.container_line());
+        line(if self.housing.is_host() { "service" } else { "container" }, &self.container_line());
         for job in self.jobs.iter().flatten() {
             let state = job.state.as_ref().map_or_else(|| "starting".to_owned(), words);
             line(&format!("slot {}", job.slot), &format!("{state}, in {}", job.name));
         }
-        line("image", &record.image);
-        line("digest", record.digest.as_str());
-        let evidence = &record.evidence;
-        if let Some(previous) = &self.updates.previous {
-            let digest = previous.record.digest.short();
-            line(
-                "before",
-                &format!("{digest}: `vega-builder rollback {}` goes back to it", record.identity.name),
-            );
+        if let Some(record) = &self.record {
+            self.print_image(record);
         }
-        if let Some(refused) = &self.updates.refused {
-            let (digest, why) = (refused.digest.short(), printable(&refused.why));
-            line("stays away", &format!("{digest}, since {:.0}: {why}", refused.at));
-        }
-        line("verified", &format!("{:.0}, signed by {}", evidence.verified_at, evidence.signer()));
-        line("trusted by", &format!("{} ({}), {}", evidence.publisher, evidence.policy, evidence.root.name));
-        line("caps asked", &record.caps.to_string());
+        line("caps asked", &self.caps().to_string());
         line(
             "in force",
             &match &self.in_force {
@@ -51,7 +36,7 @@ impl Report {
             },
         );
         if let Some(drained) = &self.drained {
-            let name = &record.identity.name;
+            let name = &identity.name;
             line(
                 "drained",
                 &format!(
@@ -60,17 +45,16 @@ impl Report {
                 ),
             );
         }
-        let saved = record.registered.as_ref().is_some_and(|known| known.is_same(&record.identity));
         line(
             "registered",
-            match (&self.jobs, saved) {
+            match (&self.jobs, self.known.is_registered) {
                 (Some(_), _) => "each job by itself, just in time",
                 (None, true) => "saved: a restart needs no token",
                 (None, false) => "not yet, as far as is known here",
             },
         );
-        line("labels", &record.identity.labels.to_string());
-        if let Some(accepted) = &record.accepted {
+        line("labels", &identity.labels.to_string());
+        if let Some(accepted) = &self.known.accepted {
             line("STRANGERS", &format!("their code may run on this machine: accepted {:.0}", accepted.at));
             for finding in &accepted.findings {
                 line("", &printable(finding));
@@ -85,28 +69,45 @@ impl Report {
         }
     }
 
+    /// What was verified, what it was before, and what it went back from.
+    fn print_image(&self, record: &Record) {
+        line("image", &record.image);
+        line("digest", record.digest.as_str());
+        let evidence = &record.evidence;
+        if let Some(previous) = &self.updates.previous {
+            let digest = previous.record.digest.short();
+            line(
+                "before",
+                &format!("{digest}: `vega-builder rollback {}` goes back to it", record.identity.name),
+            );
+        }
+        if let Some(refused) = &self.updates.refused {
+            let (digest, why) = (refused.digest.short(), printable(&refused.why));
+            line("stays away", &format!("{digest}, since {:.0}: {why}", refused.at));
+        }
+        line("verified", &format!("{:.0}, signed by {}", evidence.verified_at, evidence.signer()));
+        line("trusted by", &format!("{} ({}), {}", evidence.publisher, evidence.policy, evidence.root.name));
+    }
+
     /// What GitHub says, and what is to come.
     fn print_github(&self) {
-        let record = &self.record;
+        let name = &self.known.identity.name;
         line(
             "GitHub",
             &match &self.github {
                 Ok(Some(runner)) if runner.busy => format!("{}, busy (runner {})", runner.status, runner.id),
                 Ok(Some(runner)) => format!("{}, idle (runner {})", runner.status, runner.id),
                 Ok(None) if self.jobs.is_some() => {
-                    format!(
-                        "lists none of its jobs' runners as online; see `vega-builder logs {}`",
-                        record.identity.name
-                    )
+                    format!("lists none of its jobs' runners as online; see `vega-builder logs {name}`")
                 }
                 Ok(None) => {
-                    format!("does not know it; type `vega-builder register {}`", record.identity.name)
+                    format!("does not know it; type `vega-builder register {name}`")
                 }
                 Err(why) => format!("not asked: {why}"),
             },
         );
         if let Some(version) = &self.version {
-            let warning = version.warning(&record.identity.name, Timestamp::now());
+            let warning = self.warning(version);
             let warning = warning.map_or_else(String::new, |warning| format!(": {warning}"));
             line("version", &format!("{}{warning}", printable(&version.version)));
         }
@@ -115,7 +116,7 @@ impl Report {
                 "" | "success" => String::new(),
                 _ => format!(
                     "; the last one failed: see `journalctl -u {}`",
-                    systemd::update_service_name(&record.identity.name)
+                    systemd::update_service_name(name)
                 ),
             };
             line("updates", &format!("by themselves, the next {}{failed}", update.next));
@@ -127,17 +128,19 @@ impl Report {
             Err(why) => format!("not known: {why}"),
             Ok(None) => match &self.unit {
                 Some((service, _)) => format!("none now; see `journalctl -u {service}`"),
-                None => format!("gone; type `vega-builder up {}`", self.record.identity.scope.argument()),
+                None => format!("gone; type `vega-builder up {}`", self.known.identity.scope.argument()),
             },
             Ok(Some(_)) if !self.runs_what_was_verified() => format!(
                 "is of ANOTHER IMAGE than the one that was verified; type `vega-builder up {}`",
-                self.record.identity.scope.argument()
+                self.known.identity.scope.argument()
             ),
             Ok(Some(found)) => {
                 let status = format!("{:?}", found.status).to_lowercase();
                 format!(
                     "{status} in {}, process {}, restarted {} times",
-                    self.record.engine, found.pid, found.restarts
+                    self.housing.name(),
+                    found.pid,
+                    found.restarts
                 )
             }
         }

@@ -2,7 +2,8 @@
 
 use crate::{
     cache::queue,
-    engine::{self, Cli, Status as ContainerStatus},
+    commands::steps::housing::Housing,
+    engine::{self, Status as ContainerStatus},
     installation::Installation,
     systemd,
     value::ByteSize,
@@ -46,17 +47,17 @@ impl Uploads {
     }
 }
 
-pub(super) fn uploads(engine: &Cli, installation: &Installation) -> Option<Uploads> {
+pub(super) fn uploads(housing: &Housing, installation: &Installation) -> Option<Uploads> {
     let service = installation.is_declared().then(|| systemd::pusher_service_name(&installation.name));
     let runs = match &service {
         Some(_) if !installation.cache().exists() => return None,
         Some(service) => systemd::property(service, "ActiveState") == "active",
         None => {
-            let pusher = engine.inspect(&engine::pusher_name(&installation.name)).ok()??;
+            let pusher = housing.engine()?.inspect(&engine::pusher_name(&installation.name)).ok()??;
             pusher.status == ContainerStatus::Running
         }
     };
-    let place = engine.volume_place(&engine::queue_volume(&installation.name)).ok()??;
+    let place = housing.queue(installation).ok()??;
     let said = queue::State::read(&place).unwrap_or_default();
     Some(Uploads { runs, service, said })
 }

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::{container::environment, record, token::login};
+use super::{container::environment, housing::Housing, record, token::login};
 use crate::{
-    config::{AppSettings, EngineChoice, GitHubSettings, Host, Settings},
-    engine::{self, Cli, Layout},
+    config::{AppSettings, GitHubSettings, Host, Settings},
+    engine::{Cli, Layout},
     github::Credential,
-    installation::{Identity, Installation},
-    runner::{Environment, Registration},
+    installation::{self, Identity, Installation, Places},
+    runner::{Environment, Program, Registration},
 };
 
 /// The credential's name in the unit's `LoadCredential=`: a GitHub token, or a GitHub App's private key.
@@ -20,19 +20,19 @@ pub const APP_KEY: &str = "github-app-key";
 /// The declaration, read and checked against this host.
 pub struct Declared {
     pub settings: Settings,
-    pub engine: Cli,
+    pub housing: Housing,
 }
 
 impl Declared {
     pub fn read(installation: &Installation) -> anyhow::Result<Self> {
         let host = Host::read().context("the host's memory and processors cannot be read from /proc")?;
         let settings = Settings::declared(&installation.declaration, &installation.name, &host)?;
-        let engine = engine::detect(match settings.engine {
-            EngineChoice::Auto => None,
-            EngineChoice::Podman => Some("podman"),
-            EngineChoice::Docker => Some("docker"),
-        })?;
-        Ok(Self { settings, engine })
+        Ok(Self { housing: Housing::of(&settings)?, settings })
+    }
+
+    /// The engine, for what is about containers.
+    pub fn engine(&self) -> Result<&Cli, installation::Error> {
+        self.housing.expect_engine(&self.settings.name)
     }
 
     /// Which registration it wants.
@@ -43,15 +43,13 @@ impl Declared {
     /// Whether its volume holds a registration for just that. The container is gone between two lives, so the volume
     /// itself is looked at: no note of ours could be as true.
     pub fn is_registered(&self) -> anyhow::Result<bool> {
-        let volume = engine::runner_volume(&self.settings.name);
-        let Some(place) = self.engine.volume_place(&volume)? else { return Ok(false) };
+        let here = Places::standard().installation(&self.settings.name);
+        let Some(place) = self.housing.root(&here)? else { return Ok(false) };
         let variables = environment(&self.settings, Layout::Contract);
-        let environment = Environment {
-            runner_root: place,
-            ..Environment::read(|name| variables.get(name).cloned())
-                .context("the image would not take these settings")?
-        };
-        Ok(Registration::new(&environment, Path::new("/")).is_saved())
+        let mut environment = Environment::read(|name| variables.get(name).cloned())
+            .context("the image would not take these settings")?;
+        environment.quarters.root = place;
+        Ok(Registration::new(&environment, &Program::in_folder(Path::new("/"))).is_saved())
     }
 
     /// Why a start would come to nothing: neither a registration nor a way to one.

@@ -7,8 +7,9 @@ use std::{
 
 use nix::sys::signal::Signal;
 
+use super::housing::Housing;
 use crate::{
-    engine::{self, Cli},
+    engine,
     installation::{Error, Installation},
     systemd,
     value::RunnerName,
@@ -22,22 +23,28 @@ const KEEPER: Duration = Duration::from_secs(120);
 const BREAKING_OFF: Duration = Duration::from_secs(10);
 
 /// End a runner's unit; its job is not waited for.
-pub fn end_unit(engine: &Cli, name: &RunnerName, is_ephemeral: bool) -> anyhow::Result<()> {
+pub fn end_unit(housing: &Housing, name: &RunnerName, is_ephemeral: bool) -> anyhow::Result<()> {
     let service = systemd::service_name(name);
     if is_ephemeral && !has_unit(name) {
         // Whoever keeps its slots in the foreground rests.
         return Ok(());
     }
     if is_ephemeral {
-        systemd::systemctl(&["stop", "--no-block", &service])?;
-        // One that has ended is not there to be told.
-        let _ = systemd::systemctl(&["kill", "--kill-whom=main", "--signal=SIGINT", &service]);
-        return Ok(systemd::systemctl(&["stop", &service])?);
+        return interrupt(&service);
     }
+    let Housing::Container(engine) = housing else { return interrupt(&service) };
     // From now on nobody starts it again; the interrupt ends the patience that the unit's own stop has.
     systemd::systemctl(&["stop", "--no-block", &service])?;
     engine.stop(name)?;
     Ok(systemd::systemctl(&["stop", &service])?)
+}
+
+/// End a service whose main process is ours, and whose own stop has patience.
+pub fn interrupt(service: &str) -> anyhow::Result<()> {
+    systemd::systemctl(&["stop", "--no-block", service])?;
+    // One that has ended is not there to be told.
+    let _ = systemd::systemctl(&["kill", "--kill-whom=main", "--signal=SIGINT", service]);
+    Ok(systemd::systemctl(&["stop", service])?)
 }
 
 /// Whether this host's systemd has the runner's unit.
@@ -58,7 +65,7 @@ pub fn end_keeper(installation: &Installation) -> anyhow::Result<()> {
 }
 
 /// Have the pusher push what waits, or nothing more when it is to end `now`, and end; whether there is one.
-pub fn end_pusher(engine: &Cli, name: &RunnerName, now: bool) -> anyhow::Result<bool> {
+pub fn end_pusher(housing: &Housing, name: &RunnerName, now: bool) -> anyhow::Result<bool> {
     let service = systemd::pusher_service_name(name);
     if systemd::is_ours_to_arrange() && systemd::property(&service, "LoadState") == "loaded" {
         systemd::systemctl(&["stop", "--no-block", &service])?;
@@ -69,6 +76,7 @@ pub fn end_pusher(engine: &Cli, name: &RunnerName, now: bool) -> anyhow::Result<
         systemd::systemctl(&["stop", &service])?;
         return Ok(true);
     }
+    let Housing::Container(engine) = housing else { return Ok(false) };
     let pusher = engine.inspect(&engine::pusher_name(name))?;
     let is_ours = pusher.is_some_and(|found| !found.fingerprint.is_empty());
     if is_ours {

@@ -1,14 +1,10 @@
 //! What happened to a runner, from its volume.
 
-use crate::{
-    chronicle::Reader,
-    contract,
-    engine::{self, Cli},
-    installation::Installation,
-};
+use super::housing::Housing;
+use crate::{chronicle::Reader, contract, engine, installation::Installation};
 
 /// Nothing where it has no volume yet.
-pub fn happened(engine: &Cli, installation: &Installation) -> Result<Option<Reader>, engine::Error> {
-    let place = engine.volume_place(&engine::runner_volume(&installation.name))?;
+pub fn happened(housing: &Housing, installation: &Installation) -> Result<Option<Reader>, engine::Error> {
+    let place = housing.root(installation)?;
     Ok(place.map(|place| Reader::at(place.join(contract::KEPT))))
 }

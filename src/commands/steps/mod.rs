@@ -6,6 +6,7 @@ pub mod container;
 pub mod declared;
 pub mod ending;
 pub mod happened;
+pub mod housing;
 pub mod image;
 pub mod listening;
 pub mod pruning;

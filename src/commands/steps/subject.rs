@@ -2,18 +2,62 @@
 
 use anyhow::Context as _;
 
-use super::{declared::Declared, standing};
+use super::{declared::Declared, housing::Housing, standing};
 use crate::{
+    config::GitHubSettings,
     engine::{self, Cli, Inspected, Layout, Status},
-    installation::{Error, Installation, Places, Record},
+    installation::{Accepted, Error, Identity, Installation, Places, Record},
     systemd,
+    value::Caps,
 };
+
+/// What is known of a runner, whatever it lives in.
+#[derive(Debug, Clone)]
+pub struct Known {
+    pub identity: Identity,
+    /// Where its GitHub is, and who asks it.
+    pub github: GitHubSettings,
+    pub caps: Caps,
+    /// Whether a registration for just that is saved.
+    pub is_registered: bool,
+    pub accepted: Option<Accepted>,
+}
+
+impl Known {
+    /// As its file declares it, and its root has it.
+    pub fn declared(
+        installation: &Installation,
+        declared: &Declared,
+        record: Option<&Record>,
+    ) -> anyhow::Result<Self> {
+        let noted = installation.accepted()?;
+        Ok(Self {
+            identity: declared.identity(),
+            github: declared.settings.github.clone(),
+            caps: declared.settings.caps,
+            is_registered: declared.is_registered()?,
+            accepted: record.and_then(|record| record.accepted.clone()).or(noted),
+        })
+    }
+
+    /// As it was noted.
+    pub fn recorded(record: &Record) -> Self {
+        Self {
+            identity: record.identity.clone(),
+            github: record.github(),
+            caps: record.caps,
+            is_registered: record.registered.as_ref().is_some_and(|known| known.is_same(&record.identity)),
+            accepted: record.accepted.clone(),
+        }
+    }
+}
 
 pub struct Subject {
     pub installation: Installation,
-    pub engine: Cli,
-    /// Nothing, when a unit has not prepared it yet.
+    pub housing: Housing,
+    /// What was verified; nothing, when a unit has not prepared it yet, or on a host.
     pub record: Option<Record>,
+    pub known: Known,
     /// Whether every job has a container of its own.
     pub is_ephemeral: bool,
 }
@@ -25,22 +69,32 @@ impl Subject {
 
     pub fn of(installation: Installation) -> anyhow::Result<Self> {
         let record = installation.record()?;
-        let (engine, is_ephemeral) = if installation.is_declared() {
+        if installation.is_declared() {
             let declared = Declared::read(&installation)?;
-            (declared.engine, declared.settings.ephemeral.is_some())
-        } else {
-            (engine::detect(Some(&record.as_ref().context("the record is gone")?.engine))?, false)
-        };
-        Ok(Self { installation, engine, record, is_ephemeral })
+            let known = Known::declared(&installation, &declared, record.as_ref())?;
+            let (housing, is_ephemeral) = (declared.housing, declared.settings.ephemeral.is_some());
+            return Ok(Self { installation, housing, record, known, is_ephemeral });
+        }
+        let record = record.context("the record is gone")?;
+        let known = Known::recorded(&record);
+        let housing = Housing::Container(engine::detect(Some(&record.engine))?);
+        Ok(Self { installation, housing, record: Some(record), known, is_ephemeral: false })
     }
 
-    /// Its container; of an ephemeral runner that of the job that has come furthest.
+    /// The engine, for what is about containers.
+    pub fn engine(&self) -> Result<&Cli, Error> {
+        self.housing.expect_engine(&self.installation.name)
+    }
+
+    /// Its container, or its service; of an ephemeral runner that of the job that has come furthest.
     pub fn container(&self) -> Result<Option<Inspected>, engine::Error> {
         let name = &self.installation.name;
-        if self.is_ephemeral {
-            return Ok(standing::jobs(&self.engine, name)?.into_iter().next().map(|job| job.container));
+        if let Housing::Container(engine) = &self.housing
+            && self.is_ephemeral
+        {
+            return Ok(standing::jobs(engine, name)?.into_iter().next().map(|job| job.container));
         }
-        self.engine.inspect(name.as_str())
+        self.housing.inspect(name)
     }
 
     /// Whether somebody keeps an ephemeral runner's slots.
@@ -71,7 +125,7 @@ impl Subject {
             let state = systemd::property(&systemd::pusher_service_name(name), "ActiveState");
             return Ok(matches!(state.as_str(), "active" | "activating"));
         }
-        let found = self.engine.inspect(&engine::pusher_name(name))?;
+        let found = self.engine()?.inspect(&engine::pusher_name(name))?;
         Ok(found.is_some_and(|found| found.status == Status::Running))
     }
 
@@ -83,6 +137,6 @@ impl Subject {
             let _ = systemd::systemctl(&["reset-failed", "--quiet", &service]);
             return Ok(systemd::systemctl(&["start", &service])?);
         }
-        Ok(self.engine.start_pusher(name)?)
+        Ok(self.engine()?.start_pusher(name)?)
     }
 }

@@ -28,7 +28,7 @@ impl RunnerVersion {
     }
 
     /// What ends soon, or has ended, and what to type.
-    pub fn warning(&self, name: &RunnerName, now: Timestamp) -> Option<String> {
+    pub fn warning(&self, name: &RunnerName, is_on_host: bool, now: Timestamp) -> Option<String> {
         let ends = self.ends?;
         let near = |at: Option<Timestamp>| at.filter(|at| at.duration_since(now) <= AHEAD);
         let said = |at: Timestamp, ended: &str, ending: &str| {
@@ -46,7 +46,13 @@ impl RunnerVersion {
                 near(ends.registration_deprecates_at)
                     .map(|at| said(at, "GitHub has registered none of it", "GitHub registers none of it"))
             })?;
-        Some(format!("{what}: type `vega-builder update {name}`"))
+        Some(if is_on_host {
+            format!(
+                "{what}: type `systemctl reload vega-builder-{name}` once GitHub's newest is unpacked in its place"
+            )
+        } else {
+            format!("{what}: type `vega-builder update {name}`")
+        })
     }
 }
 
@@ -67,7 +73,7 @@ mod tests {
                 runtime_deprecates_at: at(runtime),
                 registration_deprecates_at: at(registration),
             };
-            RunnerVersion { version: "2.336.0".to_owned(), ends: Some(ends) }.warning(&name, now)
+            RunnerVersion { version: "2.336.0".to_owned(), ends: Some(ends) }.warning(&name, false, now)
         };
         let update = "type `vega-builder update vega-x`";
         for (runtime, registration, expected) in [

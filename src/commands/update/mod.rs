@@ -116,7 +116,7 @@ impl Update {
             return change.check(&image).await;
         }
         let fetch = Fetch {
-            engine: &change.subject.engine,
+            engine: change.subject.engine()?,
             trust: &change.settings.trust,
             image_file: change.settings.image_file.as_deref(),
             progress: &change.progress,
@@ -154,7 +154,7 @@ impl Rollback {
             previous.with_context(|| format!("{name} has had no other image since it was installed; `vega-builder update {name} --to IMAGE` names one"))?;
         // By whom it must be signed is to be said today.
         let record = Record { trust: change.settings.trust.clone(), ..previous.record };
-        let (engine, progress) = (&change.subject.engine, &change.progress);
+        let (engine, progress) = (change.subject.engine()?, &change.progress);
         let (image, _) = prepare::again(&record, previous.receipt.as_ref(), engine, progress).await?;
         let from = change.record.digest.clone();
         let (installation, progress) =
@@ -211,7 +211,7 @@ impl Change {
             record.image
         );
         if !installation.is_declared() {
-            recover(&subject.engine, &installation.lock_patiently(PATIENCE)?, &record)?;
+            recover(subject.engine()?, &installation.lock_patiently(PATIENCE)?, &record)?;
         }
         let host = Host::read().context("the host's memory and processors cannot be read from /proc")?;
         let settings = Settings::declared(&file, name, &host)?;
@@ -319,13 +319,13 @@ impl Change {
     fn container(&self, image: &ReadyImage) -> anyhow::Result<Container> {
         let locked = self.subject.installation.lock_patiently(PATIENCE)?;
         let seccomp = SeccompProfile::from_host()?;
-        let container = container(&self.settings, &self.subject.engine, &locked, &seccomp, image)?;
+        let container = container(&self.settings, self.subject.engine()?, &locked, &seccomp, image)?;
         Ok(Container { unconfined: self.record.unconfined, ..container })
     }
 
     fn preflight(&self, container: &Container) -> anyhow::Result<()> {
         let step = self.progress.step("preflight", "trying the image in a container of its own");
-        match self.subject.engine.preflight(container)? {
+        match self.subject.engine()?.preflight(container)? {
             Ok(told) => {
                 step.done(&format!(
                     "its store is whole, a build is sandboxed, GitHub's runner is {}",

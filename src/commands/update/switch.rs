@@ -83,10 +83,10 @@ impl Switch<'_> {
         let step = self.progress.step("seed", "adding the image's store paths");
         if self.subject.is_ephemeral {
             // Below the stores of its jobs.
-            self.subject.engine.keep_base(self.container)?;
+            self.subject.engine()?.keep_base(self.container)?;
         } else {
             self.note_seeded(&locked, false)?;
-            self.subject.engine.seed(self.container)?;
+            self.subject.engine()?.seed(self.container)?;
             self.note_seeded(&locked, true)?;
         }
         step.done("the image's store paths are in the store");
@@ -117,7 +117,7 @@ impl Switch<'_> {
         let began = if self.is_unit() {
             self.start_unit(&self.to)?
         } else {
-            let (engine, locked) = (&self.subject.engine, self.locked()?);
+            let (engine, locked) = (self.subject.engine()?, self.locked()?);
             let successor = self.container.successor_name();
             engine.remove(&successor)?;
             engine.create(self.container, &successor)?;
@@ -133,7 +133,7 @@ impl Switch<'_> {
     }
 
     fn start_container(&self, locked: &Locked, record: &Record) -> anyhow::Result<Timestamp> {
-        let (engine, name) = (&self.subject.engine, &locked.name);
+        let (engine, name) = (self.subject.engine()?, &locked.name);
         locked.end_lease()?;
         locked.forget_state();
         let began = Timestamp::now();
@@ -160,7 +160,7 @@ impl Switch<'_> {
             if self.subject.is_ephemeral {
                 let _ = systemd::systemctl(&["kill", "--kill-whom=main", "--signal=SIGINT", &service]);
             } else {
-                self.subject.engine.stop(&installation.name)?;
+                self.subject.engine()?.stop(&installation.name)?;
             }
         }
         let until = Instant::now() + STOPPING;
@@ -189,7 +189,7 @@ impl Switch<'_> {
 
     /// The other image works: it stays, and what was before is the way back.
     fn keep(&self, before: Previous, began: Timestamp) -> anyhow::Result<()> {
-        let (locked, engine) = (self.locked()?, &self.subject.engine);
+        let (locked, engine) = (self.locked()?, self.subject.engine()?);
         if !self.is_unit() {
             keep_pusher(engine, &locked, self.settings, self.container, began, self.progress)?;
             engine.remove(&predecessor_name(&locked.name))?;
@@ -209,7 +209,8 @@ impl Switch<'_> {
             return;
         }
         if let Ok(image) = record.image.parse::<ImageReference>() {
-            let _ = self.subject.engine.remove_image(&format!("{}@{}", image.name(), record.digest));
+            let pinned = format!("{}@{}", image.name(), record.digest);
+            let _ = self.subject.engine().map(|engine| engine.remove_image(&pinned));
         }
     }
 
@@ -247,7 +248,7 @@ impl Switch<'_> {
         let began = if self.is_unit() {
             self.start_unit(before)?
         } else {
-            let (engine, locked) = (&self.subject.engine, self.locked()?);
+            let (engine, locked) = (self.subject.engine()?, self.locked()?);
             let predecessor = predecessor_name(name);
             // Not renamed yet, when the other one could not even be created.
             if engine.inspect(&predecessor)?.is_some() {

@@ -99,7 +99,7 @@ impl Supervisor<'_> {
                 }
             }
         };
-        end_all().map_err(|survivors| survivors.to_string())?;
+        end_all(self.environment.quarters.ids).map_err(|survivors| survivors.to_string())?;
         Ok(verdict)
     }
 
@@ -159,9 +159,9 @@ impl Supervisor<'_> {
     pub(super) fn look_after(&mut self) -> Result<(), String> {
         children::reap();
         self.daemon.keep().map_err(|error| error.to_string())?;
-        if !self.closure.is_present() {
+        if !self.program.is_present() {
             self.report.damaged();
-            return Err("the runner's program is gone from the store".to_owned());
+            return Err(format!("GitHub's runner is gone from {}", self.program.folder().display()));
         }
         if let Some(damage) = self.watch.as_ref().and_then(Watch::damage) {
             self.report.damaged();

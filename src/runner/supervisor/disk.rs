@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{super::stop, Supervisor, TICK};
+use super::{
+    super::{Quarters, stop},
+    Supervisor, TICK,
+};
 use crate::{
     contract,
     store::{self, Budget, Reserve, Shortage},
@@ -64,6 +67,10 @@ impl Supervisor<'_> {
                 return Ok(Some(refusal(&left)));
             }
         }
+        if self.environment.quarters.on_host {
+            // What else is in its store is not ours to count.
+            return Ok(None);
+        }
         let budget = Budget::of(self.environment.disk).map_err(|error| error.to_string())?;
         let Some(held) = self.count()? else { return Ok(None) };
         let Some(wanted) = budget.excess(held) else { return Ok(None) };
@@ -83,7 +90,9 @@ impl Supervisor<'_> {
         self.disk.looked = Some(Instant::now());
         let Some(shortage) = self.shortage() else {
             self.disk.acute = None;
-            self.keep_to_budget();
+            if !self.environment.quarters.on_host {
+                self.keep_to_budget();
+            }
             return Squeeze::None;
         };
         let is_collecting = self.garbage.press(shortage.wanted, &shortage.said);
@@ -162,9 +171,8 @@ impl Supervisor<'_> {
     }
 
     fn shortage(&self) -> Option<Shortage> {
-        let places = [contract::STORE_MOUNT, contract::HOME].map(Path::new);
-        let work = self.environment.runner_root.as_path();
-        Reserve::of(self.environment.min_free).shortage(&[places[0], places[1], work])
+        let Quarters { home, root, .. } = &self.environment.quarters;
+        Reserve::of(self.environment.min_free).shortage(&[Path::new(contract::STORE_MOUNT), home, root])
     }
 
     /// Wait for a collection of garbage, if one is of use; whether nobody told us to stop meanwhile.

@@ -18,8 +18,8 @@ use self::{
     attending::{STEADY, wrong_clock},
 };
 use super::{
-    Clock, Describer, Environment, Garbage, Listener, Mask, Registration, Report, Uploads, Vault, Verdict,
-    end_all,
+    Clock, Describer, Environment, Garbage, Listener, Mask, Program, Registration, Report, Rooted, Uploads,
+    Vault, Verdict, end_all,
     life::Life,
     pace::{self, Pace, Pause, SLOWEST},
     proof, say, stop, tidy,
@@ -28,7 +28,7 @@ use crate::{
     cache::queue::Desk,
     chronicle::{self, Chronicle},
     contract::{self, Phase},
-    store::{self, Closure, Daemon, Watch},
+    store::{self, Daemon, Watch},
     value::RegistrationToken,
 };
 
@@ -54,7 +54,9 @@ pub enum Ending {
 /// What a booted container supervises.
 pub struct Supervisor<'a> {
     pub environment: &'a Environment,
-    pub closure: &'a Closure,
+    pub program: &'a Program,
+    /// The same at its root.
+    pub rooted: &'a Rooted,
     pub daemon: Daemon,
     pub report: &'a mut Report,
     pub chronicle: Chronicle,
@@ -121,7 +123,7 @@ impl Supervisor<'_> {
         }
         if matches!(ending, Ending::JobDone) {
             // Started again, the container finds nothing of the job's: no `run.sh` in the place of ours, say.
-            let registration = Registration::new(self.environment, self.closure.runner());
+            let registration = Registration::new(self.environment, self.program);
             tidy(registration.vault());
         }
         self.garbage.stop();
@@ -135,7 +137,7 @@ impl Supervisor<'_> {
     /// From a clean place to the listener's end.
     fn one_life(&mut self) -> Result<Next, String> {
         let environment = self.environment;
-        let registration = Registration::new(environment, self.closure.runner());
+        let registration = Registration::new(environment, self.program);
         clean(registration.vault())?;
         // The next job tells of itself anew.
         let _ = std::fs::remove_file(contract::JOB);
@@ -157,7 +159,7 @@ impl Supervisor<'_> {
             return Ok(Next::End(Ending::Asked));
         }
         registration.lay_out().map_err(|error| error.to_string())?;
-        let mut life = Life::new();
+        let mut life = Life::new(environment.quarters.ids);
         let oom_kills = oom_kills();
         // Which job it is, its first hook says, before any step.
         let desk = Desk::open(Path::new(contract::JOB_SOCKET), Path::new(contract::JOB));
@@ -167,8 +169,8 @@ impl Supervisor<'_> {
         }
         let awaited = environment.uploads == Uploads::Awaited;
         let listener = Listener::start(
-            self.closure.runner(),
-            &environment.runner_root,
+            self.rooted,
+            &environment.quarters,
             &self.mask,
             awaited.then_some(contract::JOB_COMPLETED_HOOK),
         );
@@ -189,8 +191,9 @@ impl Supervisor<'_> {
             clean(registration.vault())?;
             self.garbage.expect_more();
         }
-        // A store that goes with its job needs no disk, unless its builds are pushed first.
-        if life.had_job() && !(environment.ephemeral && environment.uploads == Uploads::Off) {
+        // A store that goes with its job needs no disk, unless its builds are pushed first; a host's is not ours.
+        let is_lasting = !environment.ephemeral || environment.uploads != Uploads::Off;
+        if life.had_job() && is_lasting && !environment.quarters.on_host {
             // What it built is on the disk before anything rests on it.
             store::sync().map_err(|error| error.to_string())?;
         }
@@ -286,7 +289,7 @@ fn again(why: &str, pause: Pause) -> Next {
 
 /// No process of a job, and nothing that one wrote.
 fn clean(vault: &Vault) -> Result<(), String> {
-    let left = end_all().map_err(|survivors| survivors.to_string())?;
+    let left = end_all(vault.quarters().ids).map_err(|survivors| survivors.to_string())?;
     if left > 0 {
         say(&format!("killed {left} processes that were left behind"));
     }
