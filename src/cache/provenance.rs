@@ -44,6 +44,9 @@ const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 const BUILD_TYPE: &str =
     "https://github.com/Ad-Astra-Computing/vega-builder/blob/main/docs/push.md#provenance";
 
+/// Who has built, where no signed image has.
+const ON_HOST: &str = "https://github.com/Ad-Astra-Computing/vega-builder/blob/main/docs/host.md";
+
 /// The name of a path's provenance in a cache.
 pub fn name(path: &StorePath) -> String {
     format!("{}.provenance.json", path.hash())
@@ -60,7 +63,11 @@ pub fn statement(entry: &Entry, infos: &[&PathInfo], origin: &BuildOrigin, store
     };
     let job = entry.job.as_ref();
     let said = |name: &str| job.and_then(|job| job.get(name));
-    let digest = origin.digest.trim_start_matches("sha256:");
+    let image = origin.image.as_ref();
+    let dependency = image.map(|image| {
+        let digest = image.digest.trim_start_matches("sha256:");
+        json!({ "name": "runner image", "uri": image.image, "digest": { "sha256": digest } })
+    });
     json!({
         "_type": "https://in-toto.io/Statement/v1",
         "subject": infos.iter().map(subject).collect::<Vec<_>>(),
@@ -89,13 +96,11 @@ pub fn statement(entry: &Entry, infos: &[&PathInfo], origin: &BuildOrigin, store
                     "runner": origin.runner,
                     "takesJobsOf": origin.scope,
                 },
-                "resolvedDependencies": [
-                    { "name": "runner image", "uri": origin.image, "digest": { "sha256": digest } },
-                ],
+                "resolvedDependencies": dependency.into_iter().collect::<Vec<_>>(),
             },
             "runDetails": {
                 "builder": {
-                    "id": origin.signer,
+                    "id": image.map_or(ON_HOST, |image| &image.signer),
                     "version": { "vega-builder": env!("CARGO_PKG_VERSION") },
                 },
                 "metadata": {

@@ -70,7 +70,8 @@ impl Down {
 
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let installation = Places::standard().find(self.runner.as_deref())?.lock()?;
-        if installation.is_declared() {
+        let is_on_host = || Declared::read(&installation).is_ok_and(|declared| declared.housing.is_host());
+        if installation.is_declared() && !(installation.is_installed() && is_on_host()) {
             let (name, file) = (installation.name.to_string(), installation.declaration.clone());
             let next = if installation.is_installed() {
                 format!("type `vega-builder uninstall {name}`")

@@ -167,7 +167,7 @@ fn print(path: &StorePath, statement: &Value) {
         ("run", text("runDetails/metadata/invocationId")),
         ("finished", text("runDetails/metadata/finishedOn")),
         ("runner", text("buildDefinition/internalParameters/runner")),
-        ("image", image()),
+        ("image", image().or_else(|| Some("none: on the host itself".to_owned()))),
         ("signed by", text("runDetails/builder/id")),
         ("caps", text("buildDefinition/internalParameters/caps")),
         ("sandbox", text("buildDefinition/internalParameters/sandbox")),

@@ -141,6 +141,7 @@ impl Settings {
         let labels = labels(layers)?;
         let ephemeral = slots(layers, &name)?;
         let (caps, caps_origin) = caps(layers, host, ephemeral)?;
+        expect_possible_on_host(layers)?;
         Ok(Self {
             group: group(layers, &scope)?,
             scope,
@@ -222,6 +223,27 @@ fn scope(layers: &Layers) -> Result<Scope, Error> {
         )),
         (None, None) => Err(Error::NoRepository(file::usual_place())),
     }
+}
+
+/// What is about containers, or about a store of the runner's own, says nothing where there is none: no silent wish.
+fn expect_possible_on_host(layers: &Layers) -> Result<(), Error> {
+    if layers.get("host").is_none() {
+        return Ok(());
+    }
+    let own = "a runner on the host itself (--host) has no container of its own";
+    for (key, why) in [
+        ("ephemeral", own),
+        ("network", own),
+        ("userns-base", own),
+        ("caps.disk", "with --host the Nix store is the host's, which collects its garbage itself"),
+        ("update.at", "with --host GitHub's runner is renewed by whoever unpacked it"),
+    ] {
+        // A declaration writes them all, with what means nothing.
+        if let Some(given) = layers.get(key).filter(|given| !["", "0"].contains(&given.text.as_str())) {
+            return Err(Error::value(&given.origin, format!("{why}; leave it out")));
+        }
+    }
+    Ok(())
 }
 
 /// It goes to the runner's command line: nothing that it would read as an option.

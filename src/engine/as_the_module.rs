@@ -13,7 +13,7 @@ use super::{Cli, Container, Handover, Layout, UserNamespace, docker::Docker, pod
 use crate::{
     commands::steps::container::environment,
     config::{Host, Settings},
-    systemd::{PusherUnit, Unit, UpdateTimer},
+    systemd::{PusherUnit, Unit, UpdateTimer, Writer},
     trust::Verified,
     value::{ByteSize, ImageDigest, RunnerName},
 };
@@ -166,6 +166,7 @@ fn the_modules_pushers_are_those_of_install() {
     let volume =
         |what: &str| PathBuf::from(format!("/var/lib/containers/storage/volumes/heavy-{what}/_data"));
     let ours = PusherUnit {
+        writer: Writer::Install,
         name: name.clone(),
         program: "/package/vega-builder/bin/vega-builder".into(),
         store: volume("store").join("store"),

@@ -3,11 +3,13 @@
 //! [`World`] gives the supervisor and the jobs of one runner the names that an image has, in a mount namespace of their own;
 //! [`JobsUser`] is the user that they are.
 
+mod unpacked;
 mod user;
 mod world;
 
 use std::path::{Path, PathBuf};
 
+pub use unpacked::{Unpacked, expect_nix};
 pub use user::JobsUser;
 pub use world::World;
 
@@ -25,6 +27,15 @@ pub enum Error {
     UserTaken(String),
     #[error("the user {0} is not there; type `vega-builder up` again, which makes it")]
     NoUser(String),
+    #[error(
+        "GitHub's runner is not in {}: unpack it there (https://github.com/actions/runner/releases), and type `sudo {}/bin/installdependencies.sh`; or name its folder with --host=FOLDER",
+        .0.display(), .0.display()
+    )]
+    NoRunner(PathBuf),
+    #[error(
+        "without a container, jobs build with this host's Nix, and here is {0}: install it for several users (https://nix.dev/install-nix), or leave --host out, and the image's own builds"
+    )]
+    NoNix(&'static str),
     #[error("the user {0} is root's, or of root's group: no job can be that")]
     RootUser(String),
 }

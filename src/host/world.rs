@@ -24,8 +24,12 @@ use crate::{
 const PROGRAM: &str = "/run/vega-builder/vega-builder";
 /// The same for GitHub's.
 const RUNNER: &str = "/run/vega-builder/runner";
-/// What of everybody's is hidden: records and other runners' folders, and people's homes with what they are logged in with.
-const RUN: &str = "/run/vega-builder";
+/// What of everybody's is hidden: sockets of engines, buses and sessions, other runners' folders and records, and people's
+/// homes with what they are logged in with.
+const RUN: &str = "/run";
+/// What of that stays: systemd's ear for the supervisor, names of users and hosts, and NixOS's programs.
+const STAYS: [&str; 5] =
+    ["/run/systemd/notify", "/run/systemd/resolve", "/run/nscd", "/run/current-system", "/run/opengl-driver"];
 const STATE: &str = "/var/lib/vega-builder";
 const SETTINGS: &str = "/etc/vega-builder";
 const NIX_SETTINGS: &str = "/etc/nix";
@@ -76,16 +80,20 @@ impl World<'_> {
     /// which end with the last process in it.
     pub fn enter(&self) -> Result<(PathBuf, PathBuf), Error> {
         let program = std::env::current_exe().map_err(Error::file("/proc/self/exe"))?;
-        // Taken while they are in sight.
+        unshare(CloneFlags::CLONE_NEWNS).map_err(Error::Namespace)?;
+        // What the host unmounts goes from here, too; nothing of ours goes there.
+        remount(Path::new("/"), MsFlags::MS_REC | MsFlags::MS_SLAVE)?;
+        // Taken while they are in sight, and of this namespace.
         let handover = Source::open(self.handover)?;
         let state = [super::folder(self.state), queue(self.state)].map(|folder| Source::open(&folder));
         let (runner, program) = (Source::open(self.runner)?, Source::open(&program)?);
         let nix = Source::open(Path::new(NIX_SETTINGS)).ok();
-        unshare(CloneFlags::CLONE_NEWNS).map_err(Error::Namespace)?;
-        // What the host unmounts goes from here, too; nothing of ours goes there.
-        remount(Path::new("/"), MsFlags::MS_REC | MsFlags::MS_SLAVE)?;
+        let stays: Vec<_> = staying().iter().filter_map(|path| Stay::of(path)).collect();
 
         tmpfs(Path::new(RUN), "0755")?;
+        for stay in stays {
+            stay.put_back()?;
+        }
         handover.bind(Path::new(contract::HANDOVER_MOUNT), MsFlags::empty())?;
         runner.bind(Path::new(RUNNER), MsFlags::MS_RDONLY)?;
         program.bind_file(Path::new(PROGRAM))?;
@@ -106,6 +114,50 @@ impl World<'_> {
         }
         std::env::set_current_dir("/").map_err(Error::file("/"))?;
         Ok((PROGRAM.into(), RUNNER.into()))
+    }
+}
+
+/// What of `/run` stays; that the resolver's file leads there, too, wherever a distribution keeps it.
+fn staying() -> Vec<PathBuf> {
+    let resolver = Path::new("/etc/resolv.conf").canonicalize().ok();
+    let resolver = resolver.filter(|file| file.starts_with(RUN));
+    let all = STAYS.iter().map(PathBuf::from).chain(resolver);
+    let mut all: Vec<PathBuf> = all.collect();
+    // One of them may be in another.
+    let folders = all.clone();
+    all.retain(|path| !folders.iter().any(|folder| folder != path && path.starts_with(folder)));
+    all
+}
+
+/// Something that is there again when its folder is hidden.
+enum Stay {
+    Link { place: PathBuf, to: PathBuf },
+    Folder(Source),
+    File(Source),
+}
+
+impl Stay {
+    fn of(path: &Path) -> Option<Self> {
+        let found = path.symlink_metadata().ok()?;
+        if found.is_symlink() {
+            return Some(Self::Link { place: path.to_owned(), to: fs::read_link(path).ok()? });
+        }
+        let source = Source::open(path).ok()?;
+        Some(if found.is_dir() { Self::Folder(source) } else { Self::File(source) })
+    }
+
+    fn put_back(self) -> Result<(), Error> {
+        let place = match &self {
+            Self::Link { place, .. } => place.clone(),
+            Self::Folder(source) | Self::File(source) => source.path.clone(),
+        };
+        let parent = place.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(parent).map_err(Error::file(parent))?;
+        match self {
+            Self::Link { to, .. } => link(&to, &place),
+            Self::Folder(source) => source.bind(&place, MsFlags::MS_RDONLY),
+            Self::File(source) => source.bind_file(&place),
+        }
     }
 }
 

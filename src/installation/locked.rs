@@ -200,9 +200,14 @@ impl Locked {
     pub fn declare(&self, settings: &Settings) -> Result<bool, Error> {
         let file = &self.declaration;
         let (name, text) = (&self.name, settings.declaration());
+        let [by_install, by_up] = DECLARED_BY_US;
+        let (by, again, undo) = match settings.host {
+            None => (by_install, "install", "uninstall"),
+            Some(_) => (by_up, "up", "down"),
+        };
         let text = format!(
-            "{DECLARED_BY_US} wrote this file; `vega-builder uninstall {name}` removes it.\n\
-             # After a change of it, type `vega-builder install {scope} --config {file}`.\n{text}",
+            "{by} wrote this file; `vega-builder {undo} {name}` removes it.\n\
+             # After a change of it, type `vega-builder {again} {scope} --config {file}`.\n{text}",
             scope = settings.scope.argument(),
             file = file.display(),
         );

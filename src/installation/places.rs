@@ -184,8 +184,8 @@ impl Places {
     }
 }
 
-/// The first line of the declarations that `install` writes.
-pub(super) const DECLARED_BY_US: &str = "# vega-builder install";
+/// How the declarations begin that `install` writes, and `up --host`.
+pub(super) const DECLARED_BY_US: [&str; 2] = ["# vega-builder install", "# vega-builder up"];
 const DECLARATIONS: &str = "/etc/vega-builder/runners";
 
 /// Host ids above those that anybody else gives away; a runner's user namespace has `RANGE` of them.
@@ -233,7 +233,8 @@ impl Installation {
 
     /// Whether `install` wrote that file, and not somebody else: the NixOS module, say.
     pub fn is_installed(&self) -> bool {
-        fs::read_to_string(&self.declaration).is_ok_and(|text| text.starts_with(DECLARED_BY_US))
+        fs::read_to_string(&self.declaration)
+            .is_ok_and(|text| DECLARED_BY_US.iter().any(|by| text.starts_with(by)))
     }
 
     /// Whose jobs it takes, as far as can be read.

@@ -1,7 +1,9 @@
 //! The files beside the service: the second wall, the handover folder, and the start when a token comes.
 
-use super::{Unit, service_name, text::path};
-use crate::value::ByteSize;
+use std::{num::NonZeroU32, path::Path};
+
+use super::{service_name, text::path};
+use crate::value::{ByteSize, Caps, RunnerName};
 
 /// podman's monitor lives in the slice too, and is not to be the first to go.
 const MONITOR: (ByteSize, u32) = (ByteSize::mib(64), 32);
@@ -10,10 +12,9 @@ const MONITOR: (ByteSize, u32) = (ByteSize::mib(64), 32);
 const WAITING: (ByteSize, u32) = (ByteSize::mib(256), 64);
 
 /// A second wall around the container's own, a little wider: systemd's, should the engine's ever be missing.
-pub fn slice(unit: &Unit<'_>) -> String {
-    let (name, caps) = (&unit.container.name, &unit.container.caps);
-    let spare = if unit.slots.is_some() { WAITING } else { (ByteSize(0), 0) };
-    let number = unit.slots.map_or(1, u32::from);
+pub fn slice(name: &RunnerName, caps: &Caps, slots: Option<NonZeroU32>) -> String {
+    let spare = if slots.is_some() { WAITING } else { (ByteSize(0), 0) };
+    let number = slots.map_or(1, u32::from);
     let memory = (caps.memory.0 + MONITOR.0.0 + spare.0.0) * u64::from(number);
     let tasks = (caps.pids + MONITOR.1 + spare.1) * number;
     let percent = f64::from(caps.cpus.millis) / 10.0 * f64::from(number);
@@ -31,16 +32,14 @@ pub fn slice(unit: &Unit<'_>) -> String {
 }
 
 /// The folder on a tmpfs through which a token goes in; /run is empty after a reboot.
-pub fn tmpfiles(unit: &Unit<'_>) -> String {
-    let (name, folder) = (&unit.container.name, unit.container.handover.0.display());
-    let owner = unit.container.userns.map_or(0, |userns| userns.base);
+pub fn tmpfiles(name: &RunnerName, handover: &Path, owner: u32) -> String {
+    let folder = handover.display();
     format!("# vega-builder: the handover folder of {name}\nd {folder} 0700 {owner} {owner} -\n")
 }
 
 /// `register` lays a token down: then the runner starts.
-pub fn path_unit(unit: &Unit<'_>) -> String {
-    let name = &unit.container.name;
-    let token = unit.container.handover.0.join(crate::contract::HANDOVER_TOKEN);
+pub fn path_unit(name: &RunnerName, handover: &Path) -> String {
+    let token = handover.join(crate::contract::HANDOVER_TOKEN);
     format!(
         "# vega-builder\n\
          [Unit]\n\

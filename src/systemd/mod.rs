@@ -1,11 +1,13 @@
 //! What systemd is told: how a runner comes back after a reboot, and, where a unit makes its container, the unit.
 //!
-//! [`Boot`] is for the containers of `up`; [`Unit`] for those of `install`, as a Quadlet or as a plain service. The NixOS
+//! [`Boot`] is for the containers of `up`; [`Unit`] for those of `install`, as a Quadlet or as a plain service; [`HostRunner`] for a runner without one. The NixOS
 //! module in `modules/` says the same in its own language.
 
 mod beside;
 mod boot;
+mod files;
 mod host;
+mod host_runner;
 mod plain;
 mod pusher;
 mod quadlet;
@@ -15,14 +17,36 @@ mod unit;
 mod updates;
 
 pub use boot::{Boot, forget};
+pub use files::remove_all;
 pub use host::{has_quadlet, is_ours_to_arrange, journal, program, property, systemctl, why_not};
+pub use host_runner::HostRunner;
 pub use pusher::{PusherUnit, pusher_service_name};
-pub use unit::{Unit, path_name, remove_all, service_name, slice_name};
+pub use unit::{Unit, path_name, service_name, slice_name};
 pub use updates::{
     NextUpdate, UpdateTimer, expect_calendar, remove_timer, update_service_name, update_timer_name, window,
 };
 
 use std::{path::PathBuf, time::Duration};
+
+use crate::value::RunnerName;
+
+/// Which command writes a runner's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    Install,
+    UpHost,
+}
+
+impl Writer {
+    /// As the files' first line says it.
+    fn line(self, name: &RunnerName) -> String {
+        let (verb, undo) = match self {
+            Self::Install => ("install", "uninstall"),
+            Self::UpHost => ("up --host", "down"),
+        };
+        format!("# vega-builder: written by `vega-builder {verb}`, removed by `vega-builder {undo} {name}`\n")
+    }
+}
 
 /// Between the engine's last resort and systemd's.
 const SPARE: Duration = Duration::from_secs(30);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    SPARE, service_name,
+    SPARE, Writer, service_name,
     text::{path, rest},
 };
 use crate::value::RunnerName;
@@ -22,6 +22,8 @@ pub struct PusherUnit {
     pub queue: PathBuf,
     /// The file that `prepare` writes down what is pushed where in.
     pub settings: PathBuf,
+    /// Who wrote it.
+    pub writer: Writer,
     /// The credentials, by their names in the unit.
     pub key: Option<PathBuf>,
     pub login: Option<PathBuf>,
@@ -89,7 +91,7 @@ impl PusherUnit {
         let folder = self.folder.as_deref();
         let folder = folder.map_or_else(String::new, |folder| format!("BindPaths={}\n", seen(folder)));
         format!(
-            "# vega-builder: written by `vega-builder install`, removed by `vega-builder uninstall {name}`\n\
+            "{written}\
              [Unit]\n\
              Description=Uploads of the GitHub Actions runner {name} (vega-builder)\n\
              Wants=network-online.target\n\
@@ -114,6 +116,7 @@ impl PusherUnit {
              \n\
              [Install]\n\
              WantedBy=multi-user.target\n",
+            written = self.writer.line(name),
             loaded = loaded.concat(),
             given = given.concat(),
             runner = service_name(name),

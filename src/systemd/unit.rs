@@ -1,14 +1,11 @@
 //! The unit that makes a declared runner's container, and the files beside it.
 
-use std::{
-    num::NonZeroU32,
-    path::{Path, PathBuf},
-};
+use std::{num::NonZeroU32, path::PathBuf};
 
 use super::{
-    Error, PusherUnit, SPARE, beside,
-    host::{remove, replace, run, systemctl},
-    plain, pusher_service_name, quadlet, remove_timer, slots,
+    Error, PusherUnit, SPARE, Writer, beside,
+    files::{Files, Places},
+    plain, pusher_service_name, quadlet, slots,
     text::{path, rest},
 };
 use crate::{
@@ -53,42 +50,6 @@ pub fn slice_name(name: &RunnerName) -> String {
     format!("vegabuilder-{}.slice", name.as_str().replace('-', "_"))
 }
 
-const UNITS: &str = "/etc/systemd/system";
-const QUADLETS: &str = "/etc/containers/systemd";
-const TMPFILES: &str = "/etc/tmpfiles.d";
-
-/// Where the files of a runner are, those that this host has no use for among them.
-struct Places {
-    container: PathBuf,
-    volumes: [PathBuf; 3],
-    service: PathBuf,
-    pusher: PathBuf,
-    slice: PathBuf,
-    path: PathBuf,
-    tmpfiles: PathBuf,
-}
-
-impl Places {
-    fn of(name: &RunnerName) -> Self {
-        let quadlet = |name: String| Path::new(QUADLETS).join(name);
-        Self {
-            container: quadlet(format!("vega-builder-{name}.container")),
-            volumes: ["store", "runner", "queue"].map(|what| quadlet(quadlet::volume_file(name, what))),
-            service: Path::new(UNITS).join(service_name(name)),
-            pusher: Path::new(UNITS).join(pusher_service_name(name)),
-            slice: Path::new(UNITS).join(slice_name(name)),
-            path: Path::new(UNITS).join(path_name(name)),
-            tmpfiles: Path::new(TMPFILES).join(format!("vega-builder-{name}.conf")),
-        }
-    }
-
-    fn all(&self) -> Vec<&PathBuf> {
-        let [store, runner, queue] = &self.volumes;
-        let own = [&self.path, &self.container, store, runner, queue, &self.service];
-        own.into_iter().chain([&self.pusher, &self.slice, &self.tmpfiles]).collect()
-    }
-}
-
 impl Unit<'_> {
     fn name(&self) -> &RunnerName {
         &self.container.name
@@ -96,13 +57,15 @@ impl Unit<'_> {
 
     /// Every file and its text.
     pub fn files(&self) -> Vec<(PathBuf, String)> {
-        let places = Places::of(self.name());
-        let mut files = vec![(places.tmpfiles, beside::tmpfiles(self))];
+        let (name, handover) = (self.name(), self.container.handover.0.as_path());
+        let places = Places::of(name);
+        let owner = self.container.userns.map_or(0, |userns| userns.base);
+        let mut files = vec![(places.tmpfiles, beside::tmpfiles(name, handover, owner))];
         if self.slots.is_none() {
-            files.push((places.path, beside::path_unit(self)));
+            files.push((places.path, beside::path_unit(name, handover)));
         }
         if self.has_slices {
-            files.push((places.slice, beside::slice(self)));
+            files.push((places.slice, beside::slice(name, &self.container.caps, self.slots)));
         }
         if self.slots.is_some() {
             files.push((places.service, slots::service(self)));
@@ -126,46 +89,8 @@ impl Unit<'_> {
 
     /// Write what is missing or different, and have systemd read it; true when something was.
     pub fn write(&self) -> Result<bool, Error> {
-        let (files, places) = (self.files(), Places::of(self.name()));
-        if self.pusher.is_none() && places.pusher.exists() {
-            // The last uploads come first.
-            systemctl(&["disable", "--quiet", "--now", &pusher_service_name(self.name())])?;
-        }
-        let mut changed = false;
-        // A Quadlet's service, say, where a plain one stood before.
-        for place in places.all() {
-            if !files.iter().any(|(path, _)| path == place) {
-                changed |= remove(place)?;
-            }
-        }
-        let mut replaced_pusher = false;
-        for (path, text) in &files {
-            let replaced = replace(path, text)?;
-            if *path == places.pusher {
-                replaced_pusher = replaced;
-            } else {
-                changed |= replaced;
-            }
-        }
-        let tmpfiles = places.tmpfiles.display().to_string();
-        run("systemd-tmpfiles", &["--create", &tmpfiles])?;
-        systemctl(&["daemon-reload"])?;
-        if self.slots.is_none() {
-            systemctl(&["enable", "--quiet", "--now", &path_name(self.name())])?;
-        }
-        if !self.is_quadlet || self.slots.is_some() {
-            systemctl(&["enable", "--quiet", &service_name(self.name())])?;
-        }
-        if self.pusher.is_some() && self.slots.is_none() {
-            // What it is at is in its queue: the new one goes on with it.
-            let pusher = pusher_service_name(self.name());
-            systemctl(&["enable", "--quiet", &pusher])?;
-            if replaced_pusher {
-                systemctl(&["kill", "--signal=SIGINT", &pusher])?;
-            }
-            systemctl(&["start", "--no-block", &pusher])?;
-        }
-        Ok(changed)
+        let is_enabled = !self.is_quadlet || self.slots.is_some();
+        Files { name: self.name(), texts: self.files(), is_enabled }.write()
     }
 
     /// The part of the service that is the same whatever makes its container.
@@ -199,9 +124,14 @@ impl Unit<'_> {
 
     /// The head of the service.
     pub(super) fn head(&self) -> String {
-        let name = self.name();
-        format!(
-            "# vega-builder: written by `vega-builder install`, removed by `vega-builder uninstall {name}`\n\
+        head(self.name(), Writer::Install, self.pusher.is_some() && self.slots.is_none())
+    }
+}
+
+/// The head of a runner's service.
+pub(super) fn head(name: &RunnerName, writer: Writer, has_pusher: bool) -> String {
+    format!(
+        "{written}\
              [Unit]\n\
              Description=GitHub Actions runner {name} (vega-builder)\n\
              Wants=network-online.target{pusher}\n\
@@ -209,42 +139,16 @@ impl Unit<'_> {
              # No endless loop: after ten starts in an hour it stays down and says why.\n\
              StartLimitIntervalSec=1h\n\
              StartLimitBurst=10\n",
-            pusher = self
-                .pusher
-                .as_ref()
-                .filter(|_| self.slots.is_none())
-                .map_or_else(String::new, |_| format!(" {}", pusher_service_name(name)))
-        )
-    }
-}
-
-/// Take everything back that [`Unit::write`] wrote.
-pub fn remove_all(name: &RunnerName) -> Result<bool, Error> {
-    let places = Places::of(name);
-    let service = service_name(name);
-    let units = [&places.path, &places.service, &places.pusher];
-    for unit in units.into_iter().filter(|unit| unit.exists()) {
-        let unit = unit.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        systemctl(&["disable", "--quiet", &unit])?;
-    }
-    let mut removed = remove_timer(name)?;
-    for place in places.all() {
-        removed |= remove(place)?;
-    }
-    if removed {
-        systemctl(&["daemon-reload"])?;
-        // One that failed is remembered by its name.
-        let _ = systemctl(&["reset-failed", &service]);
-        let _ = systemctl(&["reset-failed", &pusher_service_name(name)]);
-    }
-    Ok(removed)
+        written = writer.line(name),
+        pusher = if has_pusher { format!(" {}", pusher_service_name(name)) } else { String::new() },
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
 
-    use super::{PusherUnit, Unit, slice_name};
+    use super::{PusherUnit, Unit, Writer, slice_name};
     use crate::engine::for_test;
 
     fn text(is_podman: bool, is_quadlet: bool) -> String {
@@ -265,6 +169,7 @@ mod tests {
             credential: Some(("github-token", "/etc/vega-builder/github-token".into())),
             pusher: Some(PusherUnit {
                 name: container.name.clone(),
+                writer: Writer::Install,
                 program: "/opt/our programs/vega-builder".into(),
                 store: "/var/lib/volumes/heavy-store/_data/store".into(),
                 queue: "/var/lib/volumes/heavy-queue/_data".into(),

@@ -18,7 +18,7 @@ pub use attachment::Attachment;
 pub use caps::{Caps, Cpus};
 pub use digest::ImageDigest;
 pub use labels::{Labels, RunnerName};
-pub use origin::{BuildOrigin, Origins};
+pub use origin::{BuildOrigin, ImageOrigin, Origins};
 pub use repository::{Repository, RepositoryError};
 pub use scope::{Organization, Scope};
 pub use secret::RegistrationToken;

@@ -10,12 +10,20 @@ pub struct BuildOrigin {
     pub runner: String,
     /// The repository, or the organisation, whose jobs it takes.
     pub scope: String,
+    /// Nothing, where it runs on the host itself.
+    #[serde(flatten)]
+    pub image: Option<ImageOrigin>,
+    pub caps: Caps,
+}
+
+/// The image that it runs from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageOrigin {
     pub image: String,
     /// `sha256:…`, as it was verified.
     pub digest: String,
     /// Whose signature the image has.
     pub signer: String,
-    pub caps: Caps,
 }
 
 /// What the runner is, and what it was before: a build may wait longer for its upload than an update takes.
@@ -64,9 +72,11 @@ mod tests {
         BuildOrigin {
             runner: "vega-x".into(),
             scope: "octo/x".into(),
-            image: "example.com/x".into(),
-            digest: digest.to_owned(),
-            signer: "someone".into(),
+            image: Some(super::ImageOrigin {
+                image: "example.com/x".into(),
+                digest: digest.to_owned(),
+                signer: "someone".into(),
+            }),
             caps,
         }
     }
@@ -76,9 +86,10 @@ mod tests {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
         let origins = Origins::new(of("a")).followed_by(of("b"), at(10)).followed_by(of("b"), at(15));
         let origins = origins.followed_by(of("c"), at(20));
-        let digests: Vec<_> = [9, 10, 19, 20, 99].map(|time| origins.at(at(time)).digest.as_str()).into();
+        let digest = |origin: &BuildOrigin| origin.image.clone().unwrap().digest;
+        let digests: Vec<_> = [9, 10, 19, 20, 99].map(|time| digest(origins.at(at(time)))).into();
         assert_eq!(digests, ["a", "b", "b", "c", "c"]);
         let many = (0..100).fold(origins, |all, time| all.followed_by(of(&time.to_string()), at(100 + time)));
-        assert_eq!((many.earlier.len(), many.at(at(1000)).digest.as_str()), (KEPT, "99"));
+        assert_eq!((many.earlier.len(), digest(many.at(at(1000)))), (KEPT, "99".to_owned()));
     }
 }

@@ -14,12 +14,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let name = std::env::args_os().next().map(PathBuf::from);
-    let name = name.as_deref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
-    match name {
-        Some(runner::LISTENER) => return runner::listener(),
-        Some(runner::WORKER) => return runner::worker(),
-        _ => {}
+    if let Some(code) = runner::called() {
+        return code;
     }
     let Command::InstallRunner { folder } = Command::parse();
     match runner::install(&folder) {

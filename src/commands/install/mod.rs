@@ -3,30 +3,33 @@
 mod online;
 mod unit;
 
-pub use self::unit::{UnitError, program};
+pub use self::{
+    online::Waiting,
+    unit::{
+        UnitError, credential, expect_no_login, expect_ours, expect_same_kind, expect_slice, expect_systemd,
+        program,
+    },
+};
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use serde_json::json;
 
-use self::{
-    online::Waiting,
-    unit::{expect_ours, expect_systemd},
-};
 use super::{
     steps::{
         caching::Caching,
         confinement,
         container::container,
-        declared::Declared,
+        housing::Housing,
         image::{Fetch, ReadyImage},
         push_only,
         record::{identity, lasting, record},
-        token::{Token, login},
+        registration,
+        token::login,
         updating,
     },
-    up::{chosen_engine, settle},
+    up::{OnHost, chosen_engine, listed_elsewhere, settle},
 };
 use crate::{
     config::{EngineChoice, Host, Settings, SettingsArgs},
@@ -99,6 +102,11 @@ impl Install {
         let progress = Progress::new(self.output);
         let host = Host::read().context("the host's memory and processors cannot be read from /proc")?;
         let mut settings = Settings::resolve(&self.settings, self.repository.as_deref(), &host)?;
+        if let Some(runner) = settings.host.clone() {
+            let (accept_strangers, wait) = (self.accept_strangers, Duration::from_secs(self.wait));
+            let on_host = OnHost { settings, accept_strangers, wait, progress: &progress };
+            return Box::pin(on_host.run(&runner)).await;
+        }
         let image: ImageReference = settings.image.parse()?;
         let installation = Places::standard().installation(&settings.name);
         let before = installation.record()?;
@@ -144,8 +152,9 @@ impl Install {
         }
         // Its unit takes the lock next.
         drop(installation);
+        let housing = Housing::Container(engine);
         let waiting =
-            Waiting { settings: &settings, engine: &engine, installation: &places, progress: &progress };
+            Waiting { settings: &settings, housing: &housing, installation: &places, progress: &progress };
         let began = waiting.start(declared.changed)?;
         let wait = Duration::from_secs(self.wait);
         let Some(runner) = waiting.online(&github, began, declared.minted, wait).await? else {
@@ -191,6 +200,12 @@ impl Install {
             before: before.as_ref(),
             allow_rollback: self.allow_rollback,
         };
+        if before.is_none()
+            && settings.ephemeral.is_none()
+            && let Some(elsewhere) = listed_elsewhere(github, settings).await?
+        {
+            return Err(elsewhere.into());
+        }
         let identity = identity(settings);
         let (accepted, image) = tokio::try_join!(
             push_only::demand(github, &identity, self.accept_strangers, progress),
@@ -198,7 +213,7 @@ impl Install {
         )?;
         let container = installing.container(seccomp, &image)?;
         let changed = installing.declare(&image, &container, accepted, program)?;
-        let minted = installing.token(github).await?;
+        let minted = registration::by_hand(github, &installing.installation, progress).await?;
         Ok(Declaration { changed, minted, digest: container.image.value().clone() })
     }
 }
@@ -265,28 +280,5 @@ impl Installing<'_> {
         step.done(&format!("{} is {kind}", systemd::service_name(&self.settings.name)));
         // What each job's container is made with is in the declaration alone.
         Ok(changed || other_image || is_new && unit.slots.is_some())
-    }
-
-    /// Mint a registration token when none of the volume's registrations serves; whether one was.
-    async fn token(&self, github: &GitHub) -> anyhow::Result<bool> {
-        let step = self.progress.step("token", "looking for a saved registration");
-        let declared = Declared::read(&self.installation)?;
-        if declared.settings.ephemeral.is_some() {
-            step.done("not needed: every job has a just-in-time configuration of its own");
-            return Ok(false);
-        }
-        if declared.is_registered()? {
-            step.done("not needed: the saved registration serves");
-            return Ok(false);
-        }
-        if self.installation.has_fresh_token() {
-            step.done("one lies ready");
-            return Ok(true);
-        }
-        step.doing("minting a registration token");
-        let token = Token::mint(github, &self.installation, Layout::Contract).await?;
-        token.lay(&self.installation)?;
-        step.done("minted, laid down 0400 for the container's root");
-        Ok(true)
     }
 }

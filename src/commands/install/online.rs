@@ -5,10 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::{
-    commands::steps::{standing, token::Token},
+    commands::steps::{housing::Housing, standing, token::Token},
     config::Settings,
     contract::{Phase, State},
-    engine::{Cli, Layout},
+    engine::Layout,
     exit::NotOnline,
     github::{GitHub, Runner},
     installation::Installation,
@@ -18,7 +18,7 @@ use crate::{
 
 pub struct Waiting<'a> {
     pub settings: &'a Settings,
-    pub engine: &'a Cli,
+    pub housing: &'a Housing,
     pub installation: &'a Installation,
     pub progress: &'a Progress,
 }
@@ -155,7 +155,8 @@ impl Waiting<'_> {
     }
 
     fn not_online(&self, why: &str) -> NotOnline {
-        let log = self.engine.last_log(&self.settings.name, 1);
+        let log =
+            self.housing.engine().map(|engine| engine.last_log(&self.settings.name, 1)).unwrap_or_default();
         let last = if log.is_empty() { String::new() } else { format!(" (its last line: {log})") };
         NotOnline { name: self.settings.name.to_string(), why: format!("{why}{last}") }
     }

@@ -10,7 +10,7 @@ use crate::{
     config::{CacheSettings, Settings},
     engine::{self, Cli},
     installation::{self, Installation, Places},
-    systemd::{self, PusherUnit},
+    systemd::{self, PusherUnit, Writer},
     value::RunnerName,
 };
 
@@ -105,12 +105,18 @@ pub fn expect_same_kind(installation: &Installation, settings: &Settings) -> any
     if !installation.is_declared() {
         return Ok(());
     }
-    let before = declared::Declared::read(installation)?.settings.ephemeral.is_some();
-    if before == settings.ephemeral.is_some() {
+    let before = declared::Declared::read(installation)?.settings;
+    let is = if before.host.is_some() != settings.host.is_some() {
+        if before.host.is_some() { "on the host itself" } else { "in a container" }
+    } else if before.ephemeral.is_some() != settings.ephemeral.is_some() {
+        if before.ephemeral.is_some() {
+            "whose every job has a container of its own"
+        } else {
+            "that stays between its jobs"
+        }
+    } else {
         return Ok(());
-    }
-    let is =
-        if before { "whose every job has a container of its own" } else { "that stays between its jobs" };
+    };
     Err(UnitError::OtherKind { name: settings.name.clone(), is }.into())
 }
 
@@ -132,6 +138,7 @@ pub fn pusher(
     let name = &settings.name;
     Ok(Some(PusherUnit {
         name: name.clone(),
+        writer: Writer::Install,
         program: program.to_owned(),
         store: engine.volume_will_be_at(&engine::store_volume(name))?.join("store"),
         queue: engine.volume_will_be_at(&engine::queue_volume(name))?,

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -14,12 +13,11 @@ use crate::{
         declared::Declared,
         image::{Fetch, ReadyImage},
         pruning::prune_images,
-        push_only,
         record::record,
-        token::Token,
+        registration,
     },
     engine::{Cli, Container, Layout, SeccompProfile, Status, local_name, queue_volume},
-    github::GitHub,
+    host::Unpacked,
     image::ImageReference,
     installation::{self, Locked, Record, Store},
     progress::Progress,
@@ -37,6 +35,9 @@ pub struct Start<'a> {
 
 pub async fn prepare(installation: &Locked, progress: &Progress, ahead: bool) -> anyhow::Result<ExitCode> {
     let declared = Declared::read(installation)?;
+    if let Some(runner) = declared.settings.host.clone() {
+        return super::host::prepare(&declared, &Unpacked(runner), installation, progress).await;
+    }
     let start = Start::of(declared, installation, progress)?;
     let (image, offline) = start.image().await?;
     let name = &installation.name;
@@ -50,14 +51,14 @@ pub async fn prepare(installation: &Locked, progress: &Progress, ahead: bool) ->
         Ok(found.is_some_and(|found| found.status == Status::Running))
     };
     // An ephemeral runner's containers are made by who keeps its slots.
-    if ahead || start.declared.settings.ephemeral.is_some() || !is_of_a_unit() && runs()? {
+    if ahead || start.declared.settings.ephemeral.is_some() || !super::is_of_a_unit() && runs()? {
         progress.result(&format!("{name} can run {} next", digest.short()), &result);
         return Ok(ExitCode::SUCCESS);
     }
     let container = start.container(&image)?;
     start.store(&container)?;
     start.engine()?.name_image(&container.local_id, &local_name(name))?;
-    start.token().await?;
+    registration::at_start(&start.declared, installation, progress).await?;
     start.note(&image, &container)?;
     prune_images(start.engine()?, progress);
     if let Err(why) = start.pusher(&container) {
@@ -71,12 +72,6 @@ pub async fn prepare(installation: &Locked, progress: &Progress, ahead: bool) ->
     installation.forget_state();
     progress.result(&format!("{name} may start: {} is verified", image.reference), &result);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether systemd itself started this very process.
-fn is_of_a_unit() -> bool {
-    let told = std::env::var("SYSTEMD_EXEC_PID").ok().and_then(|pid| pid.parse::<u32>().ok());
-    told == Some(std::process::id())
 }
 
 impl<'a> Start<'a> {
@@ -154,36 +149,6 @@ impl<'a> Start<'a> {
         Ok(self.installation.save_store(&Store { userns_base, seeded })?)
     }
 
-    /// A registration, a token for one, or, with the unit's own credential, a token minted now.
-    async fn token(&self) -> anyhow::Result<()> {
-        let Declared { settings, .. } = &self.declared;
-        let step = self.progress.step("token", "looking for a saved registration");
-        if self.declared.is_registered()? {
-            // It would lie there while jobs run.
-            self.installation.discard_token()?;
-            step.done("not needed: the saved registration serves");
-            return Ok(());
-        }
-        if self.installation.has_fresh_token() {
-            step.done("one lies ready");
-            return Ok(());
-        }
-        // One that lapsed is of no use to anybody.
-        self.installation.discard_token()?;
-        let lacks = self.declared.lacks(self.installation)?;
-        let Some(credential) = self.declared.credential().await? else {
-            let why = lacks.context("a credential that was here is gone")?;
-            return Err(installation::Error::NoRegistration { why }.into());
-        };
-        let github = GitHub::new(&settings.github.server, &settings.scope, &credential)?;
-        push_only::demand(&github, &self.declared.identity(), false, self.progress).await?;
-        step.doing("minting a registration token");
-        let token = Token::mint(&github, self.installation, Layout::Contract).await?;
-        token.lay(self.installation)?;
-        step.done("minted, laid down 0400 for the container's root");
-        Ok(())
-    }
-
     /// What pushes its builds reads what they are to go by; it is started when it is not there.
     fn pusher(&self, container: &Container) -> anyhow::Result<()> {
         let (settings, engine) = (&self.declared.settings, self.engine()?);
@@ -192,8 +157,8 @@ impl<'a> Start<'a> {
             return Ok(self.installation.forget_cache()?);
         }
         engine.make_volume(&queue_volume(name), name)?;
-        Caching::keep(self.installation, settings, container, Timestamp::now())?;
-        if is_of_a_unit() {
+        Caching::keep(self.installation, settings, Some(container), Timestamp::now())?;
+        if super::is_of_a_unit() {
             // It may be pausing before its next try.
             systemd::systemctl(&["start", "--no-block", &pusher_service_name(name)])?;
         }

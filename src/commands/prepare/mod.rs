@@ -2,6 +2,7 @@
 
 mod again;
 mod declared;
+mod host;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -100,4 +101,10 @@ pub async fn installed(installation: &Locked, progress: &Progress) -> anyhow::Re
     record.evidence = image.verified.evidence().clone();
     installation.save(&record)?;
     Ok((image, offline))
+}
+
+/// Whether systemd itself started this very process.
+fn is_of_a_unit() -> bool {
+    let told = std::env::var("SYSTEMD_EXEC_PID").ok().and_then(|pid| pid.parse::<u32>().ok());
+    told == Some(std::process::id())
 }

@@ -224,7 +224,7 @@ fn started(
     ensure!(running.pid != 0, "its container ended at once: {}", engine.last_log(name, 1));
     InForce::of(running.pid)?.prove(&container.caps)?;
     if let Some(cache) = &settings.cache
-        && let Some(file) = Caching::keep(locked, settings, container, jiff::Timestamp::now())?
+        && let Some(file) = Caching::keep(locked, settings, Some(container), jiff::Timestamp::now())?
     {
         engine.keep_pusher(&pusher(container, cache, file))?;
     }

@@ -25,7 +25,7 @@ use crate::{
     config::{CacheSettings, Settings},
     engine::Container,
     installation::{Locked, Places},
-    value::BuildOrigin,
+    value::{BuildOrigin, ImageOrigin},
 };
 
 /// What is pushed from a store by these settings.
@@ -65,11 +65,11 @@ impl Caching {
         Ok(())
     }
 
-    /// Write down what a pusher starts with; `at` is the moment from which on the runner is this one.
+    /// Write down what a pusher starts with, beside this container or on the host itself; `at` is the moment from which on the runner is this one.
     pub fn keep(
         installation: &Locked,
         settings: &Settings,
-        container: &Container,
+        container: Option<&Container>,
         at: Timestamp,
     ) -> anyhow::Result<Option<PathBuf>> {
         let Some(cache) = &settings.cache else { return Ok(None) };
@@ -85,13 +85,16 @@ impl Caching {
                 .create(&folder)
                 .with_context(|| format!("the cache's folder {} cannot be made", folder.display()))?;
         }
-        let origin = BuildOrigin {
-            runner: container.instance().to_string(),
-            scope: settings.scope.to_string(),
+        let image = |container: &Container| ImageOrigin {
             image: container.image_name.clone(),
             digest: container.image.value().to_string(),
             signer: container.image.evidence().signer(),
-            caps: container.caps,
+        };
+        let origin = BuildOrigin {
+            runner: container.map_or(&settings.name, |container| container.instance()).to_string(),
+            scope: settings.scope.to_string(),
+            image: container.map(image),
+            caps: container.map_or(settings.caps, |container| container.caps),
         };
         Ok(Some(installation.keep_cache(cache, origin, at)?))
     }

@@ -13,6 +13,7 @@ pub mod pruning;
 pub mod push_only;
 pub mod pushing;
 pub mod record;
+pub mod registration;
 pub mod standing;
 pub mod subject;
 pub mod token;

@@ -25,7 +25,7 @@ pub fn keep_pusher(
     let Some(cache) = settings.cache.as_ref().filter(|_| container.layout == Layout::Contract) else {
         return take_away(engine, settings);
     };
-    let Some(file) = Caching::keep(installation, settings, container, at)? else {
+    let Some(file) = Caching::keep(installation, settings, Some(container), at)? else {
         return Ok(());
     };
     let step = progress.step("pusher", "starting what pushes builds to the cache");

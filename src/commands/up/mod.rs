@@ -2,6 +2,7 @@
 
 mod before;
 mod container;
+mod host;
 mod online;
 mod start;
 mod telling;
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use self::before::Asked;
-pub use self::before::settle;
+pub use self::{before::settle, host::OnHost};
 use super::steps::{
     caching::Caching,
     confinement,
@@ -28,7 +29,7 @@ use super::steps::{
 use crate::{
     config::{EngineChoice, Host, Settings, SettingsArgs},
     engine::{self, Cli, Container, SeccompProfile},
-    github::{GitHub, Runner},
+    github::{self, GitHub, Runner},
     image::ImageReference,
     installation::{self, Locked, Places, Record},
     progress::{Output, Progress},
@@ -125,6 +126,11 @@ impl UpCommand {
         let progress = Progress::new(self.output);
         let host = Host::read().context("the host's memory and processors cannot be read from /proc")?;
         let mut settings = Settings::resolve(&self.settings, self.repository.as_deref(), &host)?;
+        if let Some(runner) = settings.host.clone() {
+            let (accept_strangers, wait) = (self.accept_strangers, Duration::from_secs(self.wait));
+            let on_host = OnHost { settings, accept_strangers, wait, progress: &progress };
+            return Box::pin(on_host.run(&runner)).await;
+        }
         let image: ImageReference = settings.image.parse()?;
         let places = Places::standard().installation(&settings.name);
         if places.is_declared() {
@@ -201,7 +207,7 @@ impl Up<'_> {
     ) -> anyhow::Result<ExitCode> {
         self.say_caps();
         // Asked first: who may not see the repository's runners should not download an image for it.
-        self.busy_at_github = self.asks_github(github).await?;
+        self.busy_at_github = self.is_busy_at(github).await?;
         let fetch = self.fetch();
         let identity = identity(self.settings);
         let (accepted, image, present) = tokio::try_join!(
@@ -296,7 +302,7 @@ impl Up<'_> {
     }
 
     /// Whether the credential can see the repository's runners, and whether ours is at work.
-    async fn asks_github(&self, github: &GitHub) -> anyhow::Result<bool> {
+    async fn is_busy_at(&self, github: &GitHub) -> anyhow::Result<bool> {
         let step = self.progress.step("github", "asking for the repository's runners");
         let runner = github.runner(&self.settings.name).await?;
         let (name, repository) = (&self.settings.name, &self.settings.scope);
@@ -304,12 +310,24 @@ impl Up<'_> {
             Some(runner) => format!("{name} is runner {} of {repository}, {}", runner.id, runner.status),
             None => format!("{repository} has no runner {name} yet"),
         });
-        // A registration of ours would push it out.
         if self.before.is_none() && runner.as_ref().is_some_and(Runner::is_online) {
-            let (name, scope) = (name.to_string(), repository.to_string());
-            let page = github.page("/settings/actions/runners");
-            return Err(installation::Error::Elsewhere { name, scope, page }.into());
+            return Err(elsewhere(github, self.settings).into());
         }
         Ok(runner.is_some_and(|runner| runner.busy))
     }
+}
+
+/// Why a runner that was never here cannot be made: another one of its name is online, and a registration of ours would push
+/// it out.
+pub async fn listed_elsewhere(
+    github: &GitHub,
+    settings: &Settings,
+) -> Result<Option<installation::Error>, github::Error> {
+    let runner = github.runner(&settings.name).await?;
+    Ok(runner.is_some_and(|runner| runner.is_online()).then(|| elsewhere(github, settings)))
+}
+
+fn elsewhere(github: &GitHub, settings: &Settings) -> installation::Error {
+    let (name, scope) = (settings.name.to_string(), settings.scope.to_string());
+    installation::Error::Elsewhere { name, scope, page: github.page("/settings/actions/runners") }
 }

@@ -36,6 +36,16 @@ impl From<Code> for ExitCode {
     }
 }
 
+/// What this process is called as one of both programs; nothing, where it is called otherwise.
+pub fn called() -> Option<ExitCode> {
+    let name = std::env::args_os().next()?;
+    match Path::new(&name).file_name()?.to_str()? {
+        LISTENER => Some(listener()),
+        WORKER => Some(worker()),
+        _ => None,
+    }
+}
+
 /// Write both programs into `folder/bin`: copies of this very program, which looks at its name.
 pub fn install(folder: &Path) -> anyhow::Result<()> {
     let bin = folder.join("bin");

@@ -6,13 +6,17 @@ use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-/// Where the configuration lies: `RUNNER_ROOT`, as packagers of the runner set it, else beside `bin`.
+/// Where the configuration lies: `RUNNER_ROOT`, as packagers of the runner set it, else beside `bin`. GitHub's own archive,
+/// which has a folder `externals` there, heeds no such variable.
+///
+/// Source: actions/runner, `src/Runner.Common/HostContext.cs`, `GetDirectory`.
 pub fn root() -> anyhow::Result<PathBuf> {
-    if let Some(root) = env::var_os("RUNNER_ROOT") {
-        return Ok(root.into());
-    }
     let program = env::current_exe()?;
-    program.ancestors().nth(2).map(PathBuf::from).context("the program lies nowhere")
+    let beside = program.ancestors().nth(2).map(PathBuf::from).context("the program lies nowhere")?;
+    match env::var_os("RUNNER_ROOT") {
+        Some(root) if !beside.join("externals").exists() => Ok(root.into()),
+        _ => Ok(beside),
+    }
 }
 
 /// What `configure` saved.

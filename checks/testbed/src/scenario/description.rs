@@ -32,6 +32,8 @@ pub enum By {
     Service,
     /// `vega-builder up`, typed by somebody.
     Up,
+    /// `vega-builder up --host`: a service of the machine without a container.
+    Host,
 }
 
 /// What happens between the machine's start and its end.

@@ -20,26 +20,36 @@ pub trait Host {
     fn has_unit(&self) -> bool {
         true
     }
+    /// Whether it lives in a container.
+    fn has_container(&self) -> bool {
+        true
+    }
 }
 
 /// Where a person types one verb for it to come, and another for it to go.
 pub struct Typed {
-    comes: &'static str,
+    comes: &'static [&'static str],
     goes: &'static str,
     has_unit: bool,
+    has_container: bool,
 }
 
 /// Any systemd host without NixOS.
-pub const DEBIAN: Typed = Typed { comes: "install", goes: "uninstall", has_unit: true };
+pub const DEBIAN: Typed =
+    Typed { comes: &["install"], goes: "uninstall", has_unit: true, has_container: true };
 
 /// Somebody who wants no unit: the engine starts it, and at boot a unit that has then done its work.
-pub const PERSON: Typed = Typed { comes: "up", goes: "down", has_unit: false };
+pub const PERSON: Typed = Typed { comes: &["up"], goes: "down", has_unit: false, has_container: true };
+
+/// Who has Nix on the machine, and wants no container.
+pub const BARE: Typed =
+    Typed { comes: &["up", "--host"], goes: "down", has_unit: true, has_container: false };
 
 impl Host for Typed {
     fn declare(&self, stage: &Stage<'_>, image: &str) -> anyhow::Result<Output> {
-        let mut command =
-            stage.command(&[self.comes, &stage.repository, "--name", &stage.name, "--output", "json"]);
-        Ok(command.args(["--wait", "240"]).env("VEGA_BUILDER_IMAGE", image).output()?)
+        let more = [&stage.repository, "--name", &stage.name, "--output", "json", "--wait", "240"];
+        let mut command = stage.command(&[self.comes, &more].concat());
+        Ok(command.env("VEGA_BUILDER_IMAGE", image).output()?)
     }
 
     fn take_away(&self, stage: &Stage<'_>) -> anyhow::Result<()> {
@@ -48,6 +58,10 @@ impl Host for Typed {
 
     fn has_unit(&self) -> bool {
         self.has_unit
+    }
+
+    fn has_container(&self) -> bool {
+        self.has_container
     }
 }
 

@@ -90,12 +90,12 @@ impl<'a> Stage<'a> {
             .env("GH_TOKEN", LOGIN)
             .env("VEGA_BUILDER_TRUSTED_ROOT", self.world.trusted_root())
             .env("VEGA_BUILDER_GITHUB_URL", self.world.github.url())
-            // The simulated GitHub is on this machine's loopback.
-            .env("VEGA_BUILDER_NETWORK", "host")
             .env("VEGA_BUILDER_ENGINE", self.engine.program())
             .env("VEGA_BUILDER_MEMORY", "768m")
             .env("VEGA_BUILDER_CPUS", "1.5")
             .env("VEGA_BUILDER_PIDS", "256")
+            // The simulated GitHub is on this machine's loopback.
+            .envs(self.host.has_container().then_some(("VEGA_BUILDER_NETWORK", "host")))
             .envs(self.settings.iter().map(|(name, value)| (*name, value)));
         command
     }
@@ -153,6 +153,15 @@ impl<'a> Stage<'a> {
         let runners = self.world.github.runners().into_iter().map(|runner| runner.name);
         let mut jobs = runners.filter(|name| name.starts_with(&prefix) && self.world.github.is_online(name));
         jobs.next().unwrap_or_else(|| self.name.clone())
+    }
+
+    /// The supervisor, as this machine numbers it.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        if self.host.has_container() {
+            self.engine.pid(&self.container())
+        } else {
+            Ok(self.unit("MainPID")?.parse()?)
+        }
     }
 
     pub fn until_online(&self) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::ensure;
+use serde_json::Value;
 
 use crate::{
     scenario::{Stage, world::Image},
@@ -22,7 +23,8 @@ fn tag(stage: &Stage<'_>, image: Image) -> String {
 }
 
 fn declare(stage: &Stage<'_>, image: Image) -> anyhow::Result<()> {
-    let name = stage.world.push(image, &tag(stage, image))?;
+    let name =
+        if stage.host.has_container() { stage.world.push(image, &tag(stage, image))? } else { String::new() };
     succeeded(&stage.host.declare(stage, &name)?).map(drop)
 }
 
@@ -35,10 +37,16 @@ pub fn next(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 }
 
 pub fn again(stage: &mut Stage<'_>) -> anyhow::Result<()> {
-    let before = stage.engine.fact(&stage.name, "/Id")?;
+    let id = |stage: &Stage<'_>| -> anyhow::Result<Value> {
+        if stage.host.has_container() {
+            return stage.engine.fact(&stage.name, "/Id");
+        }
+        Ok(stage.unit("InvocationID")?.into())
+    };
+    let before = id(stage)?;
     let minted = stage.world.github.minted();
     first(stage)?;
-    ensure!(stage.engine.fact(&stage.name, "/Id")? == before, "the container is another one");
+    ensure!(id(stage)? == before, "it is another one");
     ensure!(stage.world.github.minted() == minted, "a token was minted");
     Ok(())
 }
@@ -79,7 +87,11 @@ pub fn units(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let output = Command::new("systemd-analyze").arg("verify").args(&units).output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success() && !said.contains("vega"), "systemd-analyze verify: {said}");
-    if stage.engine.program() == "podman" && stage.host.has_files() && !stage.is_ephemeral() {
+    if stage.engine.program() == "podman"
+        && stage.host.has_container()
+        && stage.host.has_files()
+        && !stage.is_ephemeral()
+    {
         let output = Command::new("/usr/libexec/podman/quadlet").arg("-dryrun").output()?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "quadlet: {said}");
@@ -131,6 +143,7 @@ pub fn nothing_is_left(stage: &mut Stage<'_>) -> anyhow::Result<()> {
         "/etc/systemd/system",
         "/etc/containers/systemd",
         "/etc/tmpfiles.d",
+        "/etc/sysusers.d",
         "/etc/vega-builder/runners",
         "/var/lib/vega-builder",
         "/run/vega-builder",
@@ -140,5 +153,7 @@ pub fn nothing_is_left(stage: &mut Stage<'_>) -> anyhow::Result<()> {
             ensure!(!is_ours(&file), "{place}/{file} is left");
         }
     }
+    let users = fs::read_to_string("/etc/passwd")?;
+    ensure!(!users.contains(&format!("{name}:")), "the jobs' user is left");
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What a scenario's steps are: a table of their names, and one file for what belongs together.
 
+mod bare;
 mod declare;
 mod drains;
 mod images;
@@ -13,6 +14,7 @@ use super::Stage;
 type Step = fn(&mut Stage<'_>) -> anyhow::Result<()>;
 
 const STEPS: &[(&str, Step)] = &[
+    ("a host with Nix and GitHub's runner", bare::host),
     ("declare", declare::first),
     ("declare: first image", declare::first),
     ("declare: next image", declare::next),

@@ -125,6 +125,12 @@ pub fn walls(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     ensure!(capabilities.trim().trim_start_matches('0') == "2", "it has {capabilities}");
     ensure!(status.contains("NoNewPrivs:\t1") && status.contains("Seccomp:\t2"), "{status}");
     // And no job has the key in sight.
+    if !stage.host.has_container() {
+        let log = stage.outcome(LOOK_FOR_KEY)?.log;
+        let found: Vec<&str> = log.lines().filter(|line| line.contains("cache-key")).collect();
+        ensure!(found.is_empty(), "the key is in sight of a job: {found:?}");
+        return Ok(());
+    }
     let found = stage.engine.said(&["exec", "--user=0", &stage.name, "sh", "-c", LOOK_FOR_KEY])?;
     ensure!(found.is_empty(), "the key is in the runner's container: {found}");
     Ok(())

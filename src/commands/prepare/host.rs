@@ -1,0 +1,49 @@
+//! For a runner on the host itself: everything but its start.
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::{
+    commands::steps::{caching::Caching, declared::Declared, registration},
+    host::Unpacked,
+    installation::Locked,
+    progress::Progress,
+    systemd::{self, pusher_service_name},
+};
+
+pub async fn prepare(
+    declared: &Declared,
+    runner: &Unpacked,
+    installation: &Locked,
+    progress: &Progress,
+) -> anyhow::Result<ExitCode> {
+    let name = &installation.name;
+    runner.expect()?;
+    installation.make_handover(None)?;
+    registration::at_start(declared, installation, progress).await?;
+    if let Err(why) = pusher(declared, installation) {
+        // Builds wait in their queue: that is no reason to run none.
+        let unit = pusher_service_name(name);
+        progress.note(&format!(
+            "builds are not pushed until this is mended: {why:#}; then type `systemctl restart {unit}`"
+        ));
+    }
+    // What the last life said of itself says nothing of the next.
+    installation.forget_state();
+    progress.result(&format!("{name} may start"), &json!({ "name": name }));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn pusher(declared: &Declared, installation: &Locked) -> anyhow::Result<()> {
+    if declared.settings.cache.is_none() {
+        return Ok(installation.forget_cache()?);
+    }
+    Caching::keep(installation, &declared.settings, None, Timestamp::now())?;
+    if super::is_of_a_unit() {
+        // It may be pausing before its next try.
+        systemd::systemctl(&["start", "--no-block", &pusher_service_name(&installation.name)])?;
+    }
+    Ok(())
+}
