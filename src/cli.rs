@@ -20,6 +20,7 @@ use crate::{
         entrypoint::Entrypoint,
         events::Events,
         host_runner::HostRunner,
+        host_view::HostView,
         install::Install,
         job_completed::JobCompleted,
         job_started::JobStarted,
@@ -134,6 +135,8 @@ pub enum Command {
     #[command(hide = true)]
     HostRunner(HostRunner),
     #[command(hide = true)]
+    HostView(HostView),
+    #[command(hide = true)]
     EndJobs(EndJobs),
     #[command(hide = true)]
     SandboxWitness(SandboxWitness),
@@ -212,6 +215,7 @@ impl Cli {
             Command::Prove(command) => command.run(),
             Command::EndJobs(command) => command.run(),
             Command::HostRunner(command) => command.run(),
+            Command::HostView(command) => command.run(),
             Command::SandboxWitness(command) => command.run(),
             Command::Mint(command) => wait_for(command.run()),
         }

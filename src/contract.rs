@@ -47,6 +47,8 @@ pub const JOB_COMPLETED_HOOK: &str = "/etc/vega-builder/job-completed.sh";
 pub const POST_BUILD_HOOK: &str = "/run/vega-builder/post-build-hook";
 /// Builds on their way to a cache; a volume of root's, which the pusher has as well.
 pub const QUEUE_MOUNT: &str = "/var/lib/vega-builder/queue";
+/// The same on a host: a link to where it is, for the runner and for its nix-daemon.
+pub const HOST_QUEUE: &str = "/run/vega-builder/queue";
 /// Root's, for everybody in the container: how many builds wait for their upload.
 pub const UPLOADS: &str = "/run/vega-builder/uploads.json";
 /// Where a job is told of by its first hook, and where root writes that down.

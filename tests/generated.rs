@@ -72,6 +72,7 @@ fn every_verb_has_a_page_with_an_example_and_hidden_ones_have_none() {
     for hidden in [
         "entrypoint",
         "host-runner",
+        "host-view",
         "as-runner",
         "seed",
         "mint",

@@ -8,7 +8,7 @@ use super::{
     slots::{remove_jobs, waiting_uploads},
     steps::{
         declared::Declared,
-        ending::{end_keeper, end_pusher, end_unit},
+        ending::{end_keeper, end_pusher, end_unit, stop_unit},
         housing::Housing,
         pruning::prune_images,
         subject::Known,
@@ -21,7 +21,7 @@ use crate::{
     github::{GitHub, Runner},
     host::JobsUser,
     image::ImageReference,
-    installation::{self, Identity, Installation, Locked, Places, Record},
+    installation::{self, Installation, Locked, Places, Record},
     progress::{Output, Progress},
     systemd,
     value::RunnerName,
@@ -70,8 +70,7 @@ impl Down {
 
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let installation = Places::standard().find(self.runner.as_deref())?.lock()?;
-        let is_on_host = || Declared::read(&installation).is_ok_and(|declared| declared.housing.is_host());
-        if installation.is_declared() && !(installation.is_installed() && is_on_host()) {
+        if installation.is_declared() && !installation.is_on_host() {
             let (name, file) = (installation.name.to_string(), installation.declaration.clone());
             let next = if installation.is_installed() {
                 format!("type `vega-builder uninstall {name}`")
@@ -90,6 +89,12 @@ impl Down {
 
     pub async fn take_away(self, installation: Locked) -> anyhow::Result<ExitCode> {
         let progress = Progress::new(self.output);
+        if self.keep_store && installation.is_on_host() {
+            anyhow::bail!(
+                "the store of {} is the host's, and stays: leave --keep-store out",
+                installation.name
+            );
+        }
         let record = match installation.record() {
             Ok(record) => record,
             // Its names are all that is needed to take away what is here.
@@ -108,7 +113,7 @@ impl Down {
         // Asked before anything is stopped: a missing login should not cost a running job.
         let known = known(&installation, record.as_ref(), &housing)?;
         let github = match &known {
-            Some(known) if !self.offline => Some((self.github(known).await?, &known.identity)),
+            Some(known) if !self.offline => Some((self.github(known).await?, known)),
             _ => None,
         };
 
@@ -116,7 +121,7 @@ impl Down {
         if installation.is_declared() {
             let is_ephemeral = Declared::read(&installation).is_ok_and(|it| it.settings.ephemeral.is_some());
             if !is_ephemeral {
-                systemd::systemctl(&["stop", &systemd::path_name(&installation.name)])?;
+                stop_unit(&systemd::path_name(&installation.name))?;
             }
             end_unit(&housing, &installation.name, is_ephemeral)?;
         }
@@ -134,7 +139,7 @@ impl Down {
 
         let step = progress.step("github", "taking the runner off GitHub's list");
         match &github {
-            Some((github, identity)) => step.done(&deregister(github, identity).await?),
+            Some((github, known)) => step.done(&deregister(github, known, housing.is_host()).await?),
             None if self.offline => step.done("not asked (--offline)"),
             // Every start writes its record before the runner begins.
             None => step.done("not asked: it never started here"),
@@ -143,13 +148,15 @@ impl Down {
         let step = progress.step("remove", "removing what it was made of");
         let removed = match housing.engine() {
             Some(engine) => self.remove(engine, &installation, record.as_ref())?,
-            None => self.remove_from_host(&installation)?,
+            None => remove_from_host(&installation)?,
         };
         let name = installation.name.clone();
         systemd::forget(&name)?;
         systemd::remove_all(&name)?;
-        installation.undeclare()?;
+        // The declaration goes last: as long as it is there, this command finds what it has left.
+        let places = installation.places();
         installation.erase(self.keep_store)?;
+        places.undeclare()?;
         if let Some(engine) = housing.engine() {
             prune_images(engine, &progress);
         }
@@ -199,22 +206,6 @@ impl Down {
             }
         }
         Ok(())
-    }
-
-    /// The jobs' user and their folders; the store is the host's.
-    fn remove_from_host(&self, installation: &Locked) -> anyhow::Result<Vec<String>> {
-        let user = JobsUser::of(&installation.name);
-        let mut removed = Vec::new();
-        if user.exists()? {
-            removed.push(match user.remove() {
-                Ok(()) => format!("user {}", user.name),
-                Err(why) => format!("not the user {} ({why})", user.name),
-            });
-        }
-        if !self.keep_store {
-            removed.push(installation.state.display().to_string());
-        }
-        Ok(removed)
     }
 
     fn remove(
@@ -269,14 +260,25 @@ impl Down {
     }
 }
 
+/// The jobs' user and their folders; the store is the host's.
+fn remove_from_host(installation: &Locked) -> anyhow::Result<Vec<String>> {
+    let user = JobsUser::of(&installation.name);
+    let mut removed = Vec::new();
+    if user.exists()? {
+        removed.push(match user.remove() {
+            Ok(()) => format!("user {}", user.name),
+            Err(why) => format!("not the user {} ({why})", user.name),
+        });
+    }
+    removed.push(installation.state.display().to_string());
+    Ok(removed)
+}
+
 /// What it lives in, as far as that can be told.
 fn housing(installation: &Locked, record: Option<&Record>) -> anyhow::Result<Housing> {
     let engine = match record {
         Some(record) => engine::detect(Some(&record.engine))?,
-        None if installation.is_declared() => match Declared::read(installation) {
-            Ok(declared) if declared.housing.is_host() => return Ok(Housing::Host),
-            _ => super::up::chosen_engine(EngineChoice::Auto)?,
-        },
+        None if installation.is_on_host() => return Ok(Housing::Host),
         None => super::up::chosen_engine(EngineChoice::Auto)?,
     };
     Ok(Housing::Container(engine.holding(installation.right()?)))
@@ -285,7 +287,7 @@ fn housing(installation: &Locked, record: Option<&Record>) -> anyhow::Result<Hou
 /// Whom GitHub is asked about; nobody where it never started here.
 fn known(installation: &Locked, record: Option<&Record>, housing: &Housing) -> anyhow::Result<Option<Known>> {
     if housing.is_host() {
-        return Ok(Some(Known::declared(installation, &Declared::read(installation)?, None)?));
+        return Ok(Some(Known::declared(installation, &Declared::whatever_its_caps(installation)?, None)?));
     }
     Ok(record.map(Known::recorded))
 }
@@ -311,7 +313,8 @@ fn stop(engine: &Cli, installation: &Locked) -> anyhow::Result<&'static str> {
     })
 }
 
-async fn deregister(github: &GitHub, identity: &Identity) -> anyhow::Result<String> {
+async fn deregister(github: &GitHub, known: &Known, is_on_host: bool) -> anyhow::Result<String> {
+    let identity = &known.identity;
     let name = &identity.name;
     // One that is connected is another host's by now.
     let is_jobs = |listed: &Runner| engine::is_job_of(name, &listed.name) && !listed.is_online();
@@ -319,6 +322,9 @@ async fn deregister(github: &GitHub, identity: &Identity) -> anyhow::Result<Stri
         github.delete_runner(&job).await?;
     }
     match github.runner(name).await? {
+        Some(runner) if is_on_host && !known.is_registered && runner.is_online() => {
+            Ok(format!("another machine's runner {} is online: left alone", runner.id))
+        }
         Some(runner) => {
             github.delete_runner(&runner).await?;
             Ok(format!("runner {} is off the list of {}", runner.id, identity.scope))

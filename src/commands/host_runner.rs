@@ -16,7 +16,7 @@ use super::steps::{container::environment, declared::Declared};
 use crate::{
     contract::env as names,
     engine::Layout,
-    host::{JobsUser, World},
+    host::{Folders, JobsUser, World},
     installation::{Installation, Places},
 };
 
@@ -56,7 +56,7 @@ fn become_supervisor(installation: &Installation) -> anyhow::Result<Infallible> 
     let runner = declared.settings.host.as_ref().context("it is not declared to be on the host itself")?;
     let user = JobsUser::of(&installation.name);
     let world = World {
-        state: &installation.state,
+        folders: Folders(installation.state.clone()),
         handover: &installation.handover,
         runner,
         user: &user.name,
@@ -80,7 +80,7 @@ fn in_world(world: &World<'_>, runner: &Path) -> BTreeMap<&'static str, String> 
     let path = PATH.into_iter().filter(|folder| Path::new(folder).is_dir()).chain([path.as_str()]);
     BTreeMap::from([
         (names::RUNNER_DIST, runner.display().to_string()),
-        (names::HOST_FOLDER, crate::host::folder(world.state).display().to_string()),
+        (names::HOST_FOLDER, world.folders.0.display().to_string()),
         (names::HOST_USER, format!("{}:{}", world.user, world.ids)),
         ("PATH", path.filter(|folder| !folder.is_empty()).collect::<Vec<_>>().join(":")),
         ("HOME", "/root".to_owned()),

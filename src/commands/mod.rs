@@ -15,6 +15,7 @@ pub mod end_jobs;
 pub mod entrypoint;
 pub mod events;
 pub mod host_runner;
+pub mod host_view;
 pub mod install;
 pub mod job_completed;
 pub mod job_started;

@@ -168,7 +168,7 @@ fn print(path: &StorePath, statement: &Value) {
         ("finished", text("runDetails/metadata/finishedOn")),
         ("runner", text("buildDefinition/internalParameters/runner")),
         ("image", image().or_else(|| Some("none: on the host itself".to_owned()))),
-        ("signed by", text("runDetails/builder/id")),
+        (if image().is_some() { "signed by" } else { "see" }, text("runDetails/builder/id")),
         ("caps", text("buildDefinition/internalParameters/caps")),
         ("sandbox", text("buildDefinition/internalParameters/sandbox")),
     ] {

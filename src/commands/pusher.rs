@@ -78,6 +78,9 @@ impl Pusher {
         let work = async {
             // The runner makes it at its boot; it has the right to.
             while !queue.is_prepared() {
+                if *ending.borrow() {
+                    return Ok(());
+                }
                 sleep(Duration::from_millis(250)).await;
             }
             upload(&queue, &push, &origins, ending, say).await

@@ -49,7 +49,7 @@ pub struct Register {
 }
 
 /// What a start takes, up to the question for a token.
-const STARTING: Duration = Duration::from_secs(60);
+const STARTING: Duration = Duration::from_secs(30);
 /// The keeper of slots has the lock while a container begins.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -77,8 +77,17 @@ impl Register {
         let phase = || installation.runner_state().map(|state| state.phase);
         // Whether one that only just starts has a registration, it says itself.
         let until = Instant::now() + STARTING;
-        while phase() == Some(Phase::Starting) && runs()? && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+        // One that waits for its next try says why.
+        let is_booting = || {
+            let state = installation.runner_state();
+            state.is_some_and(|state| state.phase == Phase::Starting && state.message.is_empty())
+        };
+        if is_booting() {
+            let step = progress.step("start", "waiting for the runner to say whether it needs one");
+            while is_booting() && runs()? && Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            step.done("it has started");
         }
         if runs()? && phase().is_some_and(|phase| phase != Phase::WaitingForToken) {
             // A token that nobody waits for would lie there while jobs run.
@@ -109,10 +118,9 @@ impl Register {
         let token = Token::mint(&github, &installation, Layout::Contract).await?;
         let lapses = token.lapses;
         subject.hand_over(&installation, token)?;
-        step.done("minted, laid down 0400 for the container's root");
+        step.done("minted, laid down 0400 for root");
 
-        let text =
-            format!("{} has a token; it registers within seconds when its container runs", installation.name);
+        let text = format!("{} has a token; it registers within seconds when it runs", installation.name);
         progress.result(&text, &json!({ "name": installation.name, "minted": true, "lapses": lapses }));
         Ok(ExitCode::SUCCESS)
     }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use nix::unistd::{SysconfVar, sysconf};
+
 use crate::value::{ByteSize, Caps, Cpus};
 
 /// The host's resources as far as caps need them.
@@ -13,6 +15,10 @@ pub struct Host {
 }
 
 impl Host {
+    /// One that holds every cap.
+    pub const BOUNDLESS: Self =
+        Self { memory: ByteSize(u64::MAX / 4), processors: u32::MAX / 4000, pids: u32::MAX / 4 };
+
     /// Read from /proc.
     pub fn read() -> std::io::Result<Self> {
         let meminfo = fs::read_to_string("/proc/meminfo")?;
@@ -27,7 +33,11 @@ impl Host {
             .trim()
             .parse()
             .map_err(|_| std::io::Error::other("/proc/sys/kernel/pid_max has no number"))?;
-        let processors = u32::try_from(std::thread::available_parallelism()?.get()).unwrap_or(u32::MAX);
+        // Of the host, and not of our own share of it: a runner's service is under a cap itself.
+        let processors =
+            sysconf(SysconfVar::_NPROCESSORS_ONLN)?.and_then(|online| u32::try_from(online).ok());
+        let processors =
+            processors.ok_or_else(|| std::io::Error::other("the number of processors is not known"))?;
         Ok(Self { memory: ByteSize(kib << 10), processors, pids })
     }
 

@@ -1,16 +1,20 @@
 //! A host in the place of an image: for people who run Nix on it already, and no container.
 //!
 //! [`World`] gives the supervisor and the jobs of one runner the names that an image has, in a mount namespace of their own;
-//! [`JobsUser`] is the user that they are.
+//! [`JobsUser`] is the user that they are. Their nix-daemon alone sees the host as it is ([`enter_host_view`]): Nix takes a
+//! root that leads to what it cannot see for one that leads nowhere, and would collect what everybody else holds.
 
+mod mounts;
 mod unpacked;
 mod user;
+mod view;
 mod world;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use unpacked::{Unpacked, expect_nix};
 pub use user::JobsUser;
+pub use view::enter as enter_host_view;
 pub use world::World;
 
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +40,10 @@ pub enum Error {
         "without a container, jobs build with this host's Nix, and here is {0}: install it for several users (https://nix.dev/install-nix), or leave --host out, and the image's own builds"
     )]
     NoNix(&'static str),
+    #[error(
+        "{} can be changed by others than root, and with it whatever it is given: type `chown -R root:root {}` and `chmod -R go-w {}`", .place.display(), .folder.display(), .folder.display()
+    )]
+    OpenRunner { place: PathBuf, folder: PathBuf },
     #[error("the user {0} is root's, or of root's group: no job can be that")]
     RootUser(String),
 }
@@ -47,12 +55,34 @@ impl Error {
     }
 }
 
-/// What of a runner's folder is the runner's own: its home and its root. For root and the jobs' group alone.
-pub fn folder(state: &Path) -> PathBuf {
-    state.join("host")
-}
+/// What of a host is one runner's own, in its folder in `/var/lib/vega-builder`. Every folder has the same name in the runner's
+/// world and outside of it.
+#[derive(Debug, Clone)]
+pub struct Folders(pub PathBuf);
 
-/// The queue of its builds, for root alone.
-pub fn queue(state: &Path) -> PathBuf {
-    state.join("queue")
+impl Folders {
+    /// Home, the runner's root and its `/tmp`: for root and the jobs' group alone.
+    pub fn jobs(&self) -> PathBuf {
+        self.0.join("host")
+    }
+
+    /// The queue of its builds, for root alone.
+    pub fn queue(&self) -> PathBuf {
+        self.0.join("queue")
+    }
+
+    /// What is `/run/vega-builder` to the runner and to its nix-daemon: sockets, hooks, notes. Made anew at every start.
+    pub fn run(&self) -> PathBuf {
+        self.0.join("run")
+    }
+
+    /// nix.conf as its nix-daemon reads it, beside whatever else the host has in `/etc/nix`.
+    pub fn nix(&self) -> PathBuf {
+        self.0.join("nix")
+    }
+
+    /// A copy of this program, as it was when the runner started: an upgrade takes nothing from under it.
+    pub fn program(&self) -> PathBuf {
+        self.0.join("program/vega-builder")
+    }
 }

@@ -1,4 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use super::Error;
 
@@ -9,12 +12,24 @@ pub struct Unpacked(pub PathBuf);
 const LISTENER: &str = "bin/Runner.Listener";
 
 impl Unpacked {
-    /// That it is there.
+    /// That it is there, and nobody's but root's to change: it is given tokens, and jobs with their secrets.
     pub fn expect(&self) -> Result<(), Error> {
-        if self.0.join(LISTENER).is_file() {
-            return Ok(());
+        let real = self.0.canonicalize().map_err(|_| Error::NoRunner(self.0.clone()))?;
+        if !real.join(LISTENER).is_file() {
+            return Err(Error::NoRunner(self.0.clone()));
         }
-        Err(Error::NoRunner(self.0.clone()))
+        let is_open = |place: &Path| {
+            place.metadata().is_ok_and(|found| {
+                let shared = found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0;
+                found.uid() != 0 || shared
+            })
+        };
+        let inside = [LISTENER, "bin", "externals"].map(|part| real.join(part));
+        let places = inside.iter().map(PathBuf::as_path).chain(real.ancestors());
+        match places.filter(|place| place.exists()).find(|place| is_open(place)) {
+            None => Ok(()),
+            Some(place) => Err(Error::OpenRunner { place: place.to_owned(), folder: self.0.clone() }),
+        }
     }
 }
 
@@ -28,7 +43,6 @@ const DAEMONS: [&str; 4] = [
 
 /// That this host has a Nix of root's, which builds as users of its own.
 pub fn expect_nix() -> Result<(), Error> {
-    use std::os::unix::fs::MetadataExt as _;
     if !DAEMONS.iter().any(|daemon| Path::new(daemon).exists()) {
         return Err(Error::NoNix("no nix-daemon"));
     }

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use nix::unistd::User;
 use sha2::{Digest as _, Sha256};
 
@@ -38,9 +40,9 @@ impl JobsUser {
         }
     }
 
-    /// As systemd-sysusers reads it.
-    pub fn sysusers(&self) -> String {
-        format!("# vega-builder\nu {} - \"{FULL_NAME}\" /var/empty\n", self.name)
+    /// As systemd-sysusers reads it. Their home is where they find it themselves: ssh asks for no variable.
+    pub fn sysusers(&self, home: &Path) -> String {
+        format!("# vega-builder\nu {} - \"{FULL_NAME}\" {}\n", self.name, home.display())
     }
 
     /// Whether it is there; one of that name that is not ours is an error.
@@ -54,6 +56,12 @@ impl JobsUser {
 
     /// Take it away; what it still owns somewhere is nobody's then.
     pub fn remove(&self) -> Result<(), String> {
+        // Another user may be given this one's number.
+        for folder in ["profiles", "gcroots"] {
+            let _ = std::fs::remove_dir_all(
+                Path::new("/nix/var/nix").join(folder).join("per-user").join(&self.name),
+            );
+        }
         let output = secrecy::command("userdel").arg(&self.name).output().map_err(|why| why.to_string())?;
         if output.status.success() {
             return Ok(());

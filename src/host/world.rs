@@ -1,32 +1,29 @@
 use std::{
     fs,
-    os::{
-        fd::AsRawFd as _,
-        unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, symlink},
-    },
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
 };
 
-use nix::{
-    fcntl::OFlag,
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
-};
+use nix::mount::MsFlags;
 
-use super::{Error, queue};
+use super::{
+    Error, Folders,
+    mounts::{Source, apart, link, remount, tmpfs},
+    view::DAEMON_FOLDER,
+};
 use crate::{
     contract,
     runner::{Ids, Quarters},
     store::HOST_CONFIGURATION,
 };
 
-/// Where this very program is from then on, whatever becomes of its file.
-const PROGRAM: &str = "/run/vega-builder/vega-builder";
-/// The same for GitHub's.
+/// Where the runner's own sockets, hooks and notes are, in its world and in its nix-daemon's view.
+pub const RUN: &str = "/run/vega-builder";
+/// In it: GitHub's runner.
 const RUNNER: &str = "/run/vega-builder/runner";
 /// What of everybody's is hidden: sockets of engines, buses and sessions, other runners' folders and records, and people's
 /// homes with what they are logged in with.
-const RUN: &str = "/run";
+const ALL_OF_RUN: &str = "/run";
 /// What of that stays: systemd's ear for the supervisor, names of users and hosts, and NixOS's programs.
 const STAYS: [&str; 5] =
     ["/run/systemd/notify", "/run/systemd/resolve", "/run/nscd", "/run/current-system", "/run/opengl-driver"];
@@ -34,13 +31,12 @@ const STATE: &str = "/var/lib/vega-builder";
 const SETTINGS: &str = "/etc/vega-builder";
 const NIX_SETTINGS: &str = "/etc/nix";
 const HOMES: [&str; 2] = ["/home", "/root"];
-/// The host's own daemon is not to be asked: what it builds is under nobody's caps.
-const DAEMON_SOCKET: &str = "/nix/var/nix/daemon-socket";
+/// The host's own daemon is not to be asked: what it builds is under nobody's caps. The runner's own is there in its place.
+pub const DAEMON_SOCKET: &str = "/nix/var/nix/daemon-socket";
 
 /// One runner's part of a host.
 pub struct World<'a> {
-    /// The runner's own folder in `/var/lib/vega-builder`.
-    pub state: &'a Path,
+    pub folders: Folders,
     /// Its handover folder.
     pub handover: &'a Path,
     /// GitHub's runner, as its owner has unpacked it.
@@ -51,7 +47,7 @@ pub struct World<'a> {
 
 impl World<'_> {
     pub fn quarters(&self) -> Quarters {
-        Quarters::of_host(&super::folder(self.state), self.user, self.ids)
+        Quarters::of_host(&self.folders.0, self.user, self.ids)
     }
 
     /// The folders that last, whatever a crash left of them.
@@ -60,10 +56,10 @@ impl World<'_> {
         let Quarters { home, root, .. } = self.quarters();
         // Nobody else on this host looks into a job's files.
         let folders = [
-            (super::folder(self.state), 0, gid, 0o710),
+            (self.folders.jobs(), 0, gid, 0o710),
             (home, uid, gid, 0o755),
             (root, 0, 0, 0o755),
-            (queue(self.state), 0, 0, 0o700),
+            (self.folders.queue(), 0, 0, 0o700),
         ];
         for (folder, uid, gid, mode) in folders {
             let make = || -> std::io::Result<()> {
@@ -76,51 +72,82 @@ impl World<'_> {
         Ok(())
     }
 
+    /// What is made anew at every start.
+    fn begin(&self) -> Result<(), Error> {
+        let (run, program) = (self.folders.run(), self.folders.program());
+        let ourselves = std::env::current_exe().map_err(Error::file("/proc/self/exe"))?;
+        let folder = |path: &Path| match fs::remove_dir_all(path) {
+            Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(Error::file(path)(why)),
+            _ => fs::create_dir_all(path).map_err(Error::file(path)),
+        };
+        folder(&run)?;
+        folder(&run.join(DAEMON_FOLDER))?;
+        folder(&self.folders.nix())?;
+        folder(program.parent().unwrap_or(&run))?;
+        fs::copy(ourselves, &program).map_err(Error::file(&program))?;
+        link(&self.folders.queue(), &run.join(QUEUE))
+    }
+
     /// Become a process of that world, and give the program's and GitHub's places in it. The host sees nothing of its mounts,
     /// which end with the last process in it.
     pub fn enter(&self) -> Result<(PathBuf, PathBuf), Error> {
-        let program = std::env::current_exe().map_err(Error::file("/proc/self/exe"))?;
-        unshare(CloneFlags::CLONE_NEWNS).map_err(Error::Namespace)?;
-        // What the host unmounts goes from here, too; nothing of ours goes there.
-        remount(Path::new("/"), MsFlags::MS_REC | MsFlags::MS_SLAVE)?;
+        self.begin()?;
+        apart()?;
         // Taken while they are in sight, and of this namespace.
         let handover = Source::open(self.handover)?;
-        let state = [super::folder(self.state), queue(self.state)].map(|folder| Source::open(&folder));
-        let (runner, program) = (Source::open(self.runner)?, Source::open(&program)?);
-        let nix = Source::open(Path::new(NIX_SETTINGS)).ok();
+        let run = Source::open(&self.folders.run())?;
+        let daemon = Source::open(&self.folders.run().join(DAEMON_FOLDER))?;
+        let program = self.folders.program();
+        let own = [
+            Some(self.folders.jobs().as_path()),
+            Some(self.folders.queue().as_path()),
+            Some(self.folders.run().as_path()),
+            Some(self.folders.nix().as_path()),
+            program.parent(),
+        ]
+        .into_iter()
+        .flatten()
+        .map(Source::open)
+        .collect::<Result<Vec<_>, _>>()?;
+        let runner = Source::open(self.runner)?;
+        let nix = Source::open(Path::new(NIX_SETTINGS))?;
         let stays: Vec<_> = staying().iter().filter_map(|path| Stay::of(path)).collect();
 
-        tmpfs(Path::new(RUN), "0755")?;
+        tmpfs(Path::new(ALL_OF_RUN), "0755")?;
         for stay in stays {
             stay.put_back()?;
         }
+        run.bind(Path::new(RUN), MsFlags::empty())?;
         handover.bind(Path::new(contract::HANDOVER_MOUNT), MsFlags::empty())?;
         runner.bind(Path::new(RUNNER), MsFlags::MS_RDONLY)?;
-        program.bind_file(Path::new(PROGRAM))?;
         tmpfs(Path::new(STATE), "0755")?;
-        for source in state {
-            let source = source?;
+        for source in own {
             let place = source.path.clone();
             source.bind(&place, MsFlags::empty())?;
         }
-        // Nix's roots are to lead to where the host sees them lead.
-        link(&queue(self.state), Path::new(contract::QUEUE_MOUNT))?;
-        settings()?;
-        nix_settings(nix)?;
-        fs::create_dir_all(DAEMON_SOCKET).map_err(Error::file(DAEMON_SOCKET))?;
-        tmpfs(Path::new(DAEMON_SOCKET), "0755")?;
+        settings(&program)?;
+        nix_settings(&nix, &self.folders.nix())?;
+        daemon.bind(Path::new(DAEMON_SOCKET), MsFlags::empty())?;
         for home in HOMES.map(Path::new).into_iter().filter(|home| home.is_dir()) {
             tmpfs(home, if home.ends_with("root") { "0700" } else { "0755" })?;
         }
         std::env::set_current_dir("/").map_err(Error::file("/"))?;
-        Ok((PROGRAM.into(), RUNNER.into()))
+        Ok((program, RUNNER.into()))
     }
 }
+
+/// In [`Folders::run`], a link to [`Folders::queue`].
+pub const QUEUE: &str = "queue";
 
 /// What of `/run` stays; that the resolver's file leads there, too, wherever a distribution keeps it.
 fn staying() -> Vec<PathBuf> {
     let resolver = Path::new("/etc/resolv.conf").canonicalize().ok();
-    let resolver = resolver.filter(|file| file.starts_with(RUN));
+    let resolver = resolver.filter(|file| file.starts_with(ALL_OF_RUN));
+    // Its folder: it is another file after every change of the network.
+    let resolver = resolver.map(|file| match file.parent() {
+        Some(folder) if folder != Path::new(ALL_OF_RUN) => folder.to_owned(),
+        _ => file,
+    });
     let all = STAYS.iter().map(PathBuf::from).chain(resolver);
     let mut all: Vec<PathBuf> = all.collect();
     // One of them may be in another.
@@ -162,13 +189,13 @@ impl Stay {
 }
 
 /// The hooks, as an image has them.
-fn settings() -> Result<(), Error> {
+fn settings(program: &Path) -> Result<(), Error> {
     tmpfs(Path::new(SETTINGS), "0755")?;
     for (hook, verb) in
         [(contract::JOB_STARTED_HOOK, "job-started"), (contract::JOB_COMPLETED_HOOK, "job-completed")]
     {
         let write = || -> std::io::Result<()> {
-            fs::write(hook, format!("#!/bin/sh\nexec {PROGRAM} {verb}\n"))?;
+            fs::write(hook, format!("#!/bin/sh\nexec {} {verb}\n", program.display()))?;
             fs::set_permissions(hook, fs::Permissions::from_mode(0o755))
         };
         write().map_err(Error::file(hook))?;
@@ -177,69 +204,19 @@ fn settings() -> Result<(), Error> {
     remount(Path::new(SETTINGS), read_only)
 }
 
-/// A nix.conf of our own, which includes the host's; everything else is as the host has it.
-fn nix_settings(host: Option<Source>) -> Result<(), Error> {
+/// A nix.conf of our own, for the jobs' world here and for the daemon in `daemon`, both of which include the host's; everything
+/// else is as the host has it.
+fn nix_settings(host: &Source, daemon: &Path) -> Result<(), Error> {
     let here = Path::new(NIX_SETTINGS);
-    let Some(host) = host else { return Ok(()) };
     let place = Path::new(HOST_CONFIGURATION);
     host.bind(place, MsFlags::MS_RDONLY)?;
     tmpfs(here, "0755")?;
     for entry in fs::read_dir(place).map_err(Error::file(place))?.flatten() {
-        if entry.file_name() != "nix.conf" {
-            link(&entry.path(), &here.join(entry.file_name()))?;
+        let name = entry.file_name();
+        if name != "nix.conf" {
+            link(&entry.path(), &here.join(&name))?;
+            link(&here.join(&name), &daemon.join(&name))?;
         }
     }
     Ok(())
-}
-
-/// Something of the host, held while it is hidden.
-struct Source {
-    path: PathBuf,
-    file: fs::File,
-}
-
-impl Source {
-    fn open(path: &Path) -> Result<Self, Error> {
-        let mut options = fs::File::options();
-        options.read(true).custom_flags(OFlag::O_PATH.bits());
-        Ok(Self { path: path.to_owned(), file: options.open(path).map_err(Error::file(path))? })
-    }
-
-    fn bind(&self, to: &Path, flags: MsFlags) -> Result<(), Error> {
-        fs::create_dir_all(to).map_err(Error::file(to))?;
-        self.mount(to, flags)
-    }
-
-    fn bind_file(&self, to: &Path) -> Result<(), Error> {
-        fs::write(to, "").map_err(Error::file(to))?;
-        self.mount(to, MsFlags::MS_RDONLY)
-    }
-
-    fn mount(&self, to: &Path, flags: MsFlags) -> Result<(), Error> {
-        let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        let nothing = None::<&str>;
-        let failed = |why| Error::Mount { path: self.path.clone(), why };
-        mount(Some(from.as_str()), to, nothing, MsFlags::MS_BIND | MsFlags::MS_REC, nothing)
-            .map_err(failed)?;
-        if flags.is_empty() {
-            return Ok(());
-        }
-        remount(to, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | flags)
-    }
-}
-
-fn tmpfs(place: &Path, mode: &str) -> Result<(), Error> {
-    let options = format!("mode={mode},size=64m");
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), place, Some("tmpfs"), flags, Some(options.as_str()))
-        .map_err(|why| Error::Mount { path: place.to_owned(), why })
-}
-
-fn remount(place: &Path, flags: MsFlags) -> Result<(), Error> {
-    let nothing = None::<&str>;
-    mount(nothing, place, nothing, flags, nothing).map_err(|why| Error::Mount { path: place.to_owned(), why })
-}
-
-fn link(to: &Path, place: &Path) -> Result<(), Error> {
-    symlink(to, place).map_err(Error::file(place))
 }

@@ -83,7 +83,7 @@ pub enum Error {
     )]
     OfARepositoryOnly { image: String },
     #[error(
-        "{name} is a service of this host itself: it has no container and no image; GitHub's runner is renewed where it was unpacked, and `vega-builder up` then takes it"
+        "{name} is a service of this host itself: it has no container and no image; after GitHub's runner was unpacked anew in its place, type `systemctl reload vega-builder-{name}`"
     )]
     OnHost { name: String },
     #[error("{why}")]

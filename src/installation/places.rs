@@ -8,7 +8,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::{
     Accepted, Error, Receipt, Record, Store,
-    locked::{Locked, remove_folder},
+    locked::{Locked, remove_file, remove_folder},
 };
 use crate::{
     cache::key::public_path,
@@ -235,6 +235,21 @@ impl Installation {
     pub fn is_installed(&self) -> bool {
         fs::read_to_string(&self.declaration)
             .is_ok_and(|text| DECLARED_BY_US.iter().any(|by| text.starts_with(by)))
+    }
+
+    /// Whether it has no container: `up --host` made it, whatever else stands in that file.
+    pub fn is_on_host(&self) -> bool {
+        fs::read_to_string(&self.declaration).is_ok_and(|text| text.starts_with(DECLARED_BY_US[1]))
+    }
+
+    /// Take the declaration away.
+    pub fn undeclare(&self) -> Result<(), Error> {
+        remove_file(&self.declaration)?;
+        if let Some(folder) = self.declaration.parent() {
+            // Another runner's may be there.
+            let _ = fs::remove_dir(folder);
+        }
+        Ok(())
     }
 
     /// Whose jobs it takes, as far as can be read.

@@ -43,7 +43,7 @@ struct Running {
 
 impl Garbage {
     pub fn new(environment: &Environment) -> Self {
-        let is_ours = !environment.quarters.on_host;
+        let is_ours = environment.quarters.on_host.is_none();
         let calendar = environment.collection.as_ref().filter(|_| is_ours).map(
             |Collection { delete_older_than, interval, initial_delay }| Calendar {
                 older_than: delete_older_than.clone(),

@@ -45,7 +45,7 @@ pub fn end_all(ids: Ids) -> Result<usize, Survivors> {
         let mut killer = user::end_jobs(ids);
         if children::finish(&mut killer, ONE).is_err() {
             // No room for another process, say: one by one makes some.
-            for pid in left {
+            for pid in processes_of(ids.uid) {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
         }

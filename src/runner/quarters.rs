@@ -48,8 +48,8 @@ pub struct Quarters {
     pub home: PathBuf,
     /// The runner's root: its registration, work folder and logs.
     pub root: PathBuf,
-    /// Whether this is a host, whose Nix store and whose GitHub runner are not of an image, and not ours to change.
-    pub on_host: bool,
+    /// On a host, whose Nix store and whose GitHub runner are not of an image and not ours to change: the runner's folder.
+    pub on_host: Option<PathBuf>,
 }
 
 impl Quarters {
@@ -60,7 +60,7 @@ impl Quarters {
             ids: Ids::IMAGE,
             home: contract::HOME.into(),
             root: root.to_owned(),
-            on_host: false,
+            on_host: None,
         }
     }
 
@@ -69,9 +69,9 @@ impl Quarters {
         Self {
             user: user.to_owned(),
             ids,
-            home: folder.join("home"),
-            root: folder.join("runner"),
-            on_host: true,
+            home: folder.join("host/home"),
+            root: folder.join("host/runner"),
+            on_host: Some(folder.to_owned()),
         }
     }
 
@@ -103,12 +103,12 @@ mod tests {
     #[test]
     fn on_a_host_everything_is_in_the_runners_own_folder() {
         let quarters = Quarters::read(|name| match name {
-            "VEGA_BUILDER_FOLDER" => Some("/var/lib/vega-builder/heavy/host".to_owned()),
+            "VEGA_BUILDER_FOLDER" => Some("/var/lib/vega-builder/heavy".to_owned()),
             "VEGA_BUILDER_USER" => Some("vega-heavy:998:997".to_owned()),
             _ => None,
         })
         .unwrap();
-        assert!(quarters.on_host && quarters.root.ends_with("heavy/host/runner"));
+        assert!(quarters.on_host.is_some() && quarters.root.ends_with("heavy/host/runner"));
         assert_eq!((quarters.user.as_str(), quarters.ids.gid), ("vega-heavy", 997));
     }
 }

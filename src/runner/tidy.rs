@@ -38,7 +38,7 @@ pub fn tidy(vault: &Vault) {
     });
     keep_newest(&[vault.logs()], LOGS);
     // Nix keeps what every build has printed; a build may print without end. A host's are the host's.
-    if !on_host {
+    if on_host.is_none() {
         let of_builds = fs::read_dir(BUILD_LOGS).into_iter().flatten().flatten();
         keep_newest(&of_builds.map(|entry| entry.path()).collect::<Vec<_>>(), LOGS);
     }

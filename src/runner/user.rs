@@ -12,6 +12,7 @@ use std::{
 
 use caps::CapSet;
 use nix::{
+    sched::{CloneFlags, unshare},
     sys::signal::{Signal, kill},
     unistd::{Gid, Pid, Uid, geteuid, getuid, setgroups, setresgid, setresuid},
 };
@@ -27,7 +28,13 @@ pub fn this_program() -> PathBuf {
 /// A command that `program` runs as the runner's user, in an environment of its own: nothing of PID 1's.
 pub fn as_runner(quarters: &Quarters, program: impl Into<OsString>) -> Command {
     let mut command = Command::new(this_program());
-    command.arg("as-runner").arg(quarters.ids.to_string()).arg("--").arg(program.into()).env_clear();
+    command
+        .arg("as-runner")
+        .args(quarters.on_host.as_ref().map(|_| "--apart"))
+        .arg(quarters.ids.to_string())
+        .arg("--")
+        .arg(program.into())
+        .env_clear();
     command
         .env("HOME", &quarters.home)
         .env("USER", &quarters.user)
@@ -44,8 +51,8 @@ pub fn as_runner(quarters: &Quarters, program: impl Into<OsString>) -> Command {
 pub fn as_root(program: impl Into<OsString>) -> Command {
     let mut command = Command::new(program.into());
     command.env_clear().env("HOME", "/root").env("USER", "root").env("LANG", "C.UTF-8");
-    // The store itself, not the daemon.
-    command.env("NIX_REMOTE", "");
+    // The store itself, not the daemon; and no settings but those of /etc/nix.
+    command.env("NIX_REMOTE", "").env("NIX_USER_CONF_FILES", "/dev/null");
     for name in ["PATH", "SSL_CERT_FILE", "NIX_SSL_CERT_FILE"] {
         command.envs(env::var_os(name).map(|value| (name, value)));
     }
@@ -60,11 +67,15 @@ pub fn end_jobs(ids: Ids) -> Command {
     command
 }
 
-/// Become the runner's user for good and execute `arguments`. Returns only when it fails.
-pub fn become_runner(ids: Ids, arguments: &[OsString]) -> io::Result<Infallible> {
+/// Become the runner's user for good and execute `arguments`; `apart`: with a namespace of its own for what processes share
+/// by number. Returns only when it fails.
+pub fn become_runner(ids: Ids, apart: bool, arguments: &[OsString]) -> io::Result<Infallible> {
     let [program, rest @ ..] = arguments else {
         return Err(io::Error::other("no command to execute"));
     };
+    if apart {
+        unshare(CloneFlags::CLONE_NEWIPC)?;
+    }
     drop_privileges(ids)?;
     Err(Command::new(program).args(rest).exec())
 }

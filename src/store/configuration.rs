@@ -1,7 +1,10 @@
-use std::{fmt, fs, path::Path};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
 
 use super::{Error, Reserve};
-use crate::contract;
+use crate::{contract, host::Folders};
 
 const PLACE: &str = "/etc/nix/nix.conf";
 /// Where a host's own files of /etc/nix are, for those that it includes.
@@ -24,8 +27,8 @@ pub struct Configuration {
     pub reserve: Reserve,
     /// Who may build, beside root.
     pub user: String,
-    /// Whether the host has a configuration of its own, to which this is added.
-    pub on_host: bool,
+    /// Of a host, which has a configuration of its own, to which this is added: the runner's folder there.
+    pub on_host: Option<PathBuf>,
 }
 
 /// The public cache and Vega's, with their keys.
@@ -36,22 +39,26 @@ const PUBLIC_KEYS: &str = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFG
 impl fmt::Display for Configuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# written by vega-builder at every boot")?;
-        let more = if self.on_host {
-            // What is said below counts more than what is said there.
-            writeln!(f, "!include {HOST}/nix.conf")?;
-            "extra-"
-        } else {
-            writeln!(f, "build-users-group = nixbld")?;
-            ""
-        };
+        // Whatever a host says of these.
+        writeln!(f, "build-users-group = nixbld")?;
+        writeln!(f, "require-sigs = true")?;
         writeln!(f, "sandbox = {}", self.sandbox)?;
         // Where the sandbox was proven, a build that cannot have it fails: it does not quietly run bare.
         writeln!(f, "sandbox-fallback = {}", self.fallback)?;
         writeln!(f, "max-jobs = {}", self.max_jobs)?;
         writeln!(f, "cores = {}", self.cores)?;
-        writeln!(f, "{more}substituters = {SUBSTITUTERS} {}", self.extra_substituters)?;
-        writeln!(f, "{more}trusted-public-keys = {PUBLIC_KEYS} {}", self.extra_trusted_public_keys)?;
-        if !self.on_host {
+        let (substituters, keys) = (&self.extra_substituters, &self.extra_trusted_public_keys);
+        if self.on_host.is_some() {
+            // Whom everybody's store believes is for the host to say, and for who set this runner up.
+            writeln!(f, "extra-substituters = {substituters}")?;
+            writeln!(f, "extra-trusted-public-keys = {keys}")?;
+            writeln!(f, "extra-experimental-features = nix-command flakes")?;
+            // Nor is anything of it collected because of a runner.
+            writeln!(f, "min-free = 0")?;
+        } else {
+            writeln!(f, "substituters = {SUBSTITUTERS} {substituters}")?;
+            writeln!(f, "trusted-public-keys = {PUBLIC_KEYS} {keys}")?;
+            writeln!(f, "experimental-features = nix-command flakes")?;
             // A build that fills the disk collects garbage first, instead of failing.
             let (min_free, max_free) = self.reserve.of_nix(Path::new(contract::STORE_MOUNT));
             writeln!(f, "min-free = {min_free}")?;
@@ -61,8 +68,7 @@ impl fmt::Display for Configuration {
         writeln!(f, "trusted-users = root")?;
         writeln!(f, "allowed-users = root {}", self.user)?;
         // None of the host's in its place: it would push what is not its own.
-        writeln!(f, "post-build-hook = {}", if self.queues { contract::POST_BUILD_HOOK } else { "" })?;
-        writeln!(f, "{more}experimental-features = nix-command flakes")
+        writeln!(f, "post-build-hook = {}", if self.queues { contract::POST_BUILD_HOOK } else { "" })
     }
 }
 
@@ -75,7 +81,16 @@ impl Configuration {
     pub fn write(&self) -> Result<(), Error> {
         let path = Path::new(PLACE);
         fs::create_dir_all("/etc/nix").map_err(|why| Error::file("/etc/nix", why))?;
-        fs::write(path, self.to_string()).map_err(|why| Error::file(path, why))
+        let Some(folder) = &self.on_host else {
+            return fs::write(path, self.to_string()).map_err(|why| Error::file(path, why));
+        };
+        // What is said here counts more than what is included. The daemon sees the host's files where they are.
+        let daemon = Folders(folder.clone()).nix().join("nix.conf");
+        for (place, host) in [(path, HOST), (daemon.as_path(), "/etc/nix")] {
+            let text = format!("!include {host}/nix.conf\n{self}");
+            fs::write(place, text).map_err(|why| Error::file(place, why))?;
+        }
+        Ok(())
     }
 }
 
@@ -96,7 +111,7 @@ mod tests {
             queues: true,
             reserve: Reserve::of(Some(ByteSize::gib(2))),
             user: "runner".to_owned(),
-            on_host: false,
+            on_host: None,
         };
         let text = configuration.to_string();
         for line in [
@@ -110,12 +125,13 @@ mod tests {
         ] {
             assert!(text.lines().any(|have| have == line), "{line}\n{text}");
         }
-        let text = Configuration { on_host: true, queues: false, ..configuration }.to_string();
+        let text = Configuration { on_host: Some("/x".into()), queues: false, ..configuration }.to_string();
         for line in
             ["trusted-users = root", "allowed-users = root runner", "post-build-hook = ", "sandbox = true"]
         {
             assert!(text.lines().any(|have| have == line), "{line}\n{text}");
         }
-        assert!(text.contains("!include /run/vega-builder/nix/nix.conf\n") && !text.contains("min-free"));
+        assert!(text.contains("min-free = 0\n") && text.contains("require-sigs = true\n"), "{text}");
+        assert!(!text.contains("vega-cache"), "{text}");
     }
 }

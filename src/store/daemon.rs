@@ -3,6 +3,7 @@
 use std::{
     io::{self, Read as _, Write as _},
     os::unix::net::UnixStream,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
@@ -36,6 +37,8 @@ const OURS: u64 = 0x115;
 
 /// nix-daemon: builds as nixbld users for whoever connects.
 pub struct Daemon {
+    /// Of a host: the runner's folder there.
+    on_host: Option<PathBuf>,
     child: Child,
     /// Since when it cannot be started again.
     down: Option<Instant>,
@@ -46,13 +49,21 @@ pub struct Daemon {
 
 impl Daemon {
     /// Start it and wait until it answers.
-    pub fn start() -> Result<Self, Error> {
+    pub fn start(on_host: Option<&Path>) -> Result<Self, Error> {
         let failed = |why: String| Error::Nix { command: "nix-daemon".to_owned(), why };
-        let mut command = user::as_root("nix-daemon");
+        let mut command = match on_host {
+            None => user::as_root("nix-daemon"),
+            Some(folder) => {
+                let mut command = user::as_root(user::this_program());
+                command.arg("host-view").arg(folder).args(["--", "nix-daemon"]);
+                command
+            }
+        };
         // Not a line for every connection.
         command.arg("--quiet").stdin(Stdio::null());
         let child = children::spawn(&mut command).map_err(|why| failed(why.to_string()))?;
-        let mut daemon = Self { child, down: None, asked: Instant::now(), answer: None };
+        let on_host = on_host.map(Path::to_owned);
+        let mut daemon = Self { on_host, child, down: None, asked: Instant::now(), answer: None };
         let deadline = Instant::now() + Duration::from_secs(PATIENCE);
         while converse(START).is_err() {
             if let Some(status) = daemon.ended() {
@@ -82,7 +93,7 @@ impl Daemon {
         if self.down.is_none() {
             say(&format!("nix-daemon ended ({status}): starting it again"));
         }
-        match Self::start() {
+        match Self::start(self.on_host.as_deref()) {
             Ok(started) => *self = started,
             Err(error) if self.down.get_or_insert_with(Instant::now).elapsed() > DOWN => return Err(error),
             Err(_) => {}

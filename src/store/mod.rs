@@ -47,7 +47,7 @@ pub enum Error {
     #[error("nix-daemon does not answer on its socket after {0} s; see the lines above")]
     NoDaemon(u64),
     #[error(
-        "Nix cannot build in its sandbox here: {0}; the host's kernel must allow user namespaces in containers (sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces); `--sandbox auto` runs without, with a warning"
+        "Nix cannot build in its sandbox here: {0}; the host's kernel must allow user namespaces (sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces); `--sandbox auto` runs without, with a warning"
     )]
     NoSandbox(String),
 }

@@ -71,6 +71,11 @@ pub fn systemctl(arguments: &[&str]) -> Result<(), Error> {
     run("systemctl", arguments)
 }
 
+/// Have a unit, whether it runs or not, be this way until the next boot.
+pub fn set_property(unit: &str, assignment: &str) -> Result<(), Error> {
+    systemctl(&["set-property", "--runtime", unit, assignment])
+}
+
 /// One property of a unit, as `systemctl show` has it; empty when systemd cannot be asked.
 pub fn property(unit: &str, name: &str) -> String {
     let output = secrecy::command("systemctl").args(["show", "--value", "--property", name, unit]).output();

@@ -18,7 +18,9 @@ mod updates;
 
 pub use boot::{Boot, forget};
 pub use files::remove_all;
-pub use host::{has_quadlet, is_ours_to_arrange, journal, program, property, systemctl, why_not};
+pub use host::{
+    has_quadlet, is_ours_to_arrange, journal, program, property, set_property, systemctl, why_not,
+};
 pub use host_runner::HostRunner;
 pub use pusher::{PusherUnit, pusher_service_name};
 pub use unit::{Unit, path_name, service_name, slice_name};

@@ -1,7 +1,7 @@
 //! A host with Nix and GitHub's own runner, and no container of ours: played by a container that has all of that, and no
 //! systemd.
 
-use std::time::Duration;
+use std::{fs, os::unix::net::UnixDatagram, time::Duration};
 
 use anyhow::Context as _;
 use simulator::github::Outcome;
@@ -17,7 +17,7 @@ use crate::{
 const HOST: &str = r#"
 set -e
 nix-store --load-db </usr/share/vega-builder/closure-registration
-grep -q "^$USER_NAME:" /etc/passwd || echo "$USER_NAME:x:998:997:GitHub Actions jobs (vega-builder):/var/empty:/usr/sbin/nologin" >>/etc/passwd
+grep -q "^$USER_NAME:" /etc/passwd || echo "$USER_NAME:x:998:997:GitHub Actions jobs (vega-builder):/var/lib/vega-builder/$NAME/host/home:/usr/sbin/nologin" >>/etc/passwd
 grep -q "^$USER_NAME:" /etc/group || echo "$USER_NAME:x:997:" >>/etc/group
 mkdir -p /opt/actions-runner/externals/node24 /etc/nix /etc/vega-builder/runners /root /home/alice \
   "/run/vega-builder/$NAME" /run/vega-builder/vega-other "/var/lib/vega-builder/$NAME" /var/lib/vega-builder/vega-other \
@@ -30,6 +30,7 @@ done
 chmod 0755 /root /run/vega-builder/vega-other
 chmod 0700 "/run/vega-builder/$NAME"
 touch /nix/var/nix/daemon-socket/the-hosts-own
+chown -R root:root /opt/actions-runner
 printf '%s\n' 'http-connections = 7' 'sandbox = false' "trusted-users = root $USER_NAME" 'post-build-hook = /bin/false' \
   'substituters =' >/etc/nix/nix.conf
 echo '{"flakes":[],"version":2}' >/etc/nix/registry.json
@@ -40,8 +41,13 @@ trap 'kill -INT $!' TERM INT
 while kill -0 $! 2>/dev/null; do wait $! || true; done
 "#;
 
-/// Play the host, with the runner of this scene, which gets a token; until it is online.
-pub fn start(scene: &Scene, more: &str) -> anyhow::Result<()> {
+/// Play the host, with the runner of this scene, which gets a token; until it is online. What it tells its systemd, who is
+/// played here, can be read.
+pub fn start(scene: &Scene, more: &str) -> anyhow::Result<UnixDatagram> {
+    let folder = scene.folder.path().join("systemd");
+    fs::create_dir_all(&folder)?;
+    let systemd = UnixDatagram::bind(folder.join("notify"))?;
+    systemd.set_read_timeout(Some(Duration::from_secs(10)))?;
     let (name, declaration) = (&scene.name, declaration(scene, more));
     let variables =
         [format!("NAME={name}"), format!("USER_NAME={name}"), format!("DECLARATION={declaration}")];
@@ -56,6 +62,8 @@ pub fn start(scene: &Scene, more: &str) -> anyhow::Result<()> {
     ];
     // As its slice would.
     arguments.extend(["--memory=1g", "--memory-swap=1g", "--cpus=1", "--pids-limit=512"]);
+    let heard = format!("--volume={}:/run/systemd", folder.display());
+    arguments.extend([heard.as_str(), "--env=NOTIFY_SOCKET=/run/systemd/notify"]);
     let named = format!("--name={name}");
     arguments.push(&named);
     // Records of a host are not what lasts here.
@@ -66,7 +74,19 @@ pub fn start(scene: &Scene, more: &str) -> anyhow::Result<()> {
     arguments.extend([image.as_str(), "-c", HOST]);
     scene.engine.said(&arguments)?;
     hand_over(scene)?;
-    scene.until_online(true)
+    scene.until_online(true)?;
+    Ok(systemd)
+}
+
+/// Whether the unit would be up: its supervisor has said so.
+pub fn is_up(systemd: &UnixDatagram) -> anyhow::Result<()> {
+    let mut told = [0; 4096];
+    loop {
+        let length = systemd.recv(&mut told).context("systemd is not told that it listens")?;
+        if String::from_utf8_lossy(&told[..length]).lines().any(|line| line == "READY=1") {
+            return Ok(());
+        }
+    }
 }
 
 /// Lay a registration token where the host would.

@@ -1,5 +1,6 @@
 //! A real registry, a private Sigstore and a simulated GitHub around the real vega-builder.
 
+pub mod attacks;
 pub mod bare_host;
 pub mod bench;
 pub mod by_hand;

@@ -2,32 +2,12 @@
 
 use std::{fmt::Write as _, fs, path::Path};
 
-use serde::Deserialize;
 use simulator::github::Job;
-use testbed::{layout, scene::Scene};
-
-#[derive(Deserialize)]
-struct Table {
-    attack: Vec<Attack>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Attack {
-    group: String,
-    what: String,
-    #[serde(default)]
-    stopped_by: String,
-    #[serde(default)]
-    r#try: Vec<String>,
-    test: Option<String>,
-    ephemeral: Option<String>,
-}
-
-fn table() -> Vec<Attack> {
-    let file = layout::project().join("checks/testbed/attacks.toml");
-    toml::from_str::<Table>(&fs::read_to_string(file).unwrap()).unwrap().attack
-}
+use testbed::{
+    attacks::{Attack, Tries, table},
+    layout,
+    scene::Scene,
+};
 
 /// Every Rust file below a folder, as one text.
 fn sources(folder: &Path, text: &mut String) {
@@ -44,7 +24,7 @@ fn sources(folder: &Path, text: &mut String) {
 #[test]
 fn every_attack_is_tried_or_has_its_test() {
     let mut text = String::new();
-    for folder in ["src", "checks/testbed/tests"] {
+    for folder in ["src", "checks/testbed/tests", "checks/testbed/src/scenario"] {
         sources(&layout::project().join(folder), &mut text);
     }
     for attack in table() {
@@ -63,24 +43,15 @@ fn every_attack_is_tried_or_has_its_test() {
 fn podman_every_attack_of_the_table_that_can_be_tried_is_refused() {
     let scene = Scene::new("attacks").unwrap();
     scene.up(&[]).unwrap();
-    let tries: Vec<(String, String)> = table()
-        .into_iter()
-        .flat_map(|attack| attack.r#try.into_iter().map(move |one| (attack.what.clone(), one)))
-        .collect();
-    let mut script = String::from("set +e\n");
-    for (number, (_, attack)) in tries.iter().enumerate() {
-        writeln!(script, "if ( {attack}\n) >out 2>&1; then echo 'attack {number} DONE'; else echo 'attack {number} refused'; fi; head -c 300 out")
-            .unwrap();
-    }
-    // The search for sockets would find one, and what is refused at PID 1 is not at one's own.
-    script += "find /nix/var/nix/daemon-socket -type s | grep -q . && cat /proc/$$/environ >/dev/null && echo the attacks are none that always fail\n";
-    let job = scene.github.enqueue(Job::push(&scene.repository, "attack", &["self-hosted", "vega"], &script));
+    let tries = Tries::of(&table());
+    let job = scene.github.enqueue(Job::push(
+        &scene.repository,
+        "attack",
+        &["self-hosted", "vega"],
+        &tries.script(),
+    ));
     let outcome = scene.github.wait(job, std::time::Duration::from_secs(120)).unwrap();
-    let log = &outcome.log;
-    assert!(log.contains("the attacks are none that always fail"), "{log}");
-    for (number, (what, attack)) in tries.iter().enumerate() {
-        assert!(log.contains(&format!("attack {number} refused")), "{what}: {attack}: {log}");
-    }
+    tries.expect_refused(&outcome.log);
     assert_eq!(scene.outcome("true").unwrap().result, "Succeeded");
     scene.down().unwrap();
 }

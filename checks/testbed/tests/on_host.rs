@@ -1,6 +1,11 @@
 //! A runner on a host itself, without a container: the same walls around its jobs, as far as a host has them.
 
-use testbed::{bare_host, by_hand, scene::Scene, scripts::sandboxed_build};
+use testbed::{
+    attacks::{Tries, table},
+    bare_host, by_hand,
+    scene::Scene,
+    scripts::sandboxed_build,
+};
 
 fn job(scene: &Scene, script: &str) -> String {
     let outcome = bare_host::outcome(scene, script).unwrap();
@@ -11,7 +16,8 @@ fn job(scene: &Scene, script: &str) -> String {
 #[test]
 fn podman_on_a_host_jobs_build_in_the_sandbox_with_the_hosts_nix_and_leave_nothing() {
     let scene = Scene::new("bare-host").unwrap();
-    bare_host::start(&scene, "").unwrap();
+    let systemd = bare_host::start(&scene, "").unwrap();
+    bare_host::is_up(&systemd).unwrap();
     let log = job(&scene, &sandboxed_build("host"));
     assert!(log.contains("sandbox: sandboxed"), "{log}");
     let log = job(
@@ -74,6 +80,44 @@ fn podman_on_a_host_a_job_sees_nobodys_home_no_record_no_other_runner_and_no_dae
     // Nobody is trusted here, whatever the host's own settings say.
     let log = job(&scene, &format!("export NIX_CONFIG='sandbox = false'\n{}", sandboxed_build("bare")));
     assert!(log.contains("sandbox: sandboxed"), "{log}");
+    by_hand::remove(&scene);
+}
+
+#[test]
+fn podman_on_a_host_a_job_that_collects_garbage_leaves_what_others_hold_and_others_leave_what_it_holds() {
+    let scene = Scene::new("bare-roots").unwrap();
+    bare_host::start(&scene, "").unwrap();
+    let rooted = "echo of-alice >/home/alice/file; path=$(nix-store --add /home/alice/file); \
+                nix-store --realise $path --add-root /home/alice/result --indirect >/dev/null; echo $path";
+    let held = bare_host::said(&scene, rooted).unwrap();
+    let garbage = bare_host::said(&scene, "echo nobodys >/file; nix-store --add /file").unwrap();
+    let build = sandboxed_build("held")
+        .replace("--no-out-link", "--out-link held")
+        .replace("$(cat result)", "$(readlink held)");
+    let script = format!(
+        "nix-store --gc >/dev/null\n{build}\necho BUILT; sleep 6; test -e $(readlink held) && echo STILL HERE"
+    );
+    let id = scene.github.enqueue(by_hand::push(&scene, &script));
+    let patience = std::time::Duration::from_secs(60);
+    scene.github.until(patience, || scene.github.log_so_far(id).contains("BUILT")).unwrap();
+    assert_eq!(
+        bare_host::said(&scene, &format!("test -e {held} && ! test -e {garbage} && echo so")).unwrap(),
+        "so"
+    );
+    bare_host::said(&scene, "nix-store --gc").unwrap();
+    let outcome = scene.github.wait(id, patience).unwrap();
+    assert!(outcome.log.contains("STILL HERE"), "{}", outcome.log);
+    by_hand::remove(&scene);
+}
+
+#[test]
+fn podman_on_a_host_every_attack_of_the_table_that_can_be_tried_is_refused() {
+    let scene = Scene::new("bare-attacks").unwrap();
+    bare_host::start(&scene, "").unwrap();
+    let folder = format!("/var/lib/vega-builder/{}/host", scene.name);
+    let tries = Tries::of(&table()).elsewhere(&format!("{folder}/runner"), &format!("{folder}/home"));
+    tries.expect_refused(&bare_host::outcome(&scene, &tries.script()).unwrap().log);
+    job(&scene, "true");
     by_hand::remove(&scene);
 }
 

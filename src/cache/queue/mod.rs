@@ -86,8 +86,8 @@ impl Queue {
     /// That of the runner in whose container, or on whose host, this process is: by the name that everybody has for it, as Nix's
     /// roots lead there.
     pub fn here() -> Self {
-        let place = Path::new(contract::QUEUE_MOUNT);
-        Self::at(place.canonicalize().unwrap_or_else(|_| place.to_owned()), MOST)
+        let on_host = Path::new(contract::HOST_QUEUE).canonicalize();
+        Self::at(on_host.unwrap_or_else(|_| contract::QUEUE_MOUNT.into()), MOST)
     }
 
     pub fn at(root: impl Into<PathBuf>, most: usize) -> Self {

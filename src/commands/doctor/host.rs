@@ -18,17 +18,20 @@ use crate::{
 };
 
 /// Everything that can be known without an installed runner.
-pub fn host() -> Vec<Finding> {
+/// `needs_engine`: whether a runner here has a container, or is to have one.
+pub fn host(needs_engine: bool) -> Vec<Finding> {
     let mut findings = vec![kernel(), cgroups(), namespaces(), capacity()];
     findings.extend(metadata());
     match engine::detect(None) {
         Ok(cli) => findings.extend([engine_version(&cli), disk(&cli)]),
-        Err(why) => findings.push(Finding::failure("engine", why)),
+        Err(why) if needs_engine => findings.push(Finding::failure("engine", why)),
+        Err(_) => {}
     }
-    findings.push(match SeccompProfile::from_host() {
-        Ok(_) => Finding::fine("seccomp", "the engine's default profile is there"),
-        Err(why) => Finding::failure("seccomp", why),
-    });
+    match SeccompProfile::from_host() {
+        Ok(_) => findings.push(Finding::fine("seccomp", "the engine's default profile is there")),
+        Err(why) if needs_engine => findings.push(Finding::failure("seccomp", why)),
+        Err(_) => {}
+    }
     findings.push(if systemd::is_ours_to_arrange() {
         Finding::fine("boot", "systemd runs here, and its units are ours to write")
     } else {

@@ -19,7 +19,7 @@ use super::steps::{
 use crate::{
     config::{CredentialArgs, GitHubSettings, Host, Settings, SettingsArgs},
     github::GitHub,
-    installation::{Identity, Places},
+    installation::{Identity, Installation, Places},
     progress::{Output, printable},
     value::Repository,
 };
@@ -66,7 +66,8 @@ impl Doctor {
             Some(wanted) => places.find(Some(wanted)).ok().into_iter().collect(),
             None => places.installed(),
         };
-        let mut parts = vec![Part { name: "this host".to_owned(), findings: host::host() }];
+        let needs_engine = installed.is_empty() || !installed.iter().all(Installation::is_on_host);
+        let mut parts = vec![Part { name: "this host".to_owned(), findings: host::host(needs_engine) }];
         for installation in &installed {
             let name = installation.name.to_string();
             let findings = match Subject::of(installation.clone()) {

@@ -3,11 +3,14 @@
 use super::finding::Finding;
 use crate::{
     commands::steps::{
+        declared::Declared,
+        housing::Housing,
         subject::Subject,
         verification::{check, policy, rules},
     },
     contract::Phase,
     engine::{InForce, Status},
+    host::{self, Unpacked},
     image::Registry,
     installation::Record,
     progress::Progress,
@@ -32,6 +35,9 @@ pub fn here(subject: &Subject) -> Vec<Finding> {
         None if subject.housing.is_host() => format!("`journalctl -u vega-builder-{name}`"),
         None => format!("`vega-builder register {name}`"),
     };
+    if let Housing::Host = subject.housing {
+        findings.extend(on_host(subject));
+    }
     let found = match subject.container() {
         Ok(Some(found)) => found,
         Ok(None) if installation.is_declared() => {
@@ -81,6 +87,22 @@ pub fn here(subject: &Subject) -> Vec<Finding> {
         None => Finding::warning("runner", "says nothing of itself", format!("`vega-builder logs {name}`")),
     });
     findings
+}
+
+/// What a runner without a container rests on.
+fn on_host(subject: &Subject) -> Vec<Finding> {
+    let declared = Declared::read(&subject.installation).map(|declared| declared.settings.host);
+    let runner = declared.ok().flatten().map(|folder| Unpacked(folder).expect());
+    vec![
+        match host::expect_nix() {
+            Ok(()) => Finding::fine("Nix", "this host's, for several users"),
+            Err(why) => Finding::failure("Nix", why),
+        },
+        match runner {
+            Some(Ok(())) | None => Finding::fine("program", "GitHub's runner is there, and root's"),
+            Some(Err(why)) => Finding::failure("program", why),
+        },
+    ]
 }
 
 /// Its image in the registry: whether that answers, whether there is a newer one, and whether that is trusted.

@@ -98,7 +98,7 @@ enum Body {
 impl Body {
     fn of(environment: &Environment) -> Result<Self, store::Error> {
         let variable = |name: &str| std::env::var(name).ok();
-        if !environment.quarters.on_host {
+        if environment.quarters.on_host.is_none() {
             return Closure::of_image(variable).map(Self::Image);
         }
         let folder = variable(env::RUNNER_DIST).ok_or(store::Error::NoClosure(env::RUNNER_DIST))?;
@@ -150,6 +150,8 @@ pub fn store_and_daemon(
 
 /// Start the daemon with the sandbox that was asked for, and prove it by a real build.
 fn sandbox(environment: &Environment, report: &mut Report) -> Result<Daemon, store::Error> {
+    let quarters = &environment.quarters;
+    let on_host = quarters.on_host.as_deref();
     let configuration = |sandbox, fallback| Configuration {
         sandbox,
         fallback,
@@ -160,23 +162,22 @@ fn sandbox(environment: &Environment, report: &mut Report) -> Result<Daemon, sto
         queues: environment.uploads != Uploads::Off,
         reserve: Reserve::of(environment.min_free),
         user: environment.quarters.user.clone(),
-        on_host: environment.quarters.on_host,
+        on_host: environment.quarters.on_host.clone(),
     };
     if environment.sandbox == Mode::Off {
         configuration("false", false).write()?;
         report.sandbox(false);
-        say("VEGA_NIX_SANDBOX=false: builds are not sandboxed, and can see this container");
-        return Daemon::start();
+        say("VEGA_NIX_SANDBOX=false: builds are not sandboxed, and see all that there is");
+        return Daemon::start(on_host);
     }
     configuration("true", false).write()?;
-    let daemon = Daemon::start()?;
-    let quarters = &environment.quarters;
+    let daemon = Daemon::start(on_host)?;
     let why = match store::probe(quarters) {
         Ok(true) => {
             report.sandbox(true);
             return Ok(daemon);
         }
-        Ok(false) => store::Error::NoSandbox("a build could see the container".to_owned()),
+        Ok(false) => store::Error::NoSandbox("a build could see outside of it".to_owned()),
         Err(error) => error,
     };
     if environment.sandbox == Mode::Required || why.is_full_disk() || stop::ordered() {
@@ -197,14 +198,15 @@ fn unsandboxed(
     quarters: &Quarters,
     configuration: impl Fn(&'static str, bool) -> Configuration,
 ) -> Result<Daemon, store::Error> {
+    let on_host = quarters.on_host.as_deref();
     configuration("relaxed", true).write()?;
-    let daemon = Daemon::start()?;
+    let daemon = Daemon::start(on_host)?;
     if store::probe(quarters).is_ok() {
         return Ok(daemon);
     }
     daemon.stop();
     configuration("false", false).write()?;
-    let daemon = Daemon::start()?;
+    let daemon = Daemon::start(on_host)?;
     match store::probe(quarters) {
         Ok(_) => Ok(daemon),
         Err(error) => {

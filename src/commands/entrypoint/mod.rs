@@ -120,7 +120,7 @@ fn pause(report: &mut Report, why: &anyhow::Error, broken: usize) {
     let doubled = u32::try_from(broken.saturating_sub(1)).ok().and_then(|times| 2_u32.checked_pow(times));
     let wait = doubled.and_then(|factor| BROKEN_PAUSE.checked_mul(factor)).unwrap_or(LONGEST_PAUSE);
     let wait = wait.min(LONGEST_PAUSE);
-    let message = format!("{why:#}; the container ends in {} s", wait.as_secs());
+    let message = format!("{why:#}; it ends in {} s, and begins anew", wait.as_secs());
     say(&message);
     report.enter(Phase::Stopping, &message);
     stop::rest(wait);

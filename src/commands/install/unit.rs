@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum UnitError {
     #[error(
-        "`install` writes units of this host's systemd, and there is {0}; without that, use `vega-builder up`"
+        "this writes units of this host's systemd, and there is {0}; without that, use `vega-builder up` with a container"
     )]
     NoSystemd(&'static str),
     #[error(
@@ -105,7 +105,7 @@ pub fn expect_same_kind(installation: &Installation, settings: &Settings) -> any
     if !installation.is_declared() {
         return Ok(());
     }
-    let before = declared::Declared::read(installation)?.settings;
+    let before = declared::Declared::whatever_its_caps(installation)?.settings;
     let is = if before.host.is_some() != settings.host.is_some() {
         if before.host.is_some() { "on the host itself" } else { "in a container" }
     } else if before.ephemeral.is_some() != settings.ephemeral.is_some() {

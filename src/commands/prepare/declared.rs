@@ -12,6 +12,7 @@ use crate::{
         container::container,
         declared::Declared,
         image::{Fetch, ReadyImage},
+        metadata,
         pruning::prune_images,
         record::record,
         registration,
@@ -36,7 +37,7 @@ pub struct Start<'a> {
 pub async fn prepare(installation: &Locked, progress: &Progress, ahead: bool) -> anyhow::Result<ExitCode> {
     let declared = Declared::read(installation)?;
     if let Some(runner) = declared.settings.host.clone() {
-        return super::host::prepare(&declared, &Unpacked(runner), installation, progress).await;
+        return super::host::prepare(&declared, &Unpacked(runner), installation, progress, ahead).await;
     }
     let start = Start::of(declared, installation, progress)?;
     let (image, offline) = start.image().await?;
@@ -68,6 +69,7 @@ pub async fn prepare(installation: &Locked, progress: &Progress, ahead: bool) ->
             "builds are not pushed until this is mended: {why:#}; then type `systemctl restart {unit}`"
         ));
     }
+    metadata::deny(name);
     // What the last life said of itself says nothing of the next.
     installation.forget_state();
     progress.result(&format!("{name} may start: {} is verified", image.reference), &result);

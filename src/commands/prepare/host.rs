@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
-    commands::steps::{caching::Caching, declared::Declared, registration},
+    commands::steps::{caching::Caching, declared::Declared, metadata, registration},
+    engine::Status,
     host::Unpacked,
     installation::Locked,
     progress::Progress,
@@ -18,9 +19,18 @@ pub async fn prepare(
     runner: &Unpacked,
     installation: &Locked,
     progress: &Progress,
+    ahead: bool,
 ) -> anyhow::Result<ExitCode> {
     let name = &installation.name;
     runner.expect()?;
+    // Typed by a person, it takes nothing from under a runner that works.
+    let runs = || -> anyhow::Result<bool> {
+        Ok(declared.housing.inspect(name)?.is_some_and(|found| found.status == Status::Running))
+    };
+    if ahead || !super::is_of_a_unit() && runs()? {
+        progress.result(&format!("{name} can start again"), &json!({ "name": name }));
+        return Ok(ExitCode::SUCCESS);
+    }
     installation.make_handover(None)?;
     registration::at_start(declared, installation, progress).await?;
     if let Err(why) = pusher(declared, installation) {
@@ -30,6 +40,7 @@ pub async fn prepare(
             "builds are not pushed until this is mended: {why:#}; then type `systemctl restart {unit}`"
         ));
     }
+    metadata::deny(name);
     // What the last life said of itself says nothing of the next.
     installation.forget_state();
     progress.result(&format!("{name} may start"), &json!({ "name": name }));

@@ -12,7 +12,7 @@ use std::{
 use tokio::{runtime::Handle, task::JoinSet};
 
 use super::{
-    super::steps::declared::Declared,
+    super::steps::{declared::Declared, metadata},
     board::{Board, Drain},
     job::Job,
     leftovers,
@@ -67,6 +67,7 @@ impl Keeper {
         let (settings, engine) = (&declared.settings, declared.engine()?);
         let (slots, patience) = (settings.ephemeral.map_or(1, u32::from), settings.patience.0);
         self.installation.make_handover(None)?;
+        metadata::deny(&self.installation.name);
         self.open_chronicle(engine)?;
         let mut adopted = self.take_over(engine, slots)?;
         say(&format!("{slots} slots for {}, each under {}", settings.scope, settings.caps));

@@ -54,6 +54,7 @@ impl SlotsCommand {
             return Err(UnitError::Stays(installation.name).into());
         }
         let declared = Declared::read(&installation)?;
+        declared.engine()?;
         if declared.settings.ephemeral.is_none() {
             return Err(UnitError::NoSlots(installation.declaration).into());
         }

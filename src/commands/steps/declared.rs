@@ -30,6 +30,12 @@ impl Declared {
         Ok(Self { housing: Housing::of(&settings)?, settings })
     }
 
+    /// The same on a machine that has become too small for its caps: for who takes it away, or gives it others.
+    pub fn whatever_its_caps(installation: &Installation) -> anyhow::Result<Self> {
+        let settings = Settings::declared(&installation.declaration, &installation.name, &Host::BOUNDLESS)?;
+        Ok(Self { housing: Housing::of(&settings)?, settings })
+    }
+
     /// The engine, for what is about containers.
     pub fn engine(&self) -> Result<&Cli, installation::Error> {
         self.housing.expect_engine(&self.settings.name)

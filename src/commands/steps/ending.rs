@@ -34,13 +34,26 @@ pub fn end_unit(housing: &Housing, name: &RunnerName, is_ephemeral: bool) -> any
     }
     let Housing::Container(engine) = housing else { return interrupt(&service) };
     // From now on nobody starts it again; the interrupt ends the patience that the unit's own stop has.
-    systemd::systemctl(&["stop", "--no-block", &service])?;
+    if has_unit(name) {
+        systemd::systemctl(&["stop", "--no-block", &service])?;
+    }
     engine.stop(name)?;
-    Ok(systemd::systemctl(&["stop", &service])?)
+    Ok(stop_unit(&service)?)
+}
+
+/// Have a unit end, where this systemd knows it: what was cut short may have written no more than a part of them.
+pub fn stop_unit(unit: &str) -> Result<(), systemd::Error> {
+    if systemd::property(unit, "LoadState") == "not-found" {
+        return Ok(());
+    }
+    systemd::systemctl(&["stop", unit])
 }
 
 /// End a service whose main process is ours, and whose own stop has patience.
 pub fn interrupt(service: &str) -> anyhow::Result<()> {
+    if systemd::property(service, "LoadState") == "not-found" {
+        return Ok(());
+    }
     systemd::systemctl(&["stop", "--no-block", service])?;
     // One that has ended is not there to be told.
     let _ = systemd::systemctl(&["kill", "--kill-whom=main", "--signal=SIGINT", service]);

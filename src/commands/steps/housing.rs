@@ -71,11 +71,11 @@ impl Housing {
 
     /// The runner's root, the queue of its builds, and its Nix store, once they are there.
     pub fn root(&self, of: &Installation) -> Result<Option<PathBuf>, engine::Error> {
-        self.place(runner_volume, host::folder(&of.state).join("runner"), of)
+        self.place(runner_volume, host::Folders(of.state.clone()).jobs().join("runner"), of)
     }
 
     pub fn queue(&self, of: &Installation) -> Result<Option<PathBuf>, engine::Error> {
-        self.place(queue_volume, host::queue(&of.state), of)
+        self.place(queue_volume, host::Folders(of.state.clone()).queue(), of)
     }
 
     pub fn store(&self, of: &Installation) -> Result<Option<PathBuf>, engine::Error> {

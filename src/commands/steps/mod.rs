@@ -9,6 +9,7 @@ pub mod happened;
 pub mod housing;
 pub mod image;
 pub mod listening;
+pub mod metadata;
 pub mod pruning;
 pub mod push_only;
 pub mod pushing;

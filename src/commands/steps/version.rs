@@ -48,7 +48,7 @@ impl RunnerVersion {
             })?;
         Some(if is_on_host {
             format!(
-                "{what}: type `systemctl reload vega-builder-{name}` once GitHub's newest is unpacked in its place"
+                "{what}: type `vega-builder drain {name}`, unpack GitHub's newest in its place, then `vega-builder resume {name}`"
             )
         } else {
             format!("{what}: type `vega-builder update {name}`")

@@ -1,11 +1,13 @@
 //! `up --host`: a runner without a container, as a service of this host.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
+use anyhow::Context as _;
 use serde_json::json;
 
 use super::listed_elsewhere;
@@ -14,6 +16,7 @@ use crate::{
         install::{self, Waiting, expect_ours, expect_same_kind, expect_slice, expect_systemd},
         steps::{
             caching::Caching,
+            declared::Declared,
             housing::Housing,
             push_only,
             record::{identity, lasting},
@@ -23,7 +26,7 @@ use crate::{
     },
     config::Settings,
     github::GitHub,
-    host::{self, JobsUser, Unpacked, World},
+    host::{self, Folders, JobsUser, Unpacked, World},
     installation::{Locked, Places},
     progress::Progress,
     systemd::{self, HostRunner, PusherUnit, Writer},
@@ -46,6 +49,11 @@ impl OnHost<'_> {
         let installation = Places::standard().installation(&self.settings.name);
         expect_ours(&installation, installation.record()?.is_some())?;
         expect_same_kind(&installation, &self.settings)?;
+        if installation.is_declared() {
+            // What nobody gave stays as it was.
+            let before = Declared::whatever_its_caps(&installation)?.settings;
+            self.settings.keep_caps(&before.caps);
+        }
         expect_slice(&self.settings.name)?;
         let github = self.github().await?;
         if let Some(cache) = &mut self.settings.cache {
@@ -60,7 +68,8 @@ impl OnHost<'_> {
             Err(error) => {
                 // Nothing half done: what was refused before anything was declared leaves no files behind.
                 if is_first && !installation.is_declared() {
-                    installation.erase(false)?;
+                    let had_store = installation.store()?.is_some();
+                    installation.erase(had_store)?;
                 }
                 return Err(error);
             }
@@ -128,13 +137,15 @@ impl OnHost<'_> {
             installation.save_accepted(accepted)?;
         }
         let step = progress.step("service", "writing the service");
+        // There is room for settings of Nix, then.
+        fs::create_dir_all("/etc/nix").context("/etc/nix")?;
         let is_new = installation.declare(settings)?;
         installation.make_handover(None)?;
         let service = self.service(installation, &user, program);
         service.make_user()?;
         let ids = user.ids()?;
-        let (state, handover) = (installation.state.as_path(), installation.handover.as_path());
-        World { state, handover, runner, user: &user.name, ids }.prepare()?;
+        let (folders, handover) = (Folders(installation.state.clone()), installation.handover.as_path());
+        World { folders, handover, runner, user: &user.name, ids }.prepare()?;
         Caching::keep(installation, settings, None, jiff::Timestamp::now())?;
         let changed = service.write()?;
         step.done(&format!("{}; jobs are {}", systemd::service_name(&settings.name), user.name));
@@ -143,13 +154,13 @@ impl OnHost<'_> {
     }
 
     fn service(&self, installation: &Locked, user: &JobsUser, program: PathBuf) -> HostRunner {
-        let settings = &self.settings;
+        let (settings, folders) = (&self.settings, Folders(installation.state.clone()));
         let pusher = settings.cache.as_ref().map(|cache| PusherUnit {
             name: settings.name.clone(),
             writer: Writer::UpHost,
             program: program.clone(),
             store: "/nix/store".into(),
-            queue: host::queue(&installation.state),
+            queue: folders.queue(),
             settings: installation.cache(),
             key: cache.key_file.clone(),
             login: cache.login_file.clone(),
@@ -165,7 +176,7 @@ impl OnHost<'_> {
             handover: installation.handover.clone(),
             credential: install::credential(settings),
             pusher,
-            sysusers: user.sysusers(),
+            sysusers: user.sysusers(&folders.jobs().join("home")),
         }
     }
 }

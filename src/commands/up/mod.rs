@@ -135,7 +135,8 @@ impl UpCommand {
         let places = Places::standard().installation(&settings.name);
         if places.is_declared() {
             let (name, file) = (settings.name.to_string(), places.declaration.clone());
-            let next = "`vega-builder install` changes it, or choose another name with --name".to_owned();
+            let verb = if places.is_on_host() { "up --host" } else { "install" };
+            let next = format!("`vega-builder {verb}` changes it, or choose another name with --name");
             return Err(crate::installation::Error::Declared { name, file, next }.into());
         }
         if settings.ephemeral.is_some() {

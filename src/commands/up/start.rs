@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::{Up, before::Plan};
 use crate::{
     commands::steps::{
+        metadata,
         record::record,
         token::{Token, hand_over, needs_token},
         updating,
@@ -92,6 +93,7 @@ impl Up<'_> {
         if running.pid == 0 {
             anyhow::bail!(self.not_online(container, "its container ended at once"));
         }
+        metadata::deny_process(running.pid);
         let proven = InForce::of(running.pid).and_then(|caps| caps.prove(&container.caps).map(|()| caps));
         match proven {
             Ok(caps) => {

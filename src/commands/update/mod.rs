@@ -191,6 +191,7 @@ impl Change {
         let installation = &subject.installation;
         installation.expect_not_drained()?;
         let name = &installation.name;
+        subject.engine()?;
         let record = subject
             .record
             .clone()

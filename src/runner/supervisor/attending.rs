@@ -43,7 +43,7 @@ impl Supervisor<'_> {
                     listener.stop(PATIENCE);
                     break Verdict::Done;
                 }
-                let after = if stop::is_drain() { "no other follows" } else { "the container ends after it" };
+                let after = if stop::is_drain() { "no other follows" } else { "it ends after that" };
                 self.report.drain(after);
             } else {
                 self.report.drain("");

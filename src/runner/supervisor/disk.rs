@@ -67,7 +67,7 @@ impl Supervisor<'_> {
                 return Ok(Some(refusal(&left)));
             }
         }
-        if self.environment.quarters.on_host {
+        if self.environment.quarters.on_host.is_some() {
             // What else is in its store is not ours to count.
             return Ok(None);
         }
@@ -90,7 +90,7 @@ impl Supervisor<'_> {
         self.disk.looked = Some(Instant::now());
         let Some(shortage) = self.shortage() else {
             self.disk.acute = None;
-            if !self.environment.quarters.on_host {
+            if self.environment.quarters.on_host.is_none() {
                 self.keep_to_budget();
             }
             return Squeeze::None;

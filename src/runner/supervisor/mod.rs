@@ -193,7 +193,7 @@ impl Supervisor<'_> {
         }
         // A store that goes with its job needs no disk, unless its builds are pushed first; a host's is not ours.
         let is_lasting = !environment.ephemeral || environment.uploads != Uploads::Off;
-        if life.had_job() && is_lasting && !environment.quarters.on_host {
+        if life.had_job() && is_lasting && environment.quarters.on_host.is_none() {
             // What it built is on the disk before anything rests on it.
             store::sync().map_err(|error| error.to_string())?;
         }
@@ -254,10 +254,14 @@ impl Supervisor<'_> {
             Verdict::SessionConflict => {
                 again("another live process uses this registration (5)", Pause::Patient(CONFLICT_PAUSE))
             }
-            Verdict::VersionRefused => again(
-                "GitHub refuses this version of the runner (7): type `vega-builder up` on the host to get a newer image",
-                Pause::Patient(SLOWEST),
-            ),
+            Verdict::VersionRefused => {
+                let next = match &self.environment.quarters.on_host {
+                    None => "type `vega-builder up` on the host to get a newer image",
+                    Some(_) => "unpack GitHub's newest in its place, and reload its service",
+                };
+                let why = format!("GitHub refuses this version of the runner (7): {next}");
+                again(&why, Pause::Patient(SLOWEST))
+            }
         })
     }
 

@@ -59,6 +59,7 @@ const STEPS: &[(&str, Step)] = &[
     ("a service of the host's own", walls::bystander),
     ("the host's service lives", walls::bystander_lives),
     ("memory hog", walls::memory_hog),
+    ("the cloud's credentials are out of reach", walls::metadata_is_out_of_reach),
     ("fork bomb", walls::fork_bomb),
     ("hostile job", walls::hostile_job),
     ("a cache for its builds", uploads::cache),

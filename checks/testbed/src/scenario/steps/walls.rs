@@ -1,6 +1,12 @@
 //! What stands around a runner: limits, secrets, the host.
 
-use std::{cell::RefCell, fs, path::Path, process::Command};
+use std::{
+    cell::RefCell,
+    fs,
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context as _, ensure};
 
@@ -44,8 +50,9 @@ pub fn slice(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 pub fn no_token(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let token = stage.world.github.tokens().pop();
     ensure!(token.is_some() || stage.is_ephemeral(), "no token was minted");
+    // Where no image has brought it, the stand-in of GitHub's runner is this very program, and knows what it looks for.
     let look = "{ cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null || true; } | tr '\\0' '\\n'; \
-                grep -ra . /run /tmp /home 2>/dev/null || true";
+                grep -ra --exclude='Runner.*' . /run /tmp /home 2>/dev/null || true";
     let seen = stage.outcome(look)?.log;
     ensure!(seen.contains("GITHUB_EVENT_NAME"), "the job did not see its own environment");
     for secret in token.iter().map(String::as_str).chain([LOGIN]) {
@@ -69,6 +76,25 @@ pub fn no_token(stage: &mut Stage<'_>) -> anyhow::Result<()> {
         search.seen.retain(|place| !place.starts_with("/run/credentials/"));
         ensure!(search.seen.is_empty(), "{:?}", search.seen);
     }
+    Ok(())
+}
+
+/// A cloud's machine, whose credentials everybody on it can ask for.
+pub fn metadata_is_out_of_reach(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let address = "169.254.169.254";
+    let ip = |verb: &str| {
+        Command::new("ip").args(["address", verb, &format!("{address}/32"), "dev", "lo"]).output()
+    };
+    succeeded(&ip("add")?)?;
+    let cloud = TcpListener::bind((address, 80))?;
+    TcpStream::connect((address, 80)).context("whoever plays the cloud does not answer")?;
+    let try_it = format!(
+        "timeout 5 bash -c ': </dev/tcp/{address}/80' && echo THROUGH; timeout 5 bash -c ': </dev/tcp/127.0.0.1/8090' && echo ELSEWHERE"
+    );
+    let outcome = stage.outcome(&format!("set +e; {try_it}; true"))?;
+    drop(cloud);
+    succeeded(&ip("del")?)?;
+    ensure!(outcome.log.contains("ELSEWHERE") && !outcome.log.contains("THROUGH"), "{outcome:?}");
     Ok(())
 }
 

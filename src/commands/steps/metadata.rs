@@ -1,0 +1,78 @@
+//! The addresses at which a cloud tells its machines their credentials: out of reach for a runner and its jobs, by a filter
+//! of the kernel's on their cgroup, whatever network they have.
+
+use std::{collections::BTreeSet, fs};
+
+use crate::{
+    systemd::{self, is_ours_to_arrange, set_property},
+    value::RunnerName,
+};
+
+/// AWS's (machines, tasks, pods), Azure's, Google's and Oracle's are among the first three; then Alibaba's, and AWS's again.
+const ADDRESSES: [&str; 6] = [
+    "169.254.169.254",
+    "169.254.170.2",
+    "169.254.170.23",
+    "100.100.100.200",
+    "fd00:ec2::254",
+    "fd00:ec2::23",
+];
+/// Whom this host asks for names. On Google's machines that is the very address.
+const RESOLVERS: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
+
+/// Of a declared runner: of its slice, whose filter outlives what is started in it.
+pub fn deny(runner: &RunnerName) {
+    deny_unit(&systemd::slice_name(runner));
+}
+
+/// Of whatever this process is in, while that lasts.
+pub fn deny_process(pid: u32) {
+    let group = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    if let Some(unit) = unit_of(&group) {
+        deny_unit(unit);
+    }
+}
+
+/// A wall more: where there is no systemd, or none that can, `doctor` tells of the address.
+fn deny_unit(unit: &str) {
+    if !is_ours_to_arrange() {
+        return;
+    }
+    let said = RESOLVERS.iter().map(|file| fs::read_to_string(file).unwrap_or_default());
+    let asked = name_servers(&said.collect::<Vec<_>>().concat());
+    let denied: Vec<&str> = ADDRESSES.into_iter().filter(|address| !asked.contains(*address)).collect();
+    let _ = set_property(unit, &format!("IPAddressDeny={}", denied.join(" ")));
+}
+
+fn name_servers(text: &str) -> BTreeSet<String> {
+    let servers = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
+    servers.map(|server| server.trim().to_owned()).collect()
+}
+
+/// The innermost unit, of cgroup version 2: filters are of no other.
+fn unit_of(group: &str) -> Option<&str> {
+    let path = group.lines().find_map(|line| line.strip_prefix("0::"))?;
+    path.split('/').rev().find(|part| {
+        let kind = part.rsplit_once('.').map(|(_, kind)| kind);
+        matches!(kind, Some("scope" | "service"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{name_servers, unit_of};
+
+    #[test]
+    fn the_unit_of_a_container_is_its_scope() {
+        let podman = "0::/machine.slice/libpod-0123.scope/container\n";
+        assert_eq!(unit_of(podman), Some("libpod-0123.scope"));
+        assert_eq!(unit_of("0::/system.slice/docker-0123.scope\n"), Some("docker-0123.scope"));
+        assert_eq!(unit_of("5:memory:/x.scope\n0::/\n"), None);
+    }
+
+    #[test]
+    fn who_is_asked_for_names_is_not_walled_off() {
+        let asked = name_servers("# x\nnameserver 169.254.169.254\n nameserver\t::1\nsearch c.internal\n");
+        assert!(asked.contains("169.254.169.254") && asked.contains("::1") && asked.len() == 2);
+    }
+}
