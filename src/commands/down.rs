@@ -154,9 +154,8 @@ impl Down {
         systemd::forget(&name)?;
         systemd::remove_all(&name)?;
         // The declaration goes last: as long as it is there, this command finds what it has left.
-        let places = installation.places();
         installation.erase(self.keep_store)?;
-        places.undeclare()?;
+        installation.undeclare()?;
         if let Some(engine) = housing.engine() {
             prune_images(engine, &progress);
         }

@@ -19,7 +19,7 @@ impl HostView {
         enter_host_view(&folders)?;
         let (program, arguments) = self.command.split_first().context("no command to execute")?;
         let mut command = std::process::Command::new(program);
-        command.args(arguments).env("NIX_CONF_DIR", folders.nix());
+        command.args(arguments).env("NIX_CONF_DIR", folders.nix()).env("TMPDIR", folders.builds());
         Err(command.exec()).with_context(|| program.to_string_lossy().into_owned())
     }
 }

@@ -231,6 +231,10 @@ fn expect_possible_on_host(layers: &Layers) -> Result<(), Error> {
         return Ok(());
     }
     let own = "a runner on the host itself (--host) has no container of its own";
+    if let Some(given) = layers.get("nix.sandbox").filter(|given| given.text != "true") {
+        let why = "with --host a build without the sandbox would see all of the host; leave it out";
+        return Err(Error::value(&given.origin, why));
+    }
     for (key, why) in [
         ("ephemeral", own),
         ("network", own),

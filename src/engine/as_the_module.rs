@@ -167,6 +167,7 @@ fn the_modules_pushers_are_those_of_install() {
         |what: &str| PathBuf::from(format!("/var/lib/containers/storage/volumes/heavy-{what}/_data"));
     let ours = PusherUnit {
         writer: Writer::Install,
+        hidden: Vec::new(),
         name: name.clone(),
         program: "/package/vega-builder/bin/vega-builder".into(),
         store: volume("store").join("store"),

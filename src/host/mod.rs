@@ -61,7 +61,7 @@ impl Error {
 pub struct Folders(pub PathBuf);
 
 impl Folders {
-    /// Home, the runner's root and its `/tmp`: for root and the jobs' group alone.
+    /// Home and the runner's root: for root and the jobs' group alone.
     pub fn jobs(&self) -> PathBuf {
         self.0.join("host")
     }
@@ -79,6 +79,16 @@ impl Folders {
     /// nix.conf as its nix-daemon reads it, beside whatever else the host has in `/etc/nix`.
     pub fn nix(&self) -> PathBuf {
         self.0.join("nix")
+    }
+
+    /// What who pushes its builds has no use for: the registration, and the socket of a daemon that would trust it.
+    pub fn not_for_the_pusher(&self) -> Vec<PathBuf> {
+        vec![self.jobs(), self.run(), self.nix(), self.builds(), self.0.join("program")]
+    }
+
+    /// Where its nix-daemon builds: what a build leaves goes with the next job.
+    pub fn builds(&self) -> PathBuf {
+        self.0.join("builds")
     }
 
     /// A copy of this program, as it was when the runner started: an upgrade takes nothing from under it.

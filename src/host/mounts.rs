@@ -62,9 +62,12 @@ impl Source {
 }
 
 pub fn tmpfs(place: &Path, mode: &str) -> Result<(), Error> {
-    let options = format!("mode={mode},size=64m");
+    mounted_tmpfs(place, &format!("mode={mode},size=64m"))
+}
+
+pub fn mounted_tmpfs(place: &Path, options: &str) -> Result<(), Error> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), place, Some("tmpfs"), flags, Some(options.as_str()))
+    mount(Some("tmpfs"), place, Some("tmpfs"), flags, Some(options))
         .map_err(|why| Error::Mount { path: place.to_owned(), why })
 }
 

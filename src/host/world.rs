@@ -8,7 +8,7 @@ use nix::mount::MsFlags;
 
 use super::{
     Error, Folders,
-    mounts::{Source, apart, link, remount, tmpfs},
+    mounts::{Source, apart, link, mounted_tmpfs, remount, tmpfs},
     view::DAEMON_FOLDER,
 };
 use crate::{
@@ -31,6 +31,7 @@ const STATE: &str = "/var/lib/vega-builder";
 const SETTINGS: &str = "/etc/vega-builder";
 const NIX_SETTINGS: &str = "/etc/nix";
 const HOMES: [&str; 2] = ["/home", "/root"];
+const SHARED: [&str; 2] = ["/dev/shm", "/dev/mqueue"];
 /// The host's own daemon is not to be asked: what it builds is under nobody's caps. The runner's own is there in its place.
 pub const DAEMON_SOCKET: &str = "/nix/var/nix/daemon-socket";
 
@@ -81,7 +82,11 @@ impl World<'_> {
             _ => fs::create_dir_all(path).map_err(Error::file(path)),
         };
         folder(&run)?;
+        // Who is neither root nor a job is not to speak in a job's name.
+        chown(&run, Some(0), Some(self.ids.gid)).map_err(Error::file(&run))?;
+        fs::set_permissions(&run, fs::Permissions::from_mode(0o750)).map_err(Error::file(&run))?;
         folder(&run.join(DAEMON_FOLDER))?;
+        folder(&self.folders.builds())?;
         folder(&self.folders.nix())?;
         folder(program.parent().unwrap_or(&run))?;
         fs::copy(ourselves, &program).map_err(Error::file(&program))?;
@@ -103,6 +108,7 @@ impl World<'_> {
             Some(self.folders.queue().as_path()),
             Some(self.folders.run().as_path()),
             Some(self.folders.nix().as_path()),
+            Some(self.folders.builds().as_path()),
             program.parent(),
         ]
         .into_iter()
@@ -128,6 +134,10 @@ impl World<'_> {
         settings(&program)?;
         nix_settings(&nix, &self.folders.nix())?;
         daemon.bind(Path::new(DAEMON_SOCKET), MsFlags::empty())?;
+        // What lies there is everybody's on a host.
+        for shared in SHARED.map(Path::new).into_iter().filter(|shared| shared.is_dir()) {
+            mounted_tmpfs(shared, "mode=1777,size=50%")?;
+        }
         for home in HOMES.map(Path::new).into_iter().filter(|home| home.is_dir()) {
             tmpfs(home, if home.ends_with("root") { "0700" } else { "0755" })?;
         }

@@ -244,7 +244,7 @@ impl Locked {
     }
 
     /// Remove every file of this runner's; `keep_store` leaves what is known of the store's volume.
-    pub fn erase(self, keep_store: bool) -> Result<(), Error> {
+    pub fn erase(&self, keep_store: bool) -> Result<(), Error> {
         remove_folder(&self.handover)?;
         if keep_store && self.state.join(STORE).exists() {
             for name in [RECORD, SECCOMP, RECEIPT, ACCEPTED, CACHE, DRAINED, SETTINGS, UPDATES] {

@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{Quarters, Vault, children, say, user};
+use crate::host::Folders;
 
 /// Where everybody may write; what belongs to others there stays.
 const SHARED: [&str; 5] = ["/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/dev/mqueue"];
@@ -38,16 +39,35 @@ pub fn tidy(vault: &Vault) {
     });
     keep_newest(&[vault.logs()], LOGS);
     // Nix keeps what every build has printed; a build may print without end. A host's are the host's.
-    if on_host.is_none() {
+    if let Some(folder) = on_host {
+        clear(&Folders(folder.clone()).builds(), |_| true);
+    } else {
         let of_builds = fs::read_dir(BUILD_LOGS).into_iter().flatten().flatten();
         keep_newest(&of_builds.map(|entry| entry.path()).collect::<Vec<_>>(), LOGS);
     }
+    forget_shared(vault.quarters());
     for folder in PER_USER {
         clear(&Path::new(folder).join(user), |_| true);
     }
     for folder in SHARED {
         let jobs = |entry: &fs::DirEntry| entry.metadata().is_ok_and(|found| found.uid() == ids.uid);
         clear(Path::new(folder), jobs);
+    }
+}
+
+/// What processes share by number (System V's memory, semaphores and queues) lies in no folder, and outlives them. Its owner
+/// alone may remove it; on a host it went with its job's namespace.
+fn forget_shared(quarters: &Quarters) {
+    let is_any = |kind: &str| {
+        let list = fs::read_to_string(Path::new("/proc/sysvipc").join(kind)).unwrap_or_default();
+        // One line of headings.
+        list.lines().count() > 1
+    };
+    if quarters.on_host.is_some() || !["shm", "sem", "msg"].into_iter().any(is_any) {
+        return;
+    }
+    if let Err(why) = children::finish(user::as_runner(quarters, "ipcrm").arg("--all"), PATIENCE) {
+        say(&format!("shared memory of a job stays: {why}"));
     }
 }
 

@@ -1,5 +1,5 @@
 use std::{
-    fmt, fs,
+    env, fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -75,7 +75,10 @@ impl fmt::Display for Configuration {
 impl Configuration {
     /// Whether builds run in the sandbox, by what was written at this boot.
     pub fn has_sandbox() -> bool {
-        fs::read_to_string(PLACE).is_ok_and(|text| text.lines().any(|line| line == "sandbox = true"))
+        // On a host this is asked by the daemon's hook, where the host's own file is in its usual place.
+        let place =
+            env::var_os("NIX_CONF_DIR").map_or_else(|| PLACE.into(), |it| Path::new(&it).join("nix.conf"));
+        fs::read_to_string(place).is_ok_and(|text| text.lines().any(|line| line == "sandbox = true"))
     }
 
     pub fn write(&self) -> Result<(), Error> {

@@ -81,6 +81,9 @@ impl Boot<'_> {
             let program = path(program);
             format!("ExecCondition={program} can-start {name}\nExecStartPre={program} prepare {name}\n")
         });
+        let proof = self.verifier.as_deref().map_or_else(String::new, |program| {
+            format!("ExecStartPost={program} prove {name}\n", program = path(program))
+        });
         let both = self.pusher.as_ref().map_or_else(|| name.to_string(), |pusher| format!("{name} {pusher}"));
         // Its own patience is short: what it does not get done in it stays queued.
         let last = self
@@ -99,6 +102,7 @@ impl Boot<'_> {
              RemainAfterExit=yes\n\
              {verify}\
              ExecStart={starter} start {both}\n\
+             {proof}\
              ExecStop={starter} stop --ignore {name}\n\
              {last}\
              TimeoutStopSec={patience}\n\
@@ -162,6 +166,7 @@ mod tests {
             "ExecCondition=/usr/local/bin/vega-builder can-start vega-x",
             "ExecStartPre=/usr/local/bin/vega-builder prepare vega-x",
             "ExecStart=/usr/bin/podman start vega-x vega-x.pusher",
+            "ExecStartPost=/usr/local/bin/vega-builder prove vega-x",
             // The pusher goes on while the runner ends.
             "ExecStop=/usr/bin/podman stop --ignore vega-x",
             "ExecStop=/usr/bin/podman stop --ignore vega-x.pusher",

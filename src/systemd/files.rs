@@ -120,6 +120,8 @@ pub fn remove_all(name: &RunnerName) -> Result<bool, Error> {
         let unit = unit.file_name().unwrap_or_default().to_string_lossy().into_owned();
         systemctl(&["disable", "--quiet", &unit])?;
     }
+    // What was set until the next boot.
+    let _ = systemctl(&["revert", &slice_name(name)]);
     let mut removed = remove_timer(name)?;
     for place in places.all() {
         removed |= remove(place)?;

@@ -72,8 +72,8 @@ pub fn systemctl(arguments: &[&str]) -> Result<(), Error> {
 }
 
 /// Have a unit, whether it runs or not, be this way until the next boot.
-pub fn set_property(unit: &str, assignment: &str) -> Result<(), Error> {
-    systemctl(&["set-property", "--runtime", unit, assignment])
+pub fn set_properties(unit: &str, assignments: &[&str]) -> Result<(), Error> {
+    systemctl(&[&["set-property", "--runtime", unit], assignments].concat())
 }
 
 /// One property of a unit, as `systemctl show` has it; empty when systemd cannot be asked.

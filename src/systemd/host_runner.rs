@@ -148,6 +148,7 @@ mod tests {
             pusher: Some(PusherUnit {
                 name,
                 writer: Writer::UpHost,
+                hidden: vec!["/var/lib/vega-builder/vega-heavy/run".into()],
                 program: "/usr/local/bin/vega-builder".into(),
                 store: "/nix/store".into(),
                 queue: "/var/lib/vega-builder/vega-heavy/queue".into(),

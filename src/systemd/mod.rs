@@ -19,7 +19,7 @@ mod updates;
 pub use boot::{Boot, forget};
 pub use files::remove_all;
 pub use host::{
-    has_quadlet, is_ours_to_arrange, journal, program, property, set_property, systemctl, why_not,
+    has_quadlet, is_ours_to_arrange, journal, program, property, set_properties, systemctl, why_not,
 };
 pub use host_runner::HostRunner;
 pub use pusher::{PusherUnit, pusher_service_name};

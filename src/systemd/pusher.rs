@@ -29,6 +29,8 @@ pub struct PusherUnit {
     pub login: Option<PathBuf>,
     /// The cache's own folder, where it is one on this host.
     pub folder: Option<PathBuf>,
+    /// Folders of the runner's that are beside those, and not for it.
+    pub hidden: Vec<PathBuf>,
     /// How long the last uploads may take when the host shuts down.
     pub patience: Duration,
 }
@@ -88,6 +90,8 @@ impl PusherUnit {
             .collect();
         let seen = |from: &Path| path(Path::new(&format!("-{}", from.display())));
         let state = self.settings.parent().unwrap_or(Path::new("/"));
+        let hidden = self.hidden.iter().map(|folder| format!("InaccessiblePaths={}\n", seen(folder)));
+        let hidden = hidden.collect::<String>();
         let folder = self.folder.as_deref();
         let folder = folder.map_or_else(String::new, |folder| format!("BindPaths={}\n", seen(folder)));
         format!(
@@ -112,6 +116,7 @@ impl PusherUnit {
              BindReadOnlyPaths={bound} {seen_state} {seen_store}\n\
              BindPaths={seen_queue}\n\
              {folder}\
+             {hidden}\
              {WALLS}\
              \n\
              [Install]\n\

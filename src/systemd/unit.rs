@@ -170,6 +170,7 @@ mod tests {
             pusher: Some(PusherUnit {
                 name: container.name.clone(),
                 writer: Writer::Install,
+                hidden: Vec::new(),
                 program: "/opt/our programs/vega-builder".into(),
                 store: "/var/lib/volumes/heavy-store/_data/store".into(),
                 queue: "/var/lib/volumes/heavy-queue/_data".into(),

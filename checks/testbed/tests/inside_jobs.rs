@@ -117,7 +117,8 @@ fn podman_what_a_job_left_in_its_home_and_in_shared_folders_is_gone_before_the_n
             "mkdir -p ~/.config/nix /tmp/closed /tmp/d && echo x >~/.bashrc && echo x >~/.config/nix/nix.conf
              echo x >/tmp/closed/file && chmod 0 /tmp/closed && ln -s /etc /tmp/d/link && ln -s /etc/passwd ~/link
              cd /tmp/d && mkdir -p $(printf 'd/%.0s' $(seq 1900))
-             echo x >/dev/shm/x; echo x >/var/tmp/x; echo x >$RUNNER_TEMP/../left; chmod 0 ~",
+             echo x >/dev/shm/x; echo x >/var/tmp/x; echo x >$RUNNER_TEMP/../left; chmod 0 ~
+             ipcmk -M 4096 && ipcmk -S 1 && ipcmk -Q",
         )
         .unwrap();
     let seen =
@@ -126,6 +127,10 @@ fn podman_what_a_job_left_in_its_home_and_in_shared_folders_is_gone_before_the_n
         assert!(!seen.lines().any(|line| line == trace), "{trace}: {seen}");
     }
     assert!(!seen.lines().any(|line| line == "x" || line == "d"), "{seen}");
+    let shared = scene
+        .job("cat /proc/sysvipc/shm /proc/sysvipc/sem /proc/sysvipc/msg | grep -vc key || true")
+        .unwrap();
+    assert_eq!(shared.lines().next_back(), Some("0"), "{shared}");
     scene.down().unwrap();
 }
 

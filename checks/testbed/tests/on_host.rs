@@ -16,7 +16,7 @@ fn job(scene: &Scene, script: &str) -> String {
 #[test]
 fn podman_on_a_host_jobs_build_in_the_sandbox_with_the_hosts_nix_and_leave_nothing() {
     let scene = Scene::new("bare-host").unwrap();
-    let systemd = bare_host::start(&scene, "").unwrap();
+    let systemd = bare_host::start(&scene, "cache.to = \"file:///srv/cache\"").unwrap();
     bare_host::is_up(&systemd).unwrap();
     let log = job(&scene, &sandboxed_build("host"));
     assert!(log.contains("sandbox: sandboxed"), "{log}");
@@ -40,6 +40,15 @@ fn podman_on_a_host_jobs_build_in_the_sandbox_with_the_hosts_nix_and_leave_nothi
     let log =
         job(&scene, "ls -A $HOME /tmp; ps -A -o args 2>/dev/null | grep 'sleep 300[0]' || echo NO SLEEPER");
     assert!(log.contains("NO SLEEPER") && !log.contains("left") && !log.contains(".bashrc"), "{log}");
+    // The hook asks what the runner's own daemon builds with, and not what the host's would.
+    let queue = format!("/var/lib/vega-builder/{}/queue", scene.name);
+    let queued =
+        bare_host::said(&scene, &format!("sleep 2; cat {queue}/ready/*.json {queue}/new/*.json 2>/dev/null; true"))
+            .unwrap();
+    assert!(queued.contains("from-a-job-host") && !queued.contains("\"sandbox\":false"), "{queued}");
+    // And nobody else on the host speaks to it.
+    let alien = format!("setpriv --reuid=1001 --clear-groups ls /var/lib/vega-builder/{}/run", scene.name);
+    assert!(bare_host::said(&scene, &alien).is_err());
     // Where Nix's roots lead, the host sees them lead.
     let seen =
         bare_host::said(&scene, "ls -ld /var/lib/vega-builder/*/host/runner/_work; ls /opt/actions-runner")

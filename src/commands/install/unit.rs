@@ -139,6 +139,7 @@ pub fn pusher(
     Ok(Some(PusherUnit {
         name: name.clone(),
         writer: Writer::Install,
+        hidden: Vec::new(),
         program: program.to_owned(),
         store: engine.volume_will_be_at(&engine::store_volume(name))?.join("store"),
         queue: engine.volume_will_be_at(&engine::queue_volume(name))?,

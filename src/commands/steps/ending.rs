@@ -43,15 +43,21 @@ pub fn end_unit(housing: &Housing, name: &RunnerName, is_ephemeral: bool) -> any
 
 /// Have a unit end, where this systemd knows it: what was cut short may have written no more than a part of them.
 pub fn stop_unit(unit: &str) -> Result<(), systemd::Error> {
-    if systemd::property(unit, "LoadState") == "not-found" {
+    if is_unknown(unit) {
         return Ok(());
     }
     systemd::systemctl(&["stop", unit])
 }
 
+/// One whose file is gone may run all the same.
+fn is_unknown(unit: &str) -> bool {
+    systemd::property(unit, "LoadState") == "not-found"
+        && systemd::property(unit, "ActiveState") == "inactive"
+}
+
 /// End a service whose main process is ours, and whose own stop has patience.
 pub fn interrupt(service: &str) -> anyhow::Result<()> {
-    if systemd::property(service, "LoadState") == "not-found" {
+    if is_unknown(service) {
         return Ok(());
     }
     systemd::systemctl(&["stop", "--no-block", service])?;

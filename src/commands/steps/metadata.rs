@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs};
 
 use crate::{
-    systemd::{self, is_ours_to_arrange, set_property},
+    systemd::{self, is_ours_to_arrange, set_properties},
     value::RunnerName,
 };
 
@@ -41,12 +41,13 @@ fn deny_unit(unit: &str) {
     let said = RESOLVERS.iter().map(|file| fs::read_to_string(file).unwrap_or_default());
     let asked = name_servers(&said.collect::<Vec<_>>().concat());
     let denied: Vec<&str> = ADDRESSES.into_iter().filter(|address| !asked.contains(*address)).collect();
-    let _ = set_property(unit, &format!("IPAddressDeny={}", denied.join(" ")));
+    // Nothing of what an earlier start has said: a list is added to.
+    let _ = set_properties(unit, &["IPAddressDeny=", &format!("IPAddressDeny={}", denied.join(" "))]);
 }
 
 fn name_servers(text: &str) -> BTreeSet<String> {
     let servers = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
-    servers.map(|server| server.trim().to_owned()).collect()
+    servers.filter_map(|server| server.split_whitespace().next().map(str::to_owned)).collect()
 }
 
 /// The innermost unit, of cgroup version 2: filters are of no other.
@@ -72,7 +73,8 @@ mod tests {
 
     #[test]
     fn who_is_asked_for_names_is_not_walled_off() {
-        let asked = name_servers("# x\nnameserver 169.254.169.254\n nameserver\t::1\nsearch c.internal\n");
+        let asked =
+            name_servers("# x\nnameserver 169.254.169.254 # ours\n nameserver\t::1\nsearch c.internal\n");
         assert!(asked.contains("169.254.169.254") && asked.contains("::1") && asked.len() == 2);
     }
 }

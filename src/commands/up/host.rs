@@ -158,6 +158,7 @@ impl OnHost<'_> {
         let pusher = settings.cache.as_ref().map(|cache| PusherUnit {
             name: settings.name.clone(),
             writer: Writer::UpHost,
+            hidden: folders.not_for_the_pusher(),
             program: program.clone(),
             store: "/nix/store".into(),
             queue: folders.queue(),

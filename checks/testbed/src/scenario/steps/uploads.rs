@@ -75,6 +75,8 @@ fn is_there(stage: &Stage<'_>, path: &str) -> anyhow::Result<()> {
     let statement: Value = serde_json::from_str(&succeeded(&asked)?)?;
     let repository = statement.pointer("/predicate/buildDefinition/externalParameters/repository");
     ensure!(repository == Some(&Value::from(stage.repository.as_str())), "{statement}");
+    let sandbox = statement.pointer("/predicate/buildDefinition/internalParameters/sandbox");
+    ensure!(sandbox == Some(&Value::from(true)), "{statement}");
     Ok(())
 }
 
