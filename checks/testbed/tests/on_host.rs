@@ -42,9 +42,11 @@ fn podman_on_a_host_jobs_build_in_the_sandbox_with_the_hosts_nix_and_leave_nothi
     assert!(log.contains("NO SLEEPER") && !log.contains("left") && !log.contains(".bashrc"), "{log}");
     // The hook asks what the runner's own daemon builds with, and not what the host's would.
     let queue = format!("/var/lib/vega-builder/{}/queue", scene.name);
-    let queued =
-        bare_host::said(&scene, &format!("sleep 2; cat {queue}/ready/*.json {queue}/new/*.json 2>/dev/null; true"))
-            .unwrap();
+    let queued = bare_host::said(
+        &scene,
+        &format!("sleep 2; cat {queue}/ready/*.json {queue}/new/*.json 2>/dev/null; true"),
+    )
+    .unwrap();
     assert!(queued.contains("from-a-job-host") && !queued.contains("\"sandbox\":false"), "{queued}");
     // And nobody else on the host speaks to it.
     let alien = format!("setpriv --reuid=1001 --clear-groups ls /var/lib/vega-builder/{}/run", scene.name);
