@@ -35,6 +35,8 @@ pub(super) const MISSING: &[&str] = &["no such container", "no container with"];
 const HEARS: Duration = Duration::from_secs(2);
 const REMOVE_ATTEMPTS: u32 = 25;
 const STOP_ATTEMPTS: u32 = 5;
+/// How podman says that a container is in another state than the one that it was told of.
+const IN_BETWEEN: &str = "container state improper";
 
 impl Cli {
     /// Every option of `create` and the image, without name, fingerprint and ulimits.
@@ -153,7 +155,7 @@ impl Cli {
         let wait = format!("--time={}", CANCELLING.as_secs());
         let stop = ["stop", wait.as_str(), name.as_str()];
         for _ in 0..STOP_ATTEMPTS {
-            thread::scope(|scope| {
+            let answer = thread::scope(|scope| {
                 let (stopped, waiting) = channel::<()>();
                 // One that has only just begun may not listen yet, and the kernel drops what it is told: it is told twice.
                 scope.spawn(move || {
@@ -164,7 +166,12 @@ impl Cli {
                 let answer = self.ask(&stop, MISSING);
                 drop(stopped);
                 answer
-            })?;
+            });
+            match answer {
+                // It ended, and was started again, while it was being stopped.
+                Err(Error::Failed { why, .. }) if why.contains(IN_BETWEEN) => {}
+                answer => drop(answer?),
+            }
             self.engine.settle(self, name);
             if self.inspect(name.as_str())?.is_none_or(|found| found.status != Status::Running) {
                 return Ok(());

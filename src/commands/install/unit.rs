@@ -21,6 +21,10 @@ pub enum UnitError {
     )]
     NoSystemd(&'static str),
     #[error(
+        "this is NixOS, whose units are written by its configuration: `services.vega-builder.enable = true;`, as docs/nixos.md leads through; `vega-builder up` without a unit works here, too"
+    )]
+    NixOs,
+    #[error(
         "root would run {} at every start, and others can write to {}; copy it where only root can write: `sudo install -m 0755 {} /usr/local/bin/`",
         .program.display(), .place.display(), .program.display()
     )]
@@ -60,6 +64,9 @@ pub enum UnitError {
 }
 
 pub fn expect_systemd() -> Result<(), UnitError> {
+    if Path::new("/etc/NIXOS").exists() {
+        return Err(UnitError::NixOs);
+    }
     if systemd::is_ours_to_arrange() {
         return Ok(());
     }

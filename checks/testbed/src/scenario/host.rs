@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 
 use super::Stage;
 use crate::scene::succeeded;
@@ -10,6 +10,10 @@ use crate::scene::succeeded;
 pub trait Host {
     /// Declare the stage's runner with this image, and wait until it listens or is refused.
     fn declare(&self, stage: &Stage<'_>, image: &str) -> anyhow::Result<Output>;
+    /// What somebody types for that, where somebody types.
+    fn typed(&self, _: &Stage<'_>, _: &str) -> Option<Command> {
+        None
+    }
     /// Take it away, with all that is its own.
     fn take_away(&self, stage: &Stage<'_>) -> anyhow::Result<()>;
     /// Whether the runner's files are this machine's to judge.
@@ -47,9 +51,14 @@ pub const BARE: Typed =
 
 impl Host for Typed {
     fn declare(&self, stage: &Stage<'_>, image: &str) -> anyhow::Result<Output> {
+        Ok(self.typed(stage, image).context("nobody types")?.output()?)
+    }
+
+    fn typed(&self, stage: &Stage<'_>, image: &str) -> Option<Command> {
         let more = [&stage.repository, "--name", &stage.name, "--output", "json", "--wait", "240"];
         let mut command = stage.command(&[self.comes, &more].concat());
-        Ok(command.env("VEGA_BUILDER_IMAGE", image).output()?)
+        command.env("VEGA_BUILDER_IMAGE", image);
+        Some(command)
     }
 
     fn take_away(&self, stage: &Stage<'_>) -> anyhow::Result<()> {

@@ -1,8 +1,14 @@
 //! A runner comes, changes and goes.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use crate::{
@@ -30,6 +36,33 @@ fn declare(stage: &Stage<'_>, image: Image) -> anyhow::Result<()> {
 
 pub fn first(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     declare(stage, Image::First)
+}
+
+/// Whoever types it is killed now and then, in the middle of whatever it is at: it can be taken away all the same, and typed
+/// again.
+pub fn killed_half_way(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let image = if stage.host.has_container() {
+        stage.world.push(Image::First, &tag(stage, Image::First))?
+    } else {
+        String::new()
+    };
+    for (number, seconds) in [1, 3, 5, 8, 12, 16, 20].into_iter().enumerate() {
+        let mut typed = stage.host.typed(stage, &image).context("nobody types it here")?;
+        let mut typed = typed.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        thread::sleep(Duration::from_secs(seconds));
+        typed.kill()?;
+        typed.wait()?;
+        // Every other time it is gone on with.
+        if number % 2 == 0 {
+            let away = stage.run(&["down", &stage.name])?;
+            let said = String::from_utf8_lossy(&away.stderr).into_owned();
+            let is_nothing = said.contains("no runner is installed here")
+                || said.contains("is installed here; installed:");
+            ensure!(away.status.success() || is_nothing, "after {seconds} s: {said}");
+            nothing_is_left(stage).with_context(|| format!("after {seconds} s"))?;
+        }
+    }
+    Ok(())
 }
 
 pub fn next(stage: &mut Stage<'_>) -> anyhow::Result<()> {

@@ -16,6 +16,7 @@ type Step = fn(&mut Stage<'_>) -> anyhow::Result<()>;
 const STEPS: &[(&str, Step)] = &[
     ("a host with Nix and GitHub's runner", bare::host),
     ("declare", declare::first),
+    ("declare, killed half-way", declare::killed_half_way),
     ("declare: first image", declare::first),
     ("declare: next image", declare::next),
     ("declare again changes nothing", declare::again),
