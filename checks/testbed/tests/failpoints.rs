@@ -92,6 +92,11 @@ fn converges(scene: &Scene, victim: Victim, point: &str) {
     let at = format!("{victim:?} killed at {point}");
     let online = scene.github.until(SOON, || scene.github.is_online(&scene.name));
     assert!(online.is_ok(), "{at}: {}\n{}", state(scene), scene.engine.logs(&scene.name));
+    // A daemon that was killed is there again within a second or two; what is built before that finds none.
+    let ping = "nix --extra-experimental-features nix-command store ping --store daemon";
+    let answers = || scene.engine.said(&["exec", "--user=1001", &scene.name, "sh", "-c", ping]).is_ok();
+    let daemon = scene.github.until(SOON, answers);
+    assert!(daemon.is_ok(), "{at}: {}\n{}", state(scene), scene.engine.logs(&scene.name));
     let job = scene.github.enqueue(push(scene, &sandboxed_build(&format!("{}-{point}", scene.name))));
     let done = scene.github.wait(job, SOON).unwrap_or_else(|why| panic!("{at}: {why:#}"));
     assert_eq!(done.result, "Succeeded", "{at}: {}", done.log);
