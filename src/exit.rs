@@ -6,7 +6,7 @@ use crate::{
         install::UnitError,
         update::{RolledBack, WindowOver},
     },
-    config, engine, github, image, installation, systemd, trust,
+    config, engine, github, host, image, installation, systemd, trust,
 };
 
 /// A failure's kind; the number is the exit code.
@@ -103,6 +103,9 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
             engine::Error::WrongImage { .. } => Kind::NotTrusted,
             _ => Kind::Engine,
         });
+    }
+    if error.is::<host::Error>() {
+        return Some(Kind::Host);
     }
     if let Some(error) = error.downcast_ref::<github::CredentialError>() {
         return Some(match error {

@@ -16,7 +16,7 @@ use super::steps::{container::environment, declared::Declared};
 use crate::{
     contract::env as names,
     engine::Layout,
-    host::{Folders, JobsUser, World},
+    host::{Folders, JobsUser, World, unpacked},
     installation::{Installation, Places},
 };
 
@@ -54,11 +54,13 @@ impl HostRunner {
 fn become_supervisor(installation: &Installation) -> anyhow::Result<Infallible> {
     let declared = Declared::read(installation)?;
     let runner = declared.settings.host.as_ref().context("it is not declared to be on the host itself")?;
+    // As it is at this very moment, and nothing that a link leads to in the next.
+    let runner = unpacked(runner)?;
     let user = JobsUser::of(&installation.name);
     let world = World {
         folders: Folders(installation.state.clone()),
         handover: &installation.handover,
-        runner,
+        runner: &runner,
         user: &user.name,
         ids: user.ids()?,
     };

@@ -12,16 +12,16 @@ mod world;
 
 use std::path::PathBuf;
 
-pub use unpacked::{Unpacked, expect_nix};
+pub use unpacked::{expect_nix, unpacked};
 pub use user::JobsUser;
 pub use view::enter as enter_host_view;
 pub use world::World;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{}: {why}", .path.display())]
+    #[error("{}: {why}; check the disk, and type `vega-builder up --host` again, which makes what is missing", .path.display())]
     File { path: PathBuf, why: std::io::Error },
-    #[error("mounting {}: {why}", .path.display())]
+    #[error("mounting {}: {why}; the service wants root's rights, and mounts: type `systemd-detect-virt --container`, and leave --host out in one that allows none", .path.display())]
     Mount { path: PathBuf, why: nix::Error },
     #[error("a mount namespace of its own: {0}; this needs root's rights")]
     Namespace(nix::Error),
@@ -41,9 +41,10 @@ pub enum Error {
     )]
     NoNix(&'static str),
     #[error(
-        "{} can be changed by others than root, and with it whatever it is given: type `chown -R root:root {}` and `chmod -R go-w {}`", .place.display(), .folder.display(), .folder.display()
+        "{} can be changed by others than root, and would be given tokens: type `chown {how}root:root {} && chmod {how}go-w {}`",
+        .place.display(), .mend.display(), .mend.display()
     )]
-    OpenRunner { place: PathBuf, folder: PathBuf },
+    OpenRunner { place: PathBuf, mend: PathBuf, how: &'static str },
     #[error("the user {0} is root's, or of root's group: no job can be that")]
     RootUser(String),
 }

@@ -1,36 +1,47 @@
 use std::{
+    fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 use super::Error;
 
-/// GitHub's runner, as its owner has unpacked it.
-#[derive(Debug, Clone)]
-pub struct Unpacked(pub PathBuf);
-
 const LISTENER: &str = "bin/Runner.Listener";
 
-impl Unpacked {
-    /// That it is there, and nobody's but root's to change: it is given tokens, and jobs with their secrets.
-    pub fn expect(&self) -> Result<(), Error> {
-        let real = self.0.canonicalize().map_err(|_| Error::NoRunner(self.0.clone()))?;
-        if !real.join(LISTENER).is_file() {
-            return Err(Error::NoRunner(self.0.clone()));
-        }
-        let is_open = |place: &Path| {
-            place.metadata().is_ok_and(|found| {
-                let shared = found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0;
-                found.uid() != 0 || shared
-            })
-        };
-        let inside = [LISTENER, "bin", "externals"].map(|part| real.join(part));
-        let places = inside.iter().map(PathBuf::as_path).chain(real.ancestors());
-        match places.filter(|place| place.exists()).find(|place| is_open(place)) {
-            None => Ok(()),
-            Some(place) => Err(Error::OpenRunner { place: place.to_owned(), folder: self.0.clone() }),
-        }
+/// Where GitHub's runner really is, that was unpacked in `folder`: it is given tokens, and jobs with their secrets, so nobody but
+/// root can change any of it. A link to it may be another's, who could turn it once this was looked at: take what this gives.
+pub fn unpacked(folder: &Path) -> Result<PathBuf, Error> {
+    let none = || Error::NoRunner(folder.to_owned());
+    let real = folder.canonicalize().map_err(|_| none())?;
+    if !real.join(LISTENER).is_file() {
+        return Err(none());
     }
+    if let Some(place) = ["bin", "externals"].iter().find_map(|part| open_to_others(&real.join(part))) {
+        return Err(Error::OpenRunner { place, mend: real, how: "-R " });
+    }
+    match real.ancestors().find(|place| is_open(place)) {
+        None => Ok(real),
+        Some(place) => Err(Error::OpenRunner { place: place.to_owned(), mend: place.to_owned(), how: "" }),
+    }
+}
+
+/// The first place in a tree that others than root can change.
+fn open_to_others(place: &Path) -> Option<PathBuf> {
+    if is_open(place) {
+        return Some(place.to_owned());
+    }
+    if !place.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        return None;
+    }
+    fs::read_dir(place).into_iter().flatten().flatten().find_map(|entry| open_to_others(&entry.path()))
+}
+
+fn is_open(place: &Path) -> bool {
+    place.metadata().is_ok_and(|found| {
+        // A sticky folder like /tmp lets nobody replace another's file.
+        let shared = found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0;
+        found.uid() != 0 || shared
+    })
 }
 
 /// The daemon, wherever a host has its programs.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Error, PusherUnit, SPARE, Writer, beside,
+    Error, PusherUnit, RESTARTS, SPARE, Writer, beside,
     files::{Files, Places},
     host::{replace, run},
     slice_name,
@@ -100,10 +100,7 @@ impl HostRunner {
              KillMode=mixed\n\
              TimeoutStartSec=infinity\n\
              TimeoutStopSec={patience}\n\
-             Restart=always\n\
-             RestartSec=5\n\
-             RestartSteps=6\n\
-             RestartMaxDelaySec=300\n\
+             {RESTARTS}\
              LimitNOFILE=1048576\n\
              Slice={slice}\n\
              # The caps: of the runner, its jobs and their builds together. A job that is too large loses a process, not the runner.\n\

@@ -32,6 +32,14 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::value::RunnerName;
 
+/// Whatever ends is started again, ever more slowly.
+const RESTARTS: &str = "\
+Restart=always
+RestartSec=5
+RestartSteps=6
+RestartMaxDelaySec=300
+";
+
 /// Which command writes a runner's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writer {

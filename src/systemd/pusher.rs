@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    SPARE, Writer, service_name,
+    RESTARTS, SPARE, Writer, service_name,
     text::{path, rest},
 };
 use crate::value::RunnerName;
@@ -109,10 +109,7 @@ impl PusherUnit {
              {loaded}\
              ExecStart={program} pusher --store={store} --queue={queue} --settings={settings}{given}\n\
              TimeoutStopSec={patience}\n\
-             Restart=always\n\
-             RestartSec=5\n\
-             RestartSteps=6\n\
-             RestartMaxDelaySec=300\n\
+             {RESTARTS}\
              BindReadOnlyPaths={bound} {seen_state} {seen_store}\n\
              BindPaths={seen_queue}\n\
              {folder}\

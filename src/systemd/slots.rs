@@ -1,7 +1,7 @@
 //! The service that keeps an ephemeral runner's slots: our own program, which makes a container for every job.
 
 use super::{
-    SPARE, Unit,
+    RESTARTS, SPARE, Unit,
     text::{path, rest},
 };
 use crate::engine::CANCELLING;
@@ -30,10 +30,7 @@ pub fn service(unit: &Unit<'_>) -> String {
          # The first start downloads an image.\n\
          TimeoutStartSec=infinity\n\
          TimeoutStopSec={patience}\n\
-         Restart=always\n\
-         RestartSec=5\n\
-         RestartSteps=6\n\
-         RestartMaxDelaySec=300\n\
+         {RESTARTS}\
          LimitNOFILE=1048576\n\
          \n\
          [Install]\n\

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, path::PathBuf};
 
 use super::{
-    Error, PusherUnit, SPARE, Writer, beside,
+    Error, PusherUnit, RESTARTS, SPARE, Writer, beside,
     files::{Files, Places},
     plain, pusher_service_name, quadlet, slots,
     text::{path, rest},
@@ -114,10 +114,7 @@ impl Unit<'_> {
              # The first start downloads an image.\n\
              TimeoutStartSec=infinity\n\
              TimeoutStopSec={patience}\n\
-             Restart=always\n\
-             RestartSec=5\n\
-             RestartSteps=6\n\
-             RestartMaxDelaySec=300\n\
+             {RESTARTS}\
              LimitNOFILE=1048576\n"
         )
     }

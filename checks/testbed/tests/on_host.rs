@@ -122,6 +122,37 @@ fn podman_on_a_host_a_job_that_collects_garbage_leaves_what_others_hold_and_othe
 }
 
 #[test]
+fn podman_on_a_host_a_runner_that_somebody_else_can_change_or_turn_a_link_to_gets_no_token() {
+    let scene = Scene::new("bare-open").unwrap();
+    bare_host::start(&scene, "").unwrap();
+    let prepare = format!("vega-builder prepare {} --ahead 2>&1; echo \"code $?\"", scene.name);
+    let judged = |change: &str, back: &str| {
+        let said = bare_host::said(&scene, &format!("{change}; {prepare}; {back}")).unwrap();
+        assert!(said.contains("code 9"), "{change}: {said}");
+        said
+    };
+    let runner = "/opt/actions-runner";
+    for (change, back) in [
+        // As root's tar leaves it, with the numbers of whoever packed it.
+        (format!("chown 1001 {runner}/bin/Runner.Worker"), format!("chown 0 {runner}/bin/Runner.Worker")),
+        (format!("chmod o+w {runner}/externals/node24"), format!("chmod o-w {runner}/externals/node24")),
+        ("chmod o+w /opt".to_owned(), "chmod o-w /opt".to_owned()),
+    ] {
+        let said = judged(&change, &back);
+        assert!(said.contains("root:root") && said.contains("go-w"), "{said}");
+    }
+    assert!(
+        judged(&format!("mv {runner} /opt/gone"), &format!("mv /opt/gone {runner}"))
+            .contains("unpack it there")
+    );
+    // What runs was bound from where the link led at the start: another's turn of it changes nothing.
+    let turn = format!("mv {runner} /opt/real; mkdir -p /home/alice/bin; ln -s /home/alice {runner}");
+    bare_host::said(&scene, &turn).unwrap();
+    assert!(job(&scene, "echo STILL OURS").contains("STILL OURS"));
+    by_hand::remove(&scene);
+}
+
+#[test]
 fn podman_on_a_host_every_attack_of_the_table_that_can_be_tried_is_refused() {
     let scene = Scene::new("bare-attacks").unwrap();
     bare_host::start(&scene, "").unwrap();

@@ -10,7 +10,7 @@ use crate::{
     },
     contract::Phase,
     engine::{InForce, Status},
-    host::{self, Unpacked},
+    host,
     image::Registry,
     installation::Record,
     progress::Progress,
@@ -92,14 +92,14 @@ pub fn here(subject: &Subject) -> Vec<Finding> {
 /// What a runner without a container rests on.
 fn on_host(subject: &Subject) -> Vec<Finding> {
     let declared = Declared::read(&subject.installation).map(|declared| declared.settings.host);
-    let runner = declared.ok().flatten().map(|folder| Unpacked(folder).expect());
+    let runner = declared.ok().flatten().map(|folder| host::unpacked(&folder));
     vec![
         match host::expect_nix() {
             Ok(()) => Finding::fine("Nix", "this host's, for several users"),
             Err(why) => Finding::failure("Nix", why),
         },
         match runner {
-            Some(Ok(())) | None => Finding::fine("program", "GitHub's runner is there, and root's"),
+            Some(Ok(_)) | None => Finding::fine("program", "GitHub's runner is there, and root's"),
             Some(Err(why)) => Finding::failure("program", why),
         },
     ]

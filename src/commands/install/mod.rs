@@ -157,28 +157,8 @@ impl Install {
             Waiting { settings: &settings, housing: &housing, installation: &places, progress: &progress };
         let began = waiting.start(declared.changed)?;
         let wait = Duration::from_secs(self.wait);
-        let Some(runner) = waiting.online(&github, began, declared.minted, wait).await? else {
-            let text = format!("{} starts anew with these settings after its job", settings.name);
-            progress.result(&text, &json!({ "name": settings.name, "after_the_job": true }));
-            return Ok(ExitCode::SUCCESS);
-        };
-        let text = format!(
-            "{} is online and takes jobs with runs-on: [{}]; {} starts it at boot",
-            settings.name,
-            settings.labels.iter().collect::<Vec<_>>().join(", "),
-            systemd::service_name(&settings.name)
-        );
-        progress.result(
-            &text,
-            &json!({
-                "name": settings.name,
-                "repository": settings.scope,
-                "unit": systemd::service_name(&settings.name),
-                "digest": declared.digest,
-                "runner_id": runner.id,
-                "caps": settings.caps,
-            }),
-        );
+        let runner = waiting.online(&github, began, declared.minted, wait).await?;
+        waiting.tell(runner.as_ref(), &json!({ "digest": declared.digest }));
         Ok(ExitCode::SUCCESS)
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::json;
 
 use crate::{
     commands::steps::{housing::Housing, standing, token::Token},
@@ -72,6 +73,27 @@ impl Waiting<'_> {
         }
         step.done(&format!("{service} starts anew"));
         Ok(Began::At(now))
+    }
+
+    /// Tell the person what came of it, and a program with `more` what else there is; nothing listed: it starts anew after its job.
+    pub fn tell(&self, listed: Option<&Runner>, more: &serde_json::Value) {
+        let Settings { name, labels, scope, caps, .. } = self.settings;
+        let Some(runner) = listed else {
+            let text = format!("{name} starts anew with these settings after its job");
+            return self.progress.result(&text, &json!({ "name": name, "after_the_job": true }));
+        };
+        let unit = systemd::service_name(name);
+        let text = format!(
+            "{name} is online and takes jobs with runs-on: [{}]; {unit} starts it at boot",
+            labels.iter().collect::<Vec<_>>().join(", ")
+        );
+        let mut result = json!({
+            "name": name, "repository": scope, "unit": unit, "runner_id": runner.id, "caps": caps,
+        });
+        if let (Some(result), Some(more)) = (result.as_object_mut(), more.as_object()) {
+            result.extend(more.clone());
+        }
+        self.progress.result(&text, &result);
     }
 
     fn state(&self) -> Option<State> {

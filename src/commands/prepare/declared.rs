@@ -18,7 +18,6 @@ use crate::{
         registration,
     },
     engine::{Cli, Container, Layout, SeccompProfile, Status, local_name, queue_volume},
-    host::Unpacked,
     image::ImageReference,
     installation::{self, Locked, Record, Store},
     progress::Progress,
@@ -37,7 +36,7 @@ pub struct Start<'a> {
 pub async fn prepare(installation: &Locked, progress: &Progress, ahead: bool) -> anyhow::Result<ExitCode> {
     let declared = Declared::read(installation)?;
     if let Some(runner) = declared.settings.host.clone() {
-        return super::host::prepare(&declared, &Unpacked(runner), installation, progress, ahead).await;
+        return super::host::prepare(&declared, &runner, installation, progress, ahead).await;
     }
     let start = Start::of(declared, installation, progress)?;
     let (image, offline) = start.image().await?;

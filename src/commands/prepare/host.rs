@@ -1,6 +1,6 @@
 //! For a runner on the host itself: everything but its start.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{
     commands::steps::{caching::Caching, declared::Declared, metadata, registration},
     engine::Status,
-    host::Unpacked,
+    host::unpacked,
     installation::Locked,
     progress::Progress,
     systemd::{self, pusher_service_name},
@@ -16,13 +16,13 @@ use crate::{
 
 pub async fn prepare(
     declared: &Declared,
-    runner: &Unpacked,
+    runner: &Path,
     installation: &Locked,
     progress: &Progress,
     ahead: bool,
 ) -> anyhow::Result<ExitCode> {
     let name = &installation.name;
-    runner.expect()?;
+    unpacked(runner)?;
     // Typed by a person, it takes nothing from under a runner that works.
     let runs = || -> anyhow::Result<bool> {
         Ok(declared.housing.inspect(name)?.is_some_and(|found| found.status == Status::Running))

@@ -26,7 +26,7 @@ use crate::{
     },
     config::Settings,
     github::GitHub,
-    host::{self, Folders, JobsUser, Unpacked, World},
+    host::{self, Folders, JobsUser, World},
     installation::{Locked, Places},
     progress::Progress,
     systemd::{self, HostRunner, PusherUnit, Writer},
@@ -44,7 +44,7 @@ impl OnHost<'_> {
     pub async fn run(mut self, runner: &Path) -> anyhow::Result<ExitCode> {
         expect_systemd()?;
         let program = install::program()?;
-        Unpacked(runner.to_owned()).expect()?;
+        host::unpacked(runner)?;
         host::expect_nix()?;
         let installation = Places::standard().installation(&self.settings.name);
         expect_ours(&installation, installation.record()?.is_some())?;
@@ -83,27 +83,8 @@ impl OnHost<'_> {
         let (housing, progress) = (Housing::Host, self.progress);
         let waiting = Waiting { settings, housing: &housing, installation: &places, progress };
         let began = waiting.start(ready.changed)?;
-        let Some(runner) = waiting.online(&github, began, ready.minted, self.wait).await? else {
-            let text = format!("{} starts anew with these settings after its job", settings.name);
-            self.progress.result(&text, &json!({ "name": settings.name, "after_the_job": true }));
-            return Ok(ExitCode::SUCCESS);
-        };
-        let text = format!(
-            "{} is online and takes jobs with runs-on: [{}]; {} starts it at boot",
-            settings.name,
-            settings.labels.iter().collect::<Vec<_>>().join(", "),
-            systemd::service_name(&settings.name)
-        );
-        self.progress.result(
-            &text,
-            &json!({
-                "name": settings.name,
-                "repository": settings.scope,
-                "unit": systemd::service_name(&settings.name),
-                "runner_id": runner.id,
-                "caps": settings.caps,
-            }),
-        );
+        let runner = waiting.online(&github, began, ready.minted, self.wait).await?;
+        waiting.tell(runner.as_ref(), &json!({}));
         Ok(ExitCode::SUCCESS)
     }
 
