@@ -302,3 +302,16 @@ fn the_persons_file_wins_over_the_systems_and_the_systems_counts_alone() {
     let said = run();
     assert!(said.contains(&format!("{}:1: name: 'from own'", own.join("config.toml").display())), "{said}");
 }
+
+#[test]
+fn what_means_nothing_without_a_container_is_refused_by_its_flag() {
+    for (flag, value, why) in [
+        ("--ephemeral", "2", "has no container of its own"),
+        ("--network", "host", "has no container of its own"),
+        ("--disk", "50g", "the Nix store is the host's"),
+        ("--update-at", "Sun", "renewed by whoever unpacked it"),
+        ("--sandbox", "auto", "would see all of the host"),
+    ] {
+        refused(&["up", "octo/heavy", "--host", flag, value], 2, &[flag, why, "leave it out"]);
+    }
+}
