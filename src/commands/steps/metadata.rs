@@ -22,27 +22,30 @@ const RESOLVERS: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.c
 
 /// Of a declared runner: of its slice, whose filter outlives what is started in it.
 pub fn deny(runner: &RunnerName) {
-    deny_unit(&systemd::slice_name(runner));
+    deny_unit(&systemd::slice_name(runner), &[]);
 }
 
-/// Of whatever this process is in, while that lasts.
+/// Of whatever this process is in, while that lasts. A container of ours has no swap, which runc writes to its cgroup and
+/// does not tell systemd: that would take it back as soon as it has something of its own to write there.
 pub fn deny_process(pid: u32) {
     let group = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     if let Some(unit) = unit_of(&group) {
-        deny_unit(unit);
+        deny_unit(unit, &["MemorySwapMax=0"]);
     }
 }
 
 /// A wall more: where there is no systemd, or none that can, `doctor` tells of the address.
-fn deny_unit(unit: &str) {
+fn deny_unit(unit: &str, besides: &[&str]) {
     if !is_ours_to_arrange() {
         return;
     }
     let said = RESOLVERS.iter().map(|file| fs::read_to_string(file).unwrap_or_default());
     let asked = name_servers(&said.collect::<Vec<_>>().concat());
     let denied: Vec<&str> = ADDRESSES.into_iter().filter(|address| !asked.contains(*address)).collect();
+    let denied = format!("IPAddressDeny={}", denied.join(" "));
     // Nothing of what an earlier start has said: a list is added to.
-    let _ = set_properties(unit, &["IPAddressDeny=", &format!("IPAddressDeny={}", denied.join(" "))]);
+    let properties = [&["IPAddressDeny=", &denied], besides].concat();
+    let _ = set_properties(unit, &properties);
 }
 
 fn name_servers(text: &str) -> BTreeSet<String> {
