@@ -91,6 +91,16 @@ let
         message = "${of' "cache.keyFile"} and ${of' "cache.loginFile"} are nothing without ${of' "cache.to"}.";
       }
       {
+        assertion = lib.all (
+          key: builtins.match "[^: ]+:[A-Za-z0-9+/]{43}=" key != null
+        ) (of.publicKeys instance);
+        message = "${of' "nix.trustedPublicKeys"} and ${of' "cache.publicKey"}: each is NAME:KEY, as who runs the cache tells it; with one that Nix cannot read it believes no cache at all.";
+      }
+      {
+        assertion = instance.nix.store != "fresh" -> instance.ephemeral > 0;
+        message = "${of' "nix.store"} is about the jobs of an ephemeral runner (${of' "ephemeral"}): one that stays keeps its store.";
+      }
+      {
         assertion = instance.ephemeral > 0 -> of.credential instance != null;
         message = "${of' "ephemeral"} needs ${of' "credential.tokenFile"} or ${of' "credential.githubApp"}: a runner is registered for every job.";
       }

@@ -321,6 +321,17 @@ let
         '';
       }
       // of "nix.sandbox" true;
+      store = mkOption {
+        type = types.enum [
+          "fresh"
+          "warm"
+        ];
+        description = ''
+          What the store of an `ephemeral` runner's job begins with: `"fresh"`, the image's own paths; `"warm"`, and what
+          earlier jobs had from caches, fetched once more where no job is, and shared read-only. What a job adds is discarded.
+        '';
+      }
+      // of "nix.store" "fresh";
       substituters = mkOption {
         type = types.listOf types.str;
         example = [ "https://vega-cache.dev/tenant/octo-org/heavy-builds" ];

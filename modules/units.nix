@@ -70,6 +70,7 @@ let
         sandbox = if instance.nix.sandbox == "auto" then "auto" else lib.boolToString instance.nix.sandbox;
         max-jobs = instance.nix.maxJobs;
         inherit (instance.nix) cores;
+        store = if instance.ephemeral > 0 then instance.nix.store else null;
         extra-substituters = lib.concatStringsSep " " (of.substituters instance);
         extra-trusted-public-keys = lib.concatStringsSep " " (of.publicKeys instance);
       };

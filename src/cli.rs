@@ -19,6 +19,7 @@ use crate::{
         end_jobs::EndJobs,
         entrypoint::Entrypoint,
         events::Events,
+        fill::Fill,
         host_runner::HostRunner,
         host_view::HostView,
         install::Install,
@@ -115,6 +116,8 @@ pub enum Command {
     #[command(hide = true)]
     Seed(Seed),
     #[command(hide = true)]
+    Fill(Fill),
+    #[command(hide = true)]
     JobStarted(JobStarted),
     #[command(hide = true)]
     JobCompleted(JobCompleted),
@@ -204,6 +207,7 @@ impl Cli {
             Command::Entrypoint(command) => command.run(),
             Command::Preflight(command) => command.run(),
             Command::Seed(command) => command.run(),
+            Command::Fill(command) => command.run(),
             Command::JobStarted(command) => command.run(),
             Command::JobCompleted(command) => Ok(command.run()),
             Command::Pusher(command) => wait_for(command.run()),

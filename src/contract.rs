@@ -12,6 +12,10 @@ pub const LAYOUT: &str = "1";
 pub const PROGRAM: &str = "/bin/vega-builder";
 /// The Nix store's volume.
 pub const STORE_MOUNT: &str = "/nix";
+/// Where its paths are.
+pub const STORE: &str = "/nix/store";
+/// The names of store paths that are to be fetched, a line each.
+pub const WANTED: &str = "/run/vega-builder/wanted";
 /// Where the one-shot seeding container finds the store's volume: beside /nix, which is the image's there.
 pub const SEED_MOUNT: &str = "/run/vega-builder/store";
 /// A folder of mode 0700 on the host's tmpfs, shared with the container's root alone.

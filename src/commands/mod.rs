@@ -14,6 +14,7 @@ pub mod drain;
 pub mod end_jobs;
 pub mod entrypoint;
 pub mod events;
+pub mod fill;
 pub mod host_runner;
 pub mod host_view;
 pub mod install;

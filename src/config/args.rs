@@ -98,6 +98,10 @@ pub struct SettingsArgs {
     /// Their public keys, separated by spaces [key: nix.extra-trusted-public-keys]
     #[arg(long, value_name = "KEY …", help_heading = "Nix")]
     extra_trusted_public_keys: Option<String>,
+    /// What the store of an ephemeral runner's job begins with: `fresh` (the image's own paths) or `warm` (and what earlier
+    /// jobs had from caches, shared read-only) [default: fresh] [key: nix.store]
+    #[arg(long, value_name = "fresh|warm", help_heading = "Nix")]
+    store: Option<String>,
     #[command(flatten)]
     pub cache: CacheArgs,
     #[command(flatten)]
@@ -259,6 +263,7 @@ impl SettingsArgs {
             ("nix.cores", self.cores.clone()),
             ("nix.extra-substituters", self.extra_substituters.clone()),
             ("nix.extra-trusted-public-keys", self.extra_trusted_public_keys.clone()),
+            ("nix.store", self.store.clone()),
             ("cache.to", self.cache.cache_to.clone()),
             ("cache.key-file", self.cache.cache_key.clone()),
             ("cache.login-file", self.cache.cache_login.clone()),

@@ -11,7 +11,7 @@ use super::{
     file,
     host::Host,
     layer::{Error, Layers, Origin},
-    settings::{EngineChoice, Settings},
+    settings::Settings,
     trust::PublisherSettings,
 };
 use crate::value::{RunnerName, Scope};
@@ -58,14 +58,7 @@ impl Settings {
         }
         put("labels", text(&self.labels));
         put("image", text(&self.image));
-        put(
-            "engine",
-            text(match self.engine {
-                EngineChoice::Auto => &"auto",
-                EngineChoice::Podman => &"podman",
-                EngineChoice::Docker => &"docker",
-            }),
-        );
+        put("engine", text(&self.engine));
         put("patience", text(&self.patience));
         put("ephemeral", Value::Integer(self.ephemeral.map_or(0, u32::from).into()));
         put("caps.memory", text(&self.caps.memory.0));
@@ -75,6 +68,9 @@ impl Settings {
         put("nix.sandbox", text(&self.nix.sandbox));
         put("nix.max-jobs", Value::Integer(self.nix.max_jobs.into()));
         put("nix.cores", Value::Integer(self.nix.cores.into()));
+        if self.ephemeral.is_some() {
+            put("nix.store", text(&self.nix.store));
+        }
         if let Some(disk) = self.disk {
             put("caps.disk", text(&disk.0));
         }

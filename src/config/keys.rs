@@ -52,6 +52,7 @@ pub const KEYS: &[Key] = &[
         "--extra-trusted-public-keys",
         "VEGA_BUILDER_EXTRA_TRUSTED_PUBLIC_KEYS",
     ),
+    key("nix.store", "--store", "VEGA_BUILDER_STORE"),
     key("cache.to", "--cache-to", "VEGA_BUILDER_CACHE_TO"),
     key("cache.key-file", "--cache-key", "VEGA_BUILDER_CACHE_KEY"),
     key("cache.login-file", "--cache-login", "VEGA_BUILDER_CACHE_LOGIN"),

@@ -24,5 +24,6 @@ pub use github::{AppSettings, GitHubSettings};
 pub use host::Host;
 pub use layer::{Error, Given, Layer, Origin};
 pub use settings::{EngineChoice, LintSettings, NixSettings, Sandbox, Settings};
+pub use slots::JobStore;
 pub use trust::{ImageSettings, PublisherSettings, TrustSettings};
 pub use updates::{CalendarEvent, UpdateSettings};

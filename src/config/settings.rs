@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use harmonia_store_core::signature::PublicKey;
+
 use super::{
     args::{FileArgs, GitHubArgs, SettingsArgs},
     cache::{CacheSettings, cache_of},
@@ -15,7 +17,7 @@ use super::{
     host::Host,
     keys,
     layer::{Error, Layer, Layers, Origin},
-    slots::slots,
+    slots::{JobStore, job_store, slots},
     trust::{TrustSettings, trust_of},
     updates::{UpdateSettings, update_of},
 };
@@ -45,6 +47,16 @@ impl FromStr for EngineChoice {
             "docker" => Ok(Self::Docker),
             other => Err(format!("'{other}' is not an engine; write podman, docker or auto")),
         }
+    }
+}
+
+impl fmt::Display for EngineChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Podman => "podman",
+            Self::Docker => "docker",
+        })
     }
 }
 
@@ -86,6 +98,8 @@ pub struct NixSettings {
     pub cores: u32,
     pub extra_substituters: String,
     pub extra_trusted_public_keys: String,
+    /// Of an ephemeral runner's jobs.
+    pub store: JobStore,
 }
 
 /// Everything `up` needs to know, checked against the host.
@@ -168,7 +182,8 @@ impl Settings {
                 max_jobs: layers.parsed_or("nix.max-jobs", 2, "Vega's")?.0,
                 cores: layers.parsed_or("nix.cores", 0, "all")?.0,
                 extra_substituters: text_or(layers, "nix.extra-substituters", ""),
-                extra_trusted_public_keys: text_or(layers, "nix.extra-trusted-public-keys", ""),
+                extra_trusted_public_keys: public_keys(layers)?,
+                store: job_store(layers, ephemeral)?,
             },
         })
     }
@@ -271,6 +286,17 @@ fn default_name(scope: &Scope) -> RunnerName {
     // A repository's name has a runner name's letters; one that ends as what stands beside a runner gets a hyphen there.
     let parsed = name.parse().or_else(|_| name.replace('.', "-").parse());
     parsed.unwrap_or_else(|_| unreachable!("letters, digits and hyphens make a name"))
+}
+
+/// One that Nix cannot read keeps it from every cache, at a job's first path.
+fn public_keys(layers: &Layers) -> Result<String, Error> {
+    let Some(given) = layers.get("nix.extra-trusted-public-keys") else { return Ok(String::new()) };
+    if let Some(word) = given.text.split_whitespace().find(|word| word.parse::<PublicKey>().is_err()) {
+        let why =
+            format!("'{word}' is no public key of a binary cache; write NAME:KEY, as who runs it tells it");
+        return Err(Error::value(&given.origin, why));
+    }
+    Ok(given.text.clone())
 }
 
 pub(super) fn text_or(layers: &Layers, key: &str, default: &str) -> String {

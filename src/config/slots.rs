@@ -1,6 +1,6 @@
-//! How many jobs an ephemeral runner takes at once.
+//! How many jobs an ephemeral runner takes at once, and what their stores begin with.
 
-use std::{num::NonZeroU32, str::FromStr};
+use std::{fmt, num::NonZeroU32, str::FromStr};
 
 use super::layer::{Error, Layers, Origin};
 use crate::value::RunnerName;
@@ -27,6 +27,49 @@ impl FromStr for Slots {
         };
         Ok(Self(NonZeroU32::new(number)))
     }
+}
+
+/// What the store of an ephemeral runner's job begins with. What a job adds to it is discarded with the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum JobStore {
+    /// The image's own paths.
+    #[default]
+    Fresh,
+    /// And what earlier jobs had from caches, fetched once more where no job is.
+    Warm,
+}
+
+impl FromStr for JobStore {
+    type Err = String;
+
+    fn from_str(given: &str) -> Result<Self, String> {
+        match given {
+            "fresh" => Ok(Self::Fresh),
+            "warm" => Ok(Self::Warm),
+            other => Err(format!("'{other}' is not what a job's store can begin with; write fresh or warm")),
+        }
+    }
+}
+
+impl fmt::Display for JobStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fresh => "fresh",
+            Self::Warm => "warm",
+        })
+    }
+}
+
+/// A runner that stays keeps its store.
+pub(super) fn job_store(layers: &Layers, slots: Option<NonZeroU32>) -> Result<JobStore, Error> {
+    let (store, origin): (JobStore, _) =
+        layers.parsed_or("nix.store", JobStore::default(), "nothing is shared")?;
+    if slots.is_none() && store != JobStore::default() {
+        let why =
+            "only the jobs of an ephemeral runner have stores of their own; add --ephemeral, or leave it out";
+        return Err(Error::value(&origin, why));
+    }
+    Ok(store)
 }
 
 /// Nothing: the runner stays, and takes one job after the other.

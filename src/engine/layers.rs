@@ -14,27 +14,18 @@ use nix::{
 
 use super::{
     Cli, Container, Error,
-    cli::Answer,
     container::{INSTANCE_LABEL, store_volume},
 };
-use crate::value::{ImageDigest, RunnerName};
-
-/// In a base, once all of its image's paths are there; whose they are.
-const WHOLE: &str = ".vega-builder-base";
-
-/// The volume below the stores of a runner's jobs, of one image.
-pub fn base_volume(runner: &RunnerName, image: &ImageDigest) -> String {
-    format!("{}{}", base_prefix(runner), image.short())
-}
-
-/// What the names of all of them begin with.
-pub fn base_prefix(runner: &RunnerName) -> String {
-    format!("{runner}-base-")
-}
+use crate::value::RunnerName;
 
 /// The volume that holds what a job adds to its store.
 pub fn layer_volume(job: &RunnerName) -> String {
     format!("{job}-layer")
+}
+
+/// What of it is the job's, in the folder of that volume.
+pub fn upper(layer: &Path) -> PathBuf {
+    layer.join("upper")
 }
 
 impl Cli {
@@ -43,39 +34,12 @@ impl Cli {
         nix::unistd::geteuid().is_root()
     }
 
-    /// A base with every store path of the container's image in it; whether it had to be made.
-    pub fn keep_base(&self, container: &Container) -> Result<bool, Error> {
-        let volume = base_volume(container.instance(), container.image.value());
-        let digest = container.image.value().to_string();
-        if let Some(place) = self.volume_place(&volume)? {
-            if fs::read_to_string(place.join(WHOLE)).is_ok_and(|whole| whole == digest) {
-                return Ok(false);
-            }
-            // A copy that was cut short: no job has had it, but what copied may still hold it.
-            self.remove(&container.seeder_name())?;
-            self.remove_volume(&volume)?;
-        }
-        self.make_volume(&volume, container.instance())?;
-        self.seed_into(&volume, container)?;
-        let failed = |why| Error::Volume { volume: volume.clone(), why };
-        let place = self.volume_place(&volume)?.unwrap_or_default();
-        fs::write(place.join(WHOLE), digest).and_then(|()| sync(&place)).map_err(failed)?;
-        Ok(true)
-    }
-
-    /// The store of one job, over the base of its image.
-    pub fn lay_store(&self, container: &Container) -> Result<(), Error> {
-        let base = base_volume(container.instance(), container.image.value());
+    /// The store of one job, over a base.
+    pub fn lay_store(&self, container: &Container, base: &str) -> Result<(), Error> {
         let layer = layer_volume(&container.name);
         self.make_volume(&layer, container.instance())?;
-        let place = |volume: &str| -> Result<PathBuf, Error> {
-            self.volume_place(volume)?.ok_or_else(|| Error::Volume {
-                volume: volume.to_owned(),
-                why: std::io::Error::other("the engine does not say where it is"),
-            })
-        };
-        let (lower, own) = (place(&base)?, place(&layer)?);
-        let [upper, work] = ["upper", "work"].map(|name| own.join(name));
+        let (lower, own) = (self.place_of(base)?, self.place_of(&layer)?);
+        let (upper, work) = (upper(&own), own.join("work"));
         let prepare = || -> std::io::Result<()> {
             fs::create_dir_all(&work)?;
             fs::create_dir_all(&upper)?;
@@ -116,33 +80,4 @@ impl Cli {
             }
         }
     }
-
-    /// Remove the bases of images that no job's store rests on any more.
-    pub fn prune_bases(&self, runner: &RunnerName, keep: &ImageDigest) -> Result<(), Error> {
-        let kept = base_volume(runner, keep);
-        let others: Vec<String> =
-            self.volumes(&base_prefix(runner))?.into_iter().filter(|volume| *volume != kept).collect();
-        if others.is_empty() {
-            return Ok(());
-        }
-        let mut layers = Vec::new();
-        for job in self.jobs_with_volumes(runner)? {
-            let arguments = ["volume", "inspect", "--format", "{{.Options.o}}", &store_volume(&job)];
-            // Not every job that has a volume has a store still.
-            if let Answer::Is(output) = self.ask(&arguments, &["no such volume"])? {
-                layers.push(String::from_utf8_lossy(&output.stdout).into_owned());
-            }
-        }
-        let rests_on = |volume: &String| layers.iter().any(|layer| layer.contains(&format!("/{volume}/")));
-        for volume in others.iter().filter(|volume| !rests_on(volume)) {
-            self.remove_volume(volume)?;
-        }
-        Ok(())
-    }
-}
-
-/// What was copied is on the disk before it counts.
-fn sync(place: &Path) -> std::io::Result<()> {
-    let folder = fs::File::open(place)?;
-    nix::unistd::syncfs(&folder).map_err(Into::into)
 }

@@ -8,6 +8,7 @@
 mod as_the_cluster;
 #[cfg(test)]
 mod as_the_module;
+mod bases;
 mod caps;
 mod cli;
 mod container;
@@ -15,10 +16,12 @@ mod containers;
 mod detect;
 mod docker;
 mod error;
+mod filler;
 mod images;
 mod inspected;
 mod jobs;
 mod layers;
+mod linking;
 mod podman;
 mod pusher;
 mod seccomp;
@@ -27,6 +30,7 @@ mod volumes;
 
 #[cfg(test)]
 pub use as_the_module::for_test;
+pub use bases::base_prefix;
 pub use caps::{InForce, Limit};
 pub use cli::{Cli, Engine};
 pub use container::{
@@ -36,10 +40,10 @@ pub use container::{
 pub use containers::{CANCELLING, Preflight};
 pub use detect::detect;
 pub use error::Error;
+pub use filler::Filled;
 pub use images::LocalImage;
 pub use inspected::{Inspected, Status};
 pub use jobs::{is_job_of, job_prefix, new_job_name};
-pub use layers::base_prefix;
 pub use pusher::Pusher;
 pub use seccomp::SeccompProfile;
 pub use usage::Usage;

@@ -39,6 +39,12 @@ impl Budget {
         }
     }
 
+    /// What the paths may hold that many jobs' stores begin with: the rest is for what each of them adds.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self(ByteSize(self.0.0 / 2))
+    }
+
     /// How many bytes a collection of garbage is to free of a store that holds so many; nothing while it may hold them.
     pub fn excess(self, held: u64) -> Option<u64> {
         (held > self.0.0).then(|| held - self.0.0 / LEFT_IN_USE.1 * LEFT_IN_USE.0)

@@ -34,7 +34,7 @@ pub struct Configuration {
 /// The public cache and Vega's, with their keys.
 const SUBSTITUTERS: &str = "https://cache.nixos.org https://vega-cache.dev";
 const PUBLIC_KEYS: &str = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY= \
-                           vega-cache-1:cPagS1g69NQGwlBCyTTeKav/NhlN8a7ixjuj2uLOkHrQ=";
+                           vega-cache-1:cPagS1g69NQGwlBCyTTeKav/NhlN8a7ixuj2uLOkHrQ=";
 
 impl fmt::Display for Configuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,8 +99,18 @@ impl Configuration {
 
 #[cfg(test)]
 mod tests {
-    use super::Configuration;
+    use harmonia_store_core::signature::PublicKey;
+
+    use super::{Configuration, PUBLIC_KEYS};
     use crate::{store::Reserve, value::ByteSize};
+
+    #[test]
+    fn every_key_is_one_or_nix_would_believe_no_cache_at_all() {
+        assert_eq!(PUBLIC_KEYS.split_whitespace().count(), 2);
+        for key in PUBLIC_KEYS.split_whitespace() {
+            assert!(key.parse::<PublicKey>().is_ok(), "{key}");
+        }
+    }
 
     #[test]
     fn the_runner_is_no_trusted_user_and_the_sandbox_has_no_fallback() {

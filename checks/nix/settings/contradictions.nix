@@ -21,6 +21,8 @@
         runnerGroup = "heavy";
         credential.githubApp.privateKeyFile = builtins.storeDir + "/0123456789abcdef0123456789abcdef-key";
         cache.to = "https://me:secret@cache.example.com";
+        nix.store = "warm";
+        nix.trustedPublicKeys = [ "no-key:AAAA" ];
         cache.loginFile = builtins.storeDir + "/0123456789abcdef0123456789abcdef-cache-login";
         caps.memory = "100m";
         caps.disk = "1g";

@@ -30,7 +30,7 @@
       };
       cache = {
         url = "https://cache.example.com/tenant/octo-org";
-        publicKey = "own:CCCC";
+        publicKey = "own:CCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCA=";
         to = "s3://bucket/heavy?region=eu-central-1";
         keyFile = "/run/keys/cache-key";
         loginFile = "/run/keys/cache-login";
@@ -54,8 +54,8 @@
           "https://two.example.com"
         ];
         trustedPublicKeys = [
-          "one:AAAA"
-          "two:BBBB"
+          "one:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+          "two:BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA="
         ];
       };
       userNamespace = 1000000;

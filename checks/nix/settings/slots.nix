@@ -13,6 +13,7 @@
     instances.slots = {
       repository = "octo-org/slots";
       ephemeral = 3;
+      nix.store = "warm";
       patience = "2h";
       caps = {
         memory = "1500m";

@@ -10,25 +10,16 @@ use anyhow::{Context as _, ensure};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    super::{
-        prepare::Start,
-        steps::{caching::Caching, declared::Declared, pruning::prune_images, pushing::pusher},
-    },
+    super::steps::{caching::Caching, pushing::pusher},
+    template::Template,
     watch::Watch,
 };
 use crate::{
     chronicle::{Event, Reader},
-    config::Settings,
-    contract::{self, Phase, State, env},
-    engine::{
-        Cli, Container, Handover, InForce, Inspected, Slot, Status, new_job_name, queue_volume, runner_volume,
-    },
-    installation::{Installation, Locked, Places},
-    progress::Progress,
-    runner::say,
-    store::Reserve,
-    systemd,
-    value::{ByteSize, RunnerName},
+    contract::{self, Phase, State},
+    engine::{Cli, Container, InForce, Inspected, Status, queue_volume, runner_volume},
+    installation::{Installation, Places},
+    value::RunnerName,
 };
 
 /// A container that has a job, or is to have one.
@@ -47,51 +38,25 @@ pub struct Job {
     pub reading: u32,
 }
 
-/// Another command of ours may be at work on the runner.
-const LOCK: Duration = Duration::from_secs(120);
 /// What a container takes at most to end once its first process has.
 const ENDING: Duration = Duration::from_secs(60);
 
 impl Job {
     /// Make one, of the image that was verified just now, and start it: it boots, and then waits.
     pub async fn begin(runner: &Installation, slot: u32, reading: u32) -> anyhow::Result<Self> {
-        let progress = Progress::quiet();
-        let locked = runner.lock_patiently(LOCK)?;
-        let declared = Declared::read(&locked)?;
-        let settings = declared.settings.clone();
-        let engine = declared.engine()?.holding(locked.right()?);
-        let start = Start::of(declared, &locked, &progress)?;
-        let (image, _) = Box::pin(start.image()).await?;
-        let container = start.container(&image)?;
-        start.note(&image, &container)?;
-        if engine.has_layers() {
-            if engine.keep_base(&container)? {
-                say(&format!("the store of {} lies ready for its jobs", container.image.value().short()));
-            }
-            engine.prune_bases(&runner.name, container.image.value())?;
-        }
-        prune_images(&engine, &progress);
-        expect_room(&engine, &settings)?;
-        let name = new_job_name(&runner.name);
-        let place = Places::standard().installation(&name);
-        let slice = engine.has_slices()?.then(|| systemd::slice_name(&runner.name));
-        let container = Container {
-            env: environment(&container, &name),
-            handover: Handover(place.handover.clone()),
-            slot: Some(Slot { runner: runner.name.clone(), number: slot, slice }),
-            unconfined: locked.record()?.is_some_and(|record| record.unconfined),
-            name: name.clone(),
-            ..container
-        };
-        match started(&engine, &locked, &settings, &container, &place) {
+        let mut template = Template::of(runner).await?;
+        template.expect_room()?;
+        let (container, place) = template.for_slot(slot)?;
+        let name = container.name.clone();
+        match started(&template, &container, &place) {
             Ok(process) => {
                 let watch = Watch::on(&place.handover);
-                let engine = engine.letting_go();
+                let engine = template.engine.letting_go();
                 Ok(Self { name, engine, place, watch, process, is_registered: false, reading })
             }
             Err(why) => {
                 // Nothing half made stays.
-                let _ = remove(&engine, &name, &place);
+                let _ = remove(&template.engine, &name, &place);
                 Err(why)
             }
         }
@@ -159,31 +124,6 @@ impl Job {
     }
 }
 
-/// The disk is full.
-#[derive(Debug, thiserror::Error)]
-#[error("{said}: no job is taken; type `{engine} system df`, and make room")]
-pub struct NoRoom {
-    said: String,
-    engine: &'static str,
-}
-
-/// No job begins that would only fill the disk further: a slot without a container leaves it queued, a full disk fails it.
-fn expect_room(engine: &Cli, settings: &Settings) -> anyhow::Result<()> {
-    let folder = engine.volume_will_be_at("")?;
-    let place = folder.ancestors().find(|place| place.exists()).unwrap_or(&folder);
-    // What a job may add to its store, and what stays free beside it.
-    let reserve = Reserve::of(settings.min_free);
-    let wanted = match settings.disk {
-        Some(disk) => Reserve::of(Some(ByteSize(disk.0.saturating_add(reserve.of_nix(place).0)))),
-        None => reserve,
-    };
-    if let Some(shortage) = wanted.shortage(&[place]) {
-        let said = shortage.said;
-        return Err(NoRoom { said, engine: engine.program() }.into());
-    }
-    Ok(())
-}
-
 /// Remove everything of a job's from this host but its uploads, which must be over.
 pub fn remove(engine: &Cli, name: &RunnerName, place: &Installation) -> anyhow::Result<()> {
     engine.remove(name.as_str())?;
@@ -193,13 +133,8 @@ pub fn remove(engine: &Cli, name: &RunnerName, place: &Installation) -> anyhow::
 }
 
 /// Its volumes, its container, and the proof that the kernel holds it to its caps.
-fn started(
-    engine: &Cli,
-    locked: &Locked,
-    settings: &Settings,
-    container: &Container,
-    place: &Installation,
-) -> anyhow::Result<File> {
+fn started(template: &Template, container: &Container, place: &Installation) -> anyhow::Result<File> {
+    let Template { engine, locked, settings, .. } = template;
     let (name, instance) = (&container.name, container.instance());
     place.make_handover(container.userns.map(|userns| userns.base))?;
     ensure!(
@@ -208,11 +143,7 @@ fn started(
         place.handover.display()
     );
     engine.make_volume(&runner_volume(name), instance)?;
-    if engine.has_layers() {
-        engine.lay_store(container)?;
-    } else {
-        engine.make_volume(&container.store_volume(), instance)?;
-    }
+    template.make_store(container)?;
     if settings.cache.is_some() {
         engine.make_volume(&queue_volume(name), instance)?;
     }
@@ -229,17 +160,6 @@ fn started(
         engine.keep_pusher(&pusher(container, cache, file))?;
     }
     Ok(process(running.pid)?)
-}
-
-/// What the image is told: no token, but that it is to wait for a configuration.
-fn environment(container: &Container, name: &RunnerName) -> std::collections::BTreeMap<&'static str, String> {
-    let mut variables = container.env.clone();
-    variables.remove(env::TOKEN_FILE);
-    variables
-        .insert(env::JIT_CONFIG_FILE, format!("{}/{}", contract::HANDOVER_MOUNT, contract::HANDOVER_JIT));
-    variables.insert(env::RUNNER_NAME, name.to_string());
-    variables.insert(env::EPHEMERAL, "true".to_owned());
-    variables
 }
 
 /// Reading it fails when the process is gone, whoever has its number then.

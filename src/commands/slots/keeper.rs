@@ -19,9 +19,11 @@ use super::{
     orders::{Order, Orders},
     registering::Registering,
     slot,
+    warmth::Warmth,
 };
 use crate::{
     chronicle::{Chronicle, Event},
+    config::JobStore,
     contract::KEPT,
     engine::{Cli, runner_volume},
     installation::Installation,
@@ -40,6 +42,7 @@ pub struct Keeper {
     pub orders: Orders,
     pub board: Board,
     pub registering: Registering,
+    pub warmth: Warmth,
     slots: AtomicU32,
     burials: Mutex<JoinSet<()>>,
     chronicle: Mutex<Option<Chronicle>>,
@@ -54,6 +57,7 @@ impl Keeper {
             orders: Orders::new(),
             board: Board::new(installation.clone()),
             registering: Registering::new(installation.clone()),
+            warmth: Warmth::default(),
             slots: AtomicU32::new(0),
             burials: Mutex::default(),
             chronicle: Mutex::default(),
@@ -71,6 +75,11 @@ impl Keeper {
         self.open_chronicle(engine)?;
         let mut adopted = self.take_over(engine, slots)?;
         say(&format!("{slots} slots for {}, each under {}", settings.scope, settings.caps));
+        if settings.nix.store == JobStore::Warm && !engine.has_layers() {
+            say(
+                "nix.store is warm, and stores are laid over one another by root alone: jobs begin with the image's own paths",
+            );
+        }
         tokio::select! {
             () = async {
                 self.keep_slots(slots, &mut adopted).await;
@@ -172,6 +181,18 @@ impl Keeper {
             // Those that are over are not kept.
             while burials.try_join_next().is_some() {}
         }
+    }
+
+    /// What is no job's, and over before this ends.
+    pub fn beside(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
+        if let Ok(mut burials) = self.burials.lock() {
+            burials.spawn_blocking(work);
+        }
+    }
+
+    /// Whether jobs' stores are to begin with what earlier ones had from caches.
+    pub fn is_warm(&self) -> bool {
+        Declared::read(&self.installation).is_ok_and(|declared| declared.settings.nix.store == JobStore::Warm)
     }
 
     /// The same for anything that must be over before this ends.

@@ -7,6 +7,8 @@ mod leftovers;
 mod orders;
 mod registering;
 mod slot;
+mod template;
+mod warmth;
 mod watch;
 
 use std::process::ExitCode;

@@ -8,9 +8,10 @@ use tokio::{
 };
 
 use super::{
-    job::{Job, NoRoom},
+    job::Job,
     keeper::{Keeper, on_this_thread},
     orders::Orders,
+    template::NoRoom,
 };
 use crate::{
     chronicle::Event,

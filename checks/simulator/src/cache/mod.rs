@@ -72,6 +72,11 @@ impl Server {
         lock(&self.files).get(name).cloned()
     }
 
+    /// Have a file without a question.
+    pub fn hold(&self, name: &str, bytes: Vec<u8>) {
+        lock(&self.files).insert(name.to_owned(), bytes);
+    }
+
     /// Names of all files.
     pub fn names(&self) -> Vec<String> {
         lock(&self.files).keys().cloned().collect()

@@ -1,0 +1,194 @@
+//! What jobs had from caches, kept for the next ones: fetched once more by a container in which no job is, into a store that
+//! nobody writes to afterwards. What jobs built, or changed, is not in it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use harmonia_store_core::store_path::StorePath;
+
+use super::{
+    job,
+    keeper::{Keeper, on_this_thread},
+    template::{LOCK, Template},
+};
+use crate::{
+    config::JobStore,
+    engine::{Cli, Container},
+    runner::say,
+    value::RunnerName,
+};
+
+/// More paths than a job has, and no more names of a hostile one's are looked at.
+const MOST: usize = 20_000;
+/// Fetching takes no longer at once; what is missing then, another job asks for.
+const FILLING: Duration = Duration::from_secs(3600);
+/// A path that no cache has may have been pushed since.
+const ASKED_AGAIN: Duration = Duration::from_secs(3600);
+
+/// The paths that are to be fetched.
+#[derive(Default)]
+pub struct Warmth(Mutex<Wanted>);
+
+#[derive(Default)]
+struct Wanted {
+    names: BTreeSet<String>,
+    /// Those that were asked for, and when.
+    asked: BTreeMap<String, Instant>,
+    is_filling: bool,
+}
+
+impl Warmth {
+    /// Whether nobody fetches them yet.
+    fn want(&self, names: impl IntoIterator<Item = String>) -> bool {
+        let mut wanted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.asked.retain(|_, when| when.elapsed() < ASKED_AGAIN);
+        let new: Vec<String> = names.into_iter().filter(|name| !wanted.asked.contains_key(name)).collect();
+        wanted.names.extend(new);
+        while wanted.names.len() > MOST {
+            wanted.names.pop_last();
+        }
+        !wanted.names.is_empty() && !std::mem::replace(&mut wanted.is_filling, true)
+    }
+
+    /// All that are wanted by now; nothing, and nobody fetches any more.
+    fn take(&self) -> Option<Vec<String>> {
+        let mut wanted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let names: Vec<String> = std::mem::take(&mut wanted.names).into_iter().collect();
+        if names.is_empty() {
+            wanted.is_filling = false;
+            return None;
+        }
+        if wanted.asked.len() > MOST {
+            wanted.asked.clear();
+        }
+        let now = Instant::now();
+        wanted.asked.extend(names.iter().map(|name| (name.clone(), now)));
+        Some(names)
+    }
+}
+
+/// A job is over, and its store still there: what it added may be of use to the next ones.
+pub fn learn(keeper: &Arc<Keeper>, engine: &Cli, job: &RunnerName) {
+    if !keeper.is_warm() || !engine.has_layers() {
+        return;
+    }
+    let names = match engine.added_names(job, MOST) {
+        Ok(names) => names.into_iter().filter(|name| is_of_a_cache(name)),
+        Err(why) => return say(&format!("{job}: its store cannot be looked at: {why}")),
+    };
+    if keeper.warmth.want(names) {
+        let filler = Arc::clone(keeper);
+        keeper.beside(on_this_thread(move || async move {
+            while let Some(wanted) = filler.warmth.take() {
+                if let Err(why) = fill(&filler, &wanted).await {
+                    say(&format!("nothing is kept warm for the next jobs: {why:#}"));
+                }
+            }
+        }));
+    }
+}
+
+/// A path's name, and not that of a recipe, which the next evaluation writes anyway, or of a lock.
+fn is_of_a_cache(name: &str) -> bool {
+    let is_of_nix = [".drv", ".lock", ".chroot", ".check"].iter().any(|end| name.ends_with(end));
+    !is_of_nix && name.parse::<StorePath>().is_ok()
+}
+
+async fn fill(keeper: &Keeper, wanted: &[String]) -> anyhow::Result<()> {
+    let mut template = Template::of(&keeper.installation).await?;
+    let (JobStore::Warm, Some(below)) = (template.settings.nix.store, template.base.clone()) else {
+        return Ok(());
+    };
+    template.expect_room()?;
+    // Room was made of it.
+    if template.base.as_ref() != Some(&below) {
+        return Ok(());
+    }
+    let (container, place) = template.for_slot(0)?;
+    let engine = template.engine.letting_go();
+    let made = template.make_store(&container);
+    // Jobs go on beginning meanwhile.
+    drop(template);
+    let grown = match made {
+        Ok(()) => fetch(keeper, &engine, &container, &below, wanted).await,
+        Err(why) => Err(why),
+    };
+    job::remove(&engine, &container.name, &place)?;
+    grown
+}
+
+/// What the container gets into its store is put into the next base, unless the last one is another's by then.
+async fn fetch(
+    keeper: &Keeper,
+    engine: &Cli,
+    container: &Container,
+    below: &str,
+    wanted: &[String],
+) -> anyhow::Result<()> {
+    let got = tokio::select! {
+        got = engine.fill(container, wanted) => got?,
+        () = told_otherwise(keeper) => return Ok(()),
+        () = tokio::time::sleep(FILLING) => anyhow::bail!("it took longer than {} s", FILLING.as_secs()),
+    };
+    let template = Template::of(&keeper.installation).await?;
+    if template.base.as_deref() != Some(below) {
+        return Ok(());
+    }
+    if let Some((base, added)) = template.engine.grow_base(container, below, &got.fetched)? {
+        say(&format!("{added} paths that jobs had from caches are there for the next ones: {base}"));
+    } else if let Some(why) = &got.full {
+        template.cool(why)?;
+    }
+    Ok(())
+}
+
+/// Until no job is to start any more.
+async fn told_otherwise(keeper: &Keeper) {
+    loop {
+        let order = keeper.orders.now();
+        if !order.takes_jobs() {
+            return;
+        }
+        keeper.orders.rest(order, LOCK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST, Warmth, is_of_a_cache};
+
+    #[test]
+    fn what_was_asked_for_is_not_asked_for_again_and_one_fetches_for_all() {
+        let warmth = Warmth::default();
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert!(!warmth.want([]));
+        assert!(warmth.want(names(&["b", "a"])));
+        assert!(!warmth.want(names(&["c"])));
+        assert_eq!(warmth.take(), Some(names(&["a", "b", "c"])));
+        assert!(!warmth.want(names(&["a", "d"])));
+        assert_eq!(warmth.take(), Some(names(&["d"])));
+        assert_eq!(warmth.take(), None);
+        assert!(!warmth.want(names(&["a", "d"])));
+        assert!(warmth.want(names(&["e"])));
+    }
+
+    #[test]
+    fn a_job_that_names_more_than_there_are_is_heard_to_the_bound() {
+        let warmth = Warmth::default();
+        assert!(warmth.want((0..MOST * 2).map(|number| number.to_string())));
+        assert_eq!(warmth.take().map(|names| names.len()), Some(MOST));
+    }
+
+    #[test]
+    fn names_that_are_no_store_paths_are_not_asked_for() {
+        let hash = "0c4r0hirlbn4r45s1bv8q5mkg4rb7xhl";
+        assert!(is_of_a_cache(&format!("{hash}-hello-2.12")));
+        for name in ["hello.drv", "hello.lock", "hello\n--delete", "../../etc", ""] {
+            assert!(!is_of_a_cache(&format!("{hash}-{name}")), "{name}");
+            assert!(!is_of_a_cache(name), "{name}");
+        }
+    }
+}
