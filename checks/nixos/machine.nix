@@ -8,21 +8,35 @@
 }:
 
 let
+  # Those with the step "an ephemeral runner".
+  isEphemeral =
+    name:
+    lib.elem name [
+      "ephemeral"
+      "keeper"
+      "warm"
+    ];
   runner = name: tag: {
     repository = "octo-org/${name}";
     image = "127.0.0.1:5000/ad-astra-computing/vega-builder:${tag}";
     trust.trustedRoot = "/root/world/trusted_root-0.json";
     githubUrl = "http://127.0.0.1:8090";
     network = "host";
-    ephemeral = if name == "ephemeral" then 1 else 0;
-    credential.tokenFile = lib.mkIf (name == "ephemeral") "/root/world/github-token";
+    ephemeral = if isEphemeral name then 1 else 0;
+    credential.tokenFile = lib.mkIf (isEphemeral name) "/root/world/github-token";
     # As the step "a window for updates" has it elsewhere.
     update.at = lib.mkIf (name == "update") "*:*:0/20";
     # As the step "a cache for its builds" makes it ready elsewhere.
-    cache = lib.mkIf (lib.elem name [ "reboot" "power-cut" ]) {
+    cache = lib.mkIf (lib.elem name [ "drain" "power-cut" "reboot" ]) {
       to = "file:///srv/vega-cache/vega-${name}";
       keyFile = "/root/world/vega-${name}.cache-key";
       upstreams = [ "http://127.0.0.1:9" ];
+    };
+    # As the step "stores that begin warm" has it elsewhere.
+    nix = lib.mkIf (name == "warm") {
+      store = "warm";
+      substituters = [ "http://127.0.0.1:8096" ];
+      trustedPublicKeys = [ "warm-1:IIRgIKveyv1/jPLPHo8LArRe1dDVWnGSz6cPQrGXx3k=" ];
     };
     caps = {
       memory = "768m";

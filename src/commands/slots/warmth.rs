@@ -25,8 +25,8 @@ use crate::{
 const MOST: usize = 20_000;
 /// Fetching takes no longer at once; what is missing then, another job asks for.
 const FILLING: Duration = Duration::from_secs(3600);
-/// A path that no cache has may have been pushed since.
-const ASKED_AGAIN: Duration = Duration::from_secs(3600);
+/// A path that no cache had may have been pushed since: by its own builder, say.
+const ASKED_AGAIN: Duration = Duration::from_secs(600);
 
 /// The paths that are to be fetched.
 #[derive(Default)]

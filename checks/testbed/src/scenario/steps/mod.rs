@@ -8,6 +8,7 @@ mod life;
 mod slots;
 mod uploads;
 mod walls;
+mod warmth;
 
 use super::Stage;
 
@@ -22,6 +23,8 @@ const STEPS: &[(&str, Step)] = &[
     ("declare again changes nothing", declare::again),
     ("declare a second", declare::second),
     ("an ephemeral runner", slots::declared),
+    ("stores that begin warm", warmth::declared),
+    ("what a job had from a cache is there for the next ones", warmth::kept),
     ("two jobs apart", slots::two_jobs_apart),
     ("its keeper is killed", slots::keeper_killed),
     ("refused: unsigned image", declare::refused),
