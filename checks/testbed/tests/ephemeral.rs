@@ -188,6 +188,26 @@ fn podman_what_a_job_builds_is_pushed_before_its_store_goes_and_waits_for_a_cach
             slots.volumes().unwrap().iter().filter(|one| one.ends_with("-queue")).count() == 1
         })
         .unwrap();
+    // A cache that takes nothing for a while: `status` says so, of a job that is long over.
+    cache.faults.add(Fault::status("PUT", "", 503, &[]).times(1000));
+    slots.job(&two_builds("two")).unwrap();
+    let uploads = || {
+        let output = bench.scene.run(&["status", &bench.scene.name, "--output", "json"]).unwrap();
+        let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        all[0]["uploads"].clone()
+    };
+    slots
+        .until("nobody says what waits", || {
+            let said = uploads();
+            said["waiting"].as_u64() >= Some(2)
+                && said["error"].as_str().is_some_and(|why| why.contains("503"))
+        })
+        .unwrap();
+    let shown = bench.scene.run(&["status", &bench.scene.name]).unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains(" builds wait: ") && shown.contains("503"), "{shown}");
+    cache.faults.clear();
+    slots.until("what waited is not pushed", || uploads()["waiting"] == 0).unwrap();
     slots.end().unwrap();
 }
 

@@ -53,6 +53,23 @@ impl State {
         serde_json::from_slice(&fs::read(queue.join(STATE)).ok()?).ok()
     }
 
+    /// What another pusher says, besides.
+    pub fn add(&mut self, other: Self) {
+        self.waiting += other.waiting;
+        self.pushed += other.pushed;
+        self.bytes += other.bytes;
+        self.dropped += other.dropped;
+        if let Some(sending) = other.sending {
+            *self.sending.get_or_insert(0) += sending;
+        }
+        for (path, why) in other.refused {
+            self.refuse(path, why);
+        }
+        if self.error.is_empty() {
+            self.error = other.error;
+        }
+    }
+
     pub fn refuse(&mut self, path: String, why: String) {
         self.refused.push((path, why));
         let surplus = self.refused.len().saturating_sub(REFUSED);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::uploads::{Uploads, uploads};
+use super::uploads::{Uploads, uploads, uploads_of_jobs};
 use crate::{
     commands::steps::{
         housing::Housing,
@@ -102,7 +102,10 @@ impl Report {
         };
         let Slow { github, version, store, .. } = slow.clone();
         let container = container.map_err(|why| why.to_string());
-        let uploads = if is_ephemeral { None } else { uploads(&housing, installation) };
+        let uploads = match housing.engine().filter(|_| is_ephemeral) {
+            Some(engine) => uploads_of_jobs(engine, name),
+            None => uploads(&housing, installation),
+        };
         let report = Self {
             state: installation.runner_state(),
             updates: installation.updates()?,
