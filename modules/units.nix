@@ -121,14 +121,17 @@ let
     let
       number = lib.max 1 instance.ephemeral;
       spare = ofSlots: ofOne: if instance.ephemeral > 0 then ofSlots else ofOne;
+      # What fetches for all of them.
+      isWarm = instance.ephemeral > 0 && instance.nix.store == "warm";
+      filler = of: if isWarm then of else 0;
     in
     {
       description = "Limits of the GitHub Actions runner ${name}";
       sliceConfig = {
-        MemoryMax = (of.bytes instance.caps.memory + spare 320 64 * 1048576) * number;
+        MemoryMax = (of.bytes instance.caps.memory + spare 320 64 * 1048576) * number + filler 1088 * 1048576;
         MemorySwapMax = 0;
         CPUQuota = "${of.number (instance.caps.cpus * 100 * number)}%";
-        TasksMax = (instance.caps.pids + spare 96 32) * number;
+        TasksMax = (instance.caps.pids + spare 96 32) * number + filler 96;
       };
     };
 

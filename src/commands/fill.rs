@@ -1,4 +1,9 @@
-use std::{fs, process::ExitCode};
+use std::{
+    fs,
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use harmonia_store_core::store_path::StorePath;
@@ -7,7 +12,7 @@ use crate::{
     contract,
     runner::{Environment, stop},
     secrecy,
-    store::{self, Budget, Closure, Configuration, Reserve},
+    store::{self, Bounds, Budget, Closure, Configuration, Reserve},
     value::ByteSize,
 };
 
@@ -16,7 +21,11 @@ use crate::{
 /// Run by `slots` in a one-shot container in which no job is: a job has a say in which paths are asked for, and none in
 /// what is in them.
 #[derive(Debug, clap::Args)]
-pub struct Fill {}
+pub struct Fill {
+    /// What is not there after so many seconds is left to another time
+    #[arg(long, value_name = "SECONDS")]
+    within: u64,
+}
 
 impl Fill {
     pub fn run(self) -> anyhow::Result<ExitCode> {
@@ -40,8 +49,17 @@ impl Fill {
         };
         configuration.write()?;
         Closure::of_image(|name| std::env::var(name).ok())?.register()?;
-        let reserve = Reserve::of(environment.min_free);
-        let filled = store::fill(&wanted, Budget::of(environment.disk)?.shared(), reserve)?;
+        let bounds = Bounds {
+            budget: Budget::of(environment.disk)?,
+            // A job is to find room beside it.
+            reserve: Reserve::of_job(
+                environment.min_free,
+                environment.disk,
+                Path::new(contract::STORE_MOUNT),
+            ),
+            until: Instant::now() + Duration::from_secs(self.within),
+        };
+        let filled = store::fill(&wanted, &bounds)?;
         store::sync()?;
         println!("{}", serde_json::to_string(&filled)?);
         Ok(ExitCode::SUCCESS)

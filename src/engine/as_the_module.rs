@@ -13,7 +13,7 @@ use super::{Cli, Container, Handover, Layout, UserNamespace, docker::Docker, pod
 use crate::{
     commands::steps::container::environment,
     config::{Host, Settings},
-    systemd::{PusherUnit, Unit, UpdateTimer, Writer},
+    systemd::{PusherUnit, Slots, Unit, UpdateTimer, Writer},
     trust::Verified,
     value::{ByteSize, ImageDigest, RunnerName},
 };
@@ -204,7 +204,7 @@ fn the_modules_slots_are_those_of_install() {
         program: "/package/vega-builder/bin/vega-builder".into(),
         credential: Some(("github-token", "/etc/vega-builder/github-token".into())),
         pusher: None,
-        slots: settings.ephemeral,
+        slots: Slots::of(settings.ephemeral, settings.nix.store),
     };
     let files = ours.files();
     let section = |file: &str, section: &str| -> BTreeSet<String> {

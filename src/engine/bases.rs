@@ -2,10 +2,9 @@
 //!
 //! The first base of an image has the image's own paths. A warm one has, besides, what jobs had from caches: it is made
 //! anew for whatever is added, its files the last one's by hard links, and that one stays for the jobs whose stores rest
-//! on it. Nothing of it was ever in a job's hands.
+//! on it. Nothing of it was ever in a job's hands. A mark in it says what it is: without one, somebody fills it yet.
 
 use std::{
-    collections::BTreeSet,
     fs::{self, File},
     io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
@@ -16,13 +15,20 @@ use super::{
     Cli, Container, Error,
     cli::Answer,
     container::store_volume,
-    layers::upper,
+    layers::{layer_volume, upper},
     linking::{copy_as, link_tree},
 };
-use crate::value::{ImageDigest, RunnerName};
+use crate::{
+    contract,
+    value::{ImageDigest, RunnerName},
+};
 
 /// In a base, once all of its paths are there; of which image it is.
 const WHOLE: &str = ".vega-builder-base";
+/// In its place, once no job is to begin with it any more.
+const GIVEN_UP: &str = "given up";
+/// Letters of a digest in a name.
+const SHORT: usize = 12;
 const DATABASE: &str = "var/nix/db";
 /// No collection of garbage in a job's store looks at what would free nothing.
 const ROOTS: &str = "var/nix/gcroots/vega-builder";
@@ -82,36 +88,43 @@ impl Cli {
         Ok(bases)
     }
 
-    /// A base that is `below` and, of what `filler` has over it, the paths named: its name, and how many that were; nothing,
-    /// when none of them is there.
-    pub fn grow_base(
-        &self,
-        filler: &Container,
-        below: &str,
-        fetched: &[String],
-    ) -> Result<Option<(String, usize)>, Error> {
-        let first = base_volume(filler.instance(), filler.image.value());
+    /// A base to be, one more than there is: nobody begins with it, and nobody removes it, before it has been grown.
+    pub fn next_base(&self, filler: &Container) -> Result<String, Error> {
+        let first = self.first_base(filler);
         let next = self.warm_bases(&first)?.last().map_or(1, |(last, _)| last + 1);
         let volume = format!("{first}-{next}");
-        let failed = |why| Error::Volume { volume: volume.clone(), why };
-        let added = upper(&self.place_of(&super::layers::layer_volume(&filler.name))?);
-        let lower = self.place_of(below)?;
-        let fetched: Vec<&String> = fetched
-            .iter()
-            .filter(|path| added.join("store").join(path).symlink_metadata().is_ok())
-            .filter(|path| lower.join("store").join(path).symlink_metadata().is_err())
-            .collect();
-        if fetched.is_empty() {
-            return Ok(None);
-        }
         self.make_volume(&volume, filler.instance())?;
-        let place = self.place_of(&volume)?;
-        let grown = grow(&place, &lower, &added, &fetched);
-        if let Err(why) = grown.and_then(|()| complete(&place, filler.image.value())) {
-            self.remove_volume(&volume)?;
-            return Err(failed(why));
+        Ok(volume)
+    }
+
+    /// Make it what is `below` and, of the paths that `filler` knows, those that it has over that: how many that were. It
+    /// may take a while, and needs nobody's lock.
+    pub fn grow_base(
+        &self,
+        volume: &str,
+        below: &str,
+        filler: &Container,
+        known: &[String],
+    ) -> Result<usize, Error> {
+        let added = upper(&self.place_of(&layer_volume(&filler.name))?);
+        let growth = Growth { place: self.place_of(volume)?, lower: self.place_of(below)?, added };
+        growth.grow(known).map_err(|why| Error::Volume { volume: volume.to_owned(), why })
+    }
+
+    /// From now on jobs begin with it.
+    pub fn complete_base(&self, volume: &str, filler: &Container) -> Result<(), Error> {
+        complete(&self.place_of(volume)?, filler.image.value())
+            .map_err(|why| Error::Volume { volume: volume.to_owned(), why })
+    }
+
+    /// Remove those that nobody grows any more: whoever did was killed.
+    pub fn forget_unfinished_bases(&self, runner: &RunnerName) -> Result<(), Error> {
+        for volume in self.bases(runner)? {
+            if is_warm(&volume) && !self.place_of(&volume)?.join(WHOLE).exists() {
+                self.remove_volume(&volume)?;
+            }
         }
-        Ok(Some((volume, fetched.len())))
+        Ok(())
     }
 
     pub(super) fn place_of(&self, volume: &str) -> Result<PathBuf, Error> {
@@ -119,12 +132,22 @@ impl Cli {
         self.volume_place(volume)?.ok_or_else(|| Error::Volume { volume: volume.to_owned(), why: why() })
     }
 
-    /// Remove the bases that no job's store rests on any more, but the image's own and `warmest`.
+    /// All of a runner's.
+    pub fn bases(&self, runner: &RunnerName) -> Result<Vec<String>, Error> {
+        let volumes = self.volumes(&base_prefix(runner))?;
+        Ok(volumes.into_iter().filter(|volume| is_base_of(runner, volume)).collect())
+    }
+
+    /// Remove the bases that no job's store rests on any more, but the image's own and `warmest`, and one that grows.
     pub fn prune_bases(&self, runner: &RunnerName, image: &ImageDigest, warmest: &str) -> Result<(), Error> {
         let first = base_volume(runner, image);
-        let is_kept = |volume: &String| *volume == first || volume == warmest;
-        let others: Vec<String> =
-            self.volumes(&base_prefix(runner))?.into_iter().filter(|volume| !is_kept(volume)).collect();
+        let mut others = Vec::new();
+        for volume in self.bases(runner)?.into_iter().filter(|volume| *volume != first && volume != warmest) {
+            let grows = is_warm(&volume) && !self.place_of(&volume)?.join(WHOLE).exists();
+            if !grows {
+                others.push(volume);
+            }
+        }
         if others.is_empty() {
             return Ok(());
         }
@@ -143,24 +166,37 @@ impl Cli {
         Ok(())
     }
 
-    /// Forget every warm base: jobs that rest on one keep it until they end, and no other begins with it.
+    /// Give every warm base up: jobs that rest on one keep it until they end, and no other begins with it.
     pub fn cool_bases(&self, container: &Container) -> Result<bool, Error> {
         let (runner, image) = (container.instance(), container.image.value());
         let first = base_volume(runner, image);
-        let warm = self.warm_bases(&first)?;
-        for (_, volume) in &warm {
-            let marker = self.place_of(volume)?.join(WHOLE);
-            fs::remove_file(marker)
-                .or_else(absent)
-                .map_err(|why| Error::Volume { volume: volume.clone(), why })?;
+        let mut were_warm = false;
+        for (_, volume) in self.warm_bases(&first)? {
+            let place = self.place_of(&volume)?;
+            if is_whole(&place, image) {
+                were_warm = true;
+                fs::write(place.join(WHOLE), GIVEN_UP).map_err(|why| Error::Volume { volume, why })?;
+            }
         }
         self.prune_bases(runner, image, &first)?;
-        Ok(!warm.is_empty())
+        Ok(were_warm)
     }
 }
 
-fn absent(why: io::Error) -> io::Result<()> {
-    if why.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(why) }
+/// One by a runner's name and an image's digest, and not the store of a runner whose name begins like that.
+fn is_base_of(runner: &RunnerName, volume: &str) -> bool {
+    let is_hex = |text: &str| text.len() == SHORT && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    volume.strip_prefix(&base_prefix(runner)).is_some_and(|rest| match rest.split_once('-') {
+        None => is_hex(rest),
+        Some((image, number)) => is_hex(image) && number.parse::<u32>().is_ok(),
+    })
+}
+
+/// Of a base's name.
+fn is_warm(volume: &str) -> bool {
+    volume.rsplit_once('-').is_some_and(|(first, _)| {
+        first.rsplit_once('-').is_some_and(|(rest, image)| image.len() == SHORT && rest.ends_with("-base"))
+    })
 }
 
 fn is_whole(place: &Path, image: &ImageDigest) -> bool {
@@ -169,50 +205,159 @@ fn is_whole(place: &Path, image: &ImageDigest) -> bool {
 
 /// What was copied is on the disk before it counts.
 fn complete(place: &Path, image: &ImageDigest) -> io::Result<()> {
-    let sync = || nix::unistd::syncfs(&File::open(place)?).map_err(io::Error::from);
-    sync()?;
+    sync(place)?;
     fs::write(place.join(WHOLE), image.to_string())?;
-    sync()
+    sync(place)
 }
 
-/// The paths of `lower` and those `fetched` in `added`, whose database knows both, each held by a root.
-fn grow(place: &Path, lower: &Path, added: &Path, fetched: &[&String]) -> io::Result<()> {
-    copy_as(lower, place)?;
-    let store = place.join("store");
-    copy_as(&lower.join("store"), &store)?;
-    for entry in fs::read_dir(lower.join("store"))? {
-        let entry = entry?;
-        // `.links` is Nix's own, for its optimisation.
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            link_tree(&entry.path(), &store.join(entry.file_name()))?;
+fn sync(place: &Path) -> io::Result<()> {
+    nix::unistd::syncfs(&File::open(place)?).map_err(Into::into)
+}
+
+/// A base that is made of another one and what lies over it.
+struct Growth {
+    place: PathBuf,
+    lower: PathBuf,
+    added: PathBuf,
+}
+
+impl Growth {
+    /// The paths of `lower`, and those that are `known` in `added`, whose database knows both, each held by a root.
+    fn grow(&self, known: &[String]) -> io::Result<usize> {
+        let Self { place, lower, added } = self;
+        let has = |folder: &Path, path: &str| folder.join("store").join(path).symlink_metadata().is_ok();
+        let new: Vec<&String> = known.iter().filter(|path| !has(lower, path)).collect();
+        if let Some(missing) = new.iter().find(|path| !has(added, path)) {
+            return Err(io::Error::other(format!("{missing} is known to Nix, and not there")));
+        }
+        if new.is_empty() {
+            return Ok(0);
+        }
+        copy_as(lower, place)?;
+        let store = place.join("store");
+        copy_as(&lower.join("store"), &store)?;
+        for entry in fs::read_dir(lower.join("store"))? {
+            let entry = entry?;
+            // `.links` is Nix's own, for its optimisation.
+            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+                link_tree(&entry.path(), &store.join(entry.file_name()))?;
+            }
+        }
+        for path in &new {
+            link_tree(&added.join("store").join(path), &store.join(path))?;
+        }
+        self.copy_database()?;
+        self.hold(&new)?;
+        sync(place)?;
+        Ok(new.len())
+    }
+
+    fn copy_database(&self) -> io::Result<()> {
+        let owner = self.lower.join("store").metadata()?;
+        for path in ["var", "var/nix", DATABASE, "var/nix/gcroots", ROOTS] {
+            let folder = self.place.join(path);
+            fs::create_dir_all(&folder)?;
+            fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
+            chown(&folder, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        // What the filler has not written again is the lower one's.
+        for folder in [&self.lower, &self.added] {
+            for entry in entries(&folder.join(DATABASE))? {
+                if entry.file_type()?.is_file() {
+                    let target = self.place.join(DATABASE).join(entry.file_name());
+                    fs::copy(entry.path(), &target)?;
+                    copy_as(&entry.path(), &target)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hold(&self, new: &[&String]) -> io::Result<()> {
+        let held = entries(&self.lower.join(ROOTS))?.into_iter().map(|entry| entry.file_name());
+        for name in held.chain(new.iter().map(Into::into)) {
+            symlink(Path::new(contract::STORE).join(&name), self.place.join(ROOTS).join(&name))?;
+        }
+        Ok(())
+    }
+}
+
+/// None, where there is no such folder.
+fn entries(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.collect(),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(why) => Err(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::{Growth, is_base_of, is_warm};
+
+    #[test]
+    fn a_base_is_its_runners_and_no_volume_of_another_one_is() {
+        let runner = "vega-nix".parse().unwrap();
+        for (volume, warm) in [("vega-nix-base-0123456789ab", false), ("vega-nix-base-0123456789ab-12", true)]
+        {
+            assert!(is_base_of(&runner, volume), "{volume}");
+            assert_eq!(is_warm(volume), warm, "{volume}");
+        }
+        for other in [
+            "vega-nix-base-images-store",
+            "vega-nix-base-images-base-0123456789ab",
+            "vega-nix-base-0123456789ab-store",
+            "vega-nix-base-0123456789a",
+            "vega-nix-base-",
+            "vega-nix2-base-0123456789ab",
+        ] {
+            assert!(!is_base_of(&runner, other), "{other}");
         }
     }
-    for path in fetched {
-        link_tree(&added.join("store").join(path), &store.join(path))?;
+
+    fn path(root: &Path, name: &str) {
+        fs::create_dir_all(root.join("store").join(name)).unwrap();
+        fs::write(root.join("store").join(name).join("file"), name).unwrap();
     }
-    let owner = lower.join("store").metadata()?;
-    let folder = |path: &Path| -> io::Result<()> {
-        fs::create_dir_all(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-        chown(path, Some(owner.uid()), Some(owner.gid()))
-    };
-    for path in ["var", "var/nix", DATABASE, "var/nix/gcroots", ROOTS] {
-        folder(&place.join(path))?;
-    }
-    for entry in fs::read_dir(added.join(DATABASE))? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            let target = place.join(DATABASE).join(entry.file_name());
-            fs::copy(entry.path(), &target)?;
-            copy_as(&entry.path(), &target)?;
+
+    fn growth(folder: &Path) -> Growth {
+        let [place, lower, added] = ["place", "lower", "added"].map(|name| folder.join(name));
+        fs::create_dir_all(&place).unwrap();
+        path(&lower, "old");
+        path(&added, "new");
+        path(&added, "half-fetched");
+        fs::create_dir_all(added.join("var/nix/db")).unwrap();
+        fs::write(added.join("var/nix/db/db.sqlite"), "new").unwrap();
+        fs::create_dir_all(lower.join("var/nix/db")).unwrap();
+        for (file, text) in [("db.sqlite", "old"), ("schema", "10")] {
+            fs::write(lower.join("var/nix/db").join(file), text).unwrap();
         }
+        Growth { place, lower, added }
     }
-    let held = match fs::read_dir(lower.join(ROOTS)) {
-        Ok(entries) => entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<BTreeSet<_>>>()?,
-        Err(why) => absent(why).map(|()| BTreeSet::new())?,
-    };
-    for name in held.into_iter().chain(fetched.iter().map(Into::into)) {
-        symlink(Path::new("/nix/store").join(&name), place.join(ROOTS).join(&name))?;
+
+    #[test]
+    fn what_nix_knows_is_there_held_by_a_root_and_what_was_fetched_by_half_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let growth = growth(folder.path());
+        assert_eq!(growth.grow(&["new".to_owned(), "old".to_owned()]).unwrap(), 1);
+        let read = |path: &str| fs::read_to_string(growth.place.join(path)).unwrap_or_default();
+        assert_eq!((read("store/new/file"), read("store/old/file")), ("new".to_owned(), "old".to_owned()));
+        assert_eq!(
+            (read("var/nix/db/db.sqlite"), read("var/nix/db/schema")),
+            ("new".to_owned(), "10".to_owned())
+        );
+        assert!(!growth.place.join("store/half-fetched").exists());
+        let root = growth.place.join("var/nix/gcroots/vega-builder/new");
+        assert_eq!(fs::read_link(root).unwrap(), Path::new("/nix/store/new"));
+        assert_eq!(growth.grow(&["old".to_owned()]).unwrap(), 0);
     }
-    Ok(())
+
+    #[test]
+    fn a_database_that_knows_what_is_not_there_makes_no_base() {
+        let folder = tempfile::tempdir().unwrap();
+        let why = growth(folder.path()).grow(&["new".to_owned(), "gone".to_owned()]).unwrap_err();
+        assert!(why.to_string().contains("gone is known to Nix, and not there"), "{why}");
+    }
 }

@@ -30,7 +30,6 @@ mod volumes;
 
 #[cfg(test)]
 pub use as_the_module::for_test;
-pub use bases::base_prefix;
 pub use caps::{InForce, Limit};
 pub use cli::{Cli, Engine};
 pub use container::{
@@ -40,7 +39,7 @@ pub use container::{
 pub use containers::{CANCELLING, Preflight};
 pub use detect::detect;
 pub use error::Error;
-pub use filler::Filled;
+pub use filler::{FILLER, Filled, MOST_NAMES};
 pub use images::LocalImage;
 pub use inspected::{Inspected, Status};
 pub use jobs::{is_job_of, job_prefix, new_job_name};

@@ -42,7 +42,17 @@ impl Budget {
     /// What the paths may hold that many jobs' stores begin with: the rest is for what each of them adds.
     #[must_use]
     pub fn shared(self) -> Self {
-        Self(ByteSize(self.0.0 / 2))
+        self.part(2)
+    }
+
+    /// What they hold at most, should one of them be larger than was thought: beyond it jobs had no room to work.
+    #[must_use]
+    pub fn most_shared(self) -> Self {
+        self.part(3)
+    }
+
+    fn part(self, quarters: u64) -> Self {
+        Self(ByteSize(self.0.0 / 4 * quarters))
     }
 
     /// How many bytes a collection of garbage is to free of a store that holds so many; nothing while it may hold them.
@@ -93,35 +103,40 @@ pub fn changed() -> Option<SystemTime> {
 
 /// The sum of what Nix knows to be in the store, however long it takes: a drain that has come is no reason to know less.
 pub fn held() -> Result<u64, Error> {
+    let mut sum = 0;
+    known(|_, size| sum += size).map(|()| sum)
+}
+
+/// Every path that Nix knows to be in the store, and its size.
+pub fn known(tell: impl FnMut(&str, u64)) -> Result<(), Error> {
     let mut command = user::as_root("nix-store");
     command.arg("--dump-db").stdin(Stdio::null());
     let failed = |why: String| Error::Nix { command: "nix-store --dump-db".to_owned(), why };
-    let (sum, output) = children::read(&mut command, |dump| sum(BufReader::new(dump)))
+    let (told, output) = children::read(&mut command, |dump| records(BufReader::new(dump), tell))
         .map_err(|why| failed(why.to_string()))?;
     if !output.status.success() {
         return Err(failed(reason(&output.stderr)));
     }
-    sum.map_err(|why| failed(why.to_string()))
+    told.map_err(|why| failed(why.to_string()))
 }
 
 /// A path's record: path, hash, size, deriver, the number of its references, and these, a line each.
-fn sum(registration: impl BufRead) -> io::Result<u64> {
+fn records(registration: impl BufRead, mut tell: impl FnMut(&str, u64)) -> io::Result<()> {
     let mut lines = registration.lines();
-    let mut sum = 0;
-    while lines.next().transpose()?.is_some() {
+    while let Some(path) = lines.next().transpose()? {
         let size = lines.nth(1).transpose()?.and_then(|size| size.parse::<u64>().ok()).unwrap_or_default();
         let references = lines.nth(1).transpose()?.and_then(|count| count.parse().ok()).unwrap_or(0_usize);
         if references > 0 {
             lines.nth(references - 1).transpose()?;
         }
-        sum += size;
+        tell(&path, size);
     }
-    Ok(sum)
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, sum};
+    use super::{Budget, records};
     use crate::value::ByteSize;
 
     #[test]
@@ -131,11 +146,17 @@ mod tests {
     }
 
     #[test]
-    fn the_sizes_of_a_registration_are_added_up() {
+    fn every_path_of_a_registration_is_told_with_its_size() {
         let registration = "/nix/store/a\nsha256:1\n100\n\n2\n/nix/store/b\n/nix/store/c\n\
                             /nix/store/b\nsha256:2\n20\n/nix/store/b.drv\n0\n\
                             /nix/store/c\nsha256:3\n3\n\n1\n/nix/store/c\n";
-        assert_eq!(sum(registration.as_bytes()).unwrap(), 123);
-        assert_eq!(sum("".as_bytes()).unwrap(), 0);
+        let told = |registration: &str| {
+            let mut told = Vec::new();
+            records(registration.as_bytes(), |path, size| told.push((path.to_owned(), size))).unwrap();
+            told
+        };
+        let known = [("/nix/store/a", 100), ("/nix/store/b", 20), ("/nix/store/c", 3)];
+        assert_eq!(told(registration), known.map(|(path, size)| (path.to_owned(), size)));
+        assert_eq!(told(""), []);
     }
 }

@@ -13,12 +13,12 @@ mod room;
 mod seed;
 mod watch;
 
-pub use budget::{Budget, Collected, changed, held};
+pub use budget::{Budget, Collected, changed, held, known};
 pub use closure::Closure;
 pub use configuration::{Configuration, HOST as HOST_CONFIGURATION};
 pub use daemon::Daemon;
 pub use durable::{mend, sync};
-pub use fill::fill;
+pub use fill::{Bounds, fill};
 pub use namespaces::can_sandbox;
 pub use nix::collect_garbage;
 pub use probe::{probe, witness};

@@ -37,6 +37,15 @@ impl Reserve {
         Self(given)
     }
 
+    /// The same, and beside it what a job may add to its store.
+    pub fn of_job(given: Option<ByteSize>, disk: Option<ByteSize>, place: &Path) -> Self {
+        let reserve = Self::of(given);
+        match disk {
+            Some(disk) => Self::of(Some(ByteSize(disk.0.saturating_add(reserve.of_nix(place).0)))),
+            None => reserve,
+        }
+    }
+
     fn bytes(self, all: u64) -> u64 {
         self.0.map_or_else(|| MOST.0.min(all / PART), |given| given.0)
     }

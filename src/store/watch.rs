@@ -78,7 +78,13 @@ fn describe(path: &Path, hasher: &mut DefaultHasher) {
         "missing".hash(hasher);
         return;
     };
-    (found.ino(), found.size(), found.mode(), found.ctime(), found.ctime_nsec()).hash(hasher);
+    (found.ino(), found.size(), found.mode()).hash(hasher);
+    // A file that other stores share changes whenever it gets another name, or loses one.
+    if found.is_file() && found.nlink() > 1 {
+        (found.mtime(), found.mtime_nsec()).hash(hasher);
+    } else {
+        (found.ctime(), found.ctime_nsec()).hash(hasher);
+    }
     if found.is_dir() {
         // A folder keeps its order while nothing in it changes.
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {

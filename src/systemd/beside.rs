@@ -1,9 +1,13 @@
 //! The files beside the service: the second wall, the handover folder, and the start when a token comes.
 
-use std::{num::NonZeroU32, path::Path};
+use std::path::Path;
 
-use super::{service_name, text::path};
-use crate::value::{ByteSize, Caps, RunnerName};
+use super::{Slots, service_name, text::path};
+use crate::{
+    config::JobStore,
+    engine::FILLER,
+    value::{ByteSize, Caps, RunnerName},
+};
 
 /// podman's monitor lives in the slice too, and is not to be the first to go.
 const MONITOR: (ByteSize, u32) = (ByteSize::mib(64), 32);
@@ -12,11 +16,14 @@ const MONITOR: (ByteSize, u32) = (ByteSize::mib(64), 32);
 const WAITING: (ByteSize, u32) = (ByteSize::mib(256), 64);
 
 /// A second wall around the container's own, a little wider: systemd's, should the engine's ever be missing.
-pub fn slice(name: &RunnerName, caps: &Caps, slots: Option<NonZeroU32>) -> String {
+pub fn slice(name: &RunnerName, caps: &Caps, slots: Option<Slots>) -> String {
     let spare = if slots.is_some() { WAITING } else { (ByteSize(0), 0) };
-    let number = slots.map_or(1, u32::from);
-    let memory = (caps.memory.0 + MONITOR.0.0 + spare.0.0) * u64::from(number);
-    let tasks = (caps.pids + MONITOR.1 + spare.1) * number;
+    let number = slots.map_or(1, |slots| slots.number.into());
+    // And one that fetches for all of them.
+    let is_warm = slots.is_some_and(|slots| slots.store == JobStore::Warm);
+    let more = if is_warm { (FILLER.0.0 + MONITOR.0.0, FILLER.1 + MONITOR.1) } else { (0, 0) };
+    let memory = (caps.memory.0 + MONITOR.0.0 + spare.0.0) * u64::from(number) + more.0;
+    let tasks = (caps.pids + MONITOR.1 + spare.1) * number + more.1;
     let percent = f64::from(caps.cpus.millis) / 10.0 * f64::from(number);
     format!(
         "# vega-builder\n\

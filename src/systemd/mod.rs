@@ -28,9 +28,9 @@ pub use updates::{
     NextUpdate, UpdateTimer, expect_calendar, remove_timer, update_service_name, update_timer_name, window,
 };
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
-use crate::value::RunnerName;
+use crate::{config::JobStore, value::RunnerName};
 
 /// Whatever ends is started again, ever more slowly.
 const RESTARTS: &str = "\
@@ -55,6 +55,20 @@ impl Writer {
             Self::UpHost => ("up --host", "down"),
         };
         format!("# vega-builder: written by `vega-builder {verb}`, removed by `vega-builder {undo} {name}`\n")
+    }
+}
+
+/// An ephemeral runner's.
+#[derive(Debug, Clone, Copy)]
+pub struct Slots {
+    pub number: NonZeroU32,
+    /// Whether something fetches for all of them.
+    pub store: JobStore,
+}
+
+impl Slots {
+    pub fn of(number: Option<NonZeroU32>, store: JobStore) -> Option<Self> {
+        Some(Self { number: number?, store })
     }
 }
 

@@ -1,9 +1,9 @@
 //! The unit that makes a declared runner's container, and the files beside it.
 
-use std::{num::NonZeroU32, path::PathBuf};
+use std::path::PathBuf;
 
 use super::{
-    Error, PusherUnit, RESTARTS, SPARE, Writer, beside,
+    Error, PusherUnit, RESTARTS, SPARE, Slots, Writer, beside,
     files::{Files, Places},
     plain, pusher_service_name, quadlet, slots,
     text::{path, rest},
@@ -32,7 +32,7 @@ pub struct Unit<'a> {
     /// What pushes its builds, where they go to a cache.
     pub pusher: Option<PusherUnit>,
     /// How many jobs of an ephemeral runner have a container each; then no unit makes the container.
-    pub slots: Option<NonZeroU32>,
+    pub slots: Option<Slots>,
 }
 
 /// The service's name is the same whoever makes it.
@@ -145,14 +145,14 @@ pub(super) fn head(name: &RunnerName, writer: Writer, has_pusher: bool) -> Strin
 mod tests {
     use std::num::NonZeroU32;
 
-    use super::{PusherUnit, Unit, Writer, slice_name};
-    use crate::engine::for_test;
+    use super::{PusherUnit, Slots, Unit, Writer, slice_name};
+    use crate::{config::JobStore, engine::for_test};
 
     fn text(is_podman: bool, is_quadlet: bool) -> String {
         with_slots(is_podman, is_quadlet, None)
     }
 
-    fn with_slots(is_podman: bool, is_quadlet: bool, slots: Option<NonZeroU32>) -> String {
+    fn with_slots(is_podman: bool, is_quadlet: bool, slots: Option<Slots>) -> String {
         let (container, options) = for_test(is_podman);
         let unit = Unit {
             container: &container,
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_service_that_keeps_an_ephemeral_runners_slots() {
-        insta::assert_snapshot!(with_slots(true, true, NonZeroU32::new(3)));
+        insta::assert_snapshot!(with_slots(true, true, Slots::of(NonZeroU32::new(3), JobStore::Warm)));
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! An ephemeral runner whose jobs' stores begin with what earlier jobs had from caches: that, and nothing of theirs.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 use simulator::{
@@ -162,24 +167,30 @@ fn podman_a_keeper_that_is_killed_while_it_fetches_leaves_nothing_of_it() {
     let path = warm.store.file("warm-slow", &[]).unwrap();
     warm.push(&path);
     let mut slots = warm.start();
-    let url = "/nar/";
     // The job's own request goes well; the next one hangs.
-    warm.cache.faults.add(Fault::new("GET", url, Kind::Delay(Duration::from_secs(600))).after(1).times(9));
+    let hang = || Fault::new("GET", "/nar/", Kind::Delay(Duration::from_secs(600))).after(1).times(9);
+    warm.cache.faults.add(hang());
     slots.job(&fetch(&path, &warm)).unwrap();
-    slots
-        .until("nobody fetches", || {
-            let asked = warm.bench.scene.engine.containers().unwrap();
-            // The one that listens, and the one that fetches.
-            asked.iter().filter(|name| name.contains(".job-")).count() == 2 && slots.online().len() == 1
-        })
-        .unwrap();
+    // The one that listens, and the one that fetches.
+    let fetches = |slots: &Slots<'_>| slots.containers().unwrap().len() == 2 && slots.online().len() == 1;
+    slots.until("nobody fetches", || fetches(&slots)).unwrap();
     slots.signal(Signal::SIGKILL).unwrap();
     assert!(!slots.ended(PATIENCE).unwrap());
     slots.keep().unwrap();
     slots.until_online(1).unwrap();
     slots.until("what fetched stays", || slots.containers().unwrap().len() == 1).unwrap();
     assert!(warm.bases().len() == 1, "{:?}", warm.bases());
-    // Told to end while it fetches, it does not wait for that.
-    slots.job(&fetch(&path, &warm).replace("nix-store --realise", "true")).unwrap();
+    // Nor does anybody wait for it who wants the slots at rest.
+    warm.cache.faults.clear();
+    warm.cache.faults.add(hang());
+    slots.job(&fetch(&path, &warm)).unwrap();
+    slots.until("nobody fetches again", || fetches(&slots)).unwrap();
+    let began = Instant::now();
+    succeeded(&warm.bench.scene.run(&["drain", &warm.bench.scene.name]).unwrap()).unwrap();
+    assert!(
+        slots.containers().unwrap().is_empty() && began.elapsed() < PATIENCE / 2,
+        "{:?}",
+        began.elapsed()
+    );
     slots.end().unwrap();
 }

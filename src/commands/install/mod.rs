@@ -38,7 +38,7 @@ use crate::{
     image::ImageReference,
     installation::{self, Accepted, Locked, Places, Record},
     progress::{Output, Progress},
-    systemd::{self, Unit},
+    systemd::{self, Slots, Unit},
     value::ImageDigest,
 };
 
@@ -246,7 +246,7 @@ impl Installing<'_> {
             has_slices: self.engine.has_slices()?,
             credential: unit::credential(&settings),
             pusher: unit::pusher(&settings, self.engine, &self.installation, &program)?,
-            slots: settings.ephemeral,
+            slots: Slots::of(settings.ephemeral, settings.nix.store),
             program: program.clone(),
         };
         if !unit.has_slices {

@@ -73,6 +73,9 @@ impl Keeper {
         self.installation.make_handover(None)?;
         metadata::deny(&self.installation.name);
         self.open_chronicle(engine)?;
+        if engine.has_layers() {
+            engine.forget_unfinished_bases(&self.installation.name)?;
+        }
         let mut adopted = self.take_over(engine, slots)?;
         say(&format!("{slots} slots for {}, each under {}", settings.scope, settings.caps));
         if settings.nix.store == JobStore::Warm && !engine.has_layers() {

@@ -38,7 +38,9 @@ pub async fn bury(keeper: &Arc<Keeper>, job: Job) {
         say_line(&format!("{}: {}", job.name, printable(line.trim_start_matches("vega-builder: "))));
     }
     let has_ended_job = account(keeper, &job.engine, &job.name);
-    warmth::learn(keeper, &job.engine, &job.name);
+    if has_ended_job {
+        warmth::learn(keeper, &job.engine, &job.name);
+    }
     if !has_ended_job && job.is_registered {
         forget(keeper, &job.name).await;
     }

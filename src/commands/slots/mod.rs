@@ -19,7 +19,7 @@ use self::keeper::Keeper;
 use super::{install::UnitError, steps::declared::Declared};
 use crate::{
     cache::queue::{MOST, Queue},
-    engine::{self, Cli, base_prefix},
+    engine::{self, Cli},
     installation::Places,
     value::RunnerName,
 };
@@ -100,7 +100,7 @@ pub fn remove_jobs(engine: &Cli, runner: &RunnerName) -> Result<Vec<String>, eng
         let _ = Places::standard().installation(&job).remove_handover();
         removed.push(format!("job {job}"));
     }
-    for volume in engine.volumes(&base_prefix(runner))? {
+    for volume in engine.bases(runner)? {
         engine.remove_volume(&volume)?;
         removed.push(format!("volume {volume}"));
     }

@@ -13,11 +13,11 @@ use crate::{
     runner::say,
     store::Reserve,
     systemd,
-    value::{ByteSize, RunnerName},
+    value::RunnerName,
 };
 
 /// Another command of ours may be at work on the runner.
-pub const LOCK: std::time::Duration = std::time::Duration::from_secs(120);
+const LOCK: std::time::Duration = std::time::Duration::from_secs(120);
 
 pub struct Template {
     pub locked: Locked,
@@ -31,8 +31,11 @@ pub struct Template {
 
 impl Template {
     pub async fn of(runner: &Installation) -> anyhow::Result<Self> {
+        Self::under(runner.lock_patiently(LOCK)?).await
+    }
+
+    pub async fn under(locked: Locked) -> anyhow::Result<Self> {
         let progress = Progress::quiet();
-        let locked = runner.lock_patiently(LOCK)?;
         let declared = Declared::read(&locked)?;
         let settings = declared.settings.clone();
         let engine = declared.engine()?.holding(locked.right()?);
@@ -58,7 +61,10 @@ impl Template {
             JobStore::Fresh => engine.first_base(container),
             JobStore::Warm => engine.warmest_base(container)?,
         };
-        engine.prune_bases(&self.locked.name, image, &base)?;
+        // One that somebody looks into, say, is removed another time.
+        if let Err(why) = engine.prune_bases(&self.locked.name, image, &base) {
+            say(&format!("a store on which no job's rests any more stays: {why}"));
+        }
         self.base = Some(base);
         Ok(())
     }
@@ -74,6 +80,10 @@ impl Template {
         self.cool(&format!("{short:#}"))?;
         self.base = Some(first);
         expect_room(&self.engine, &self.settings)
+    }
+
+    pub fn has_room(&self) -> bool {
+        expect_room(&self.engine, &self.settings).is_ok()
     }
 
     /// The next jobs begin with the image's own paths again.
@@ -123,12 +133,7 @@ pub struct NoRoom {
 fn expect_room(engine: &Cli, settings: &Settings) -> anyhow::Result<()> {
     let folder = engine.volume_will_be_at("")?;
     let place = folder.ancestors().find(|place| place.exists()).unwrap_or(&folder);
-    // What a job may add to its store, and what stays free beside it.
-    let reserve = Reserve::of(settings.min_free);
-    let wanted = match settings.disk {
-        Some(disk) => Reserve::of(Some(ByteSize(disk.0.saturating_add(reserve.of_nix(place).0)))),
-        None => reserve,
-    };
+    let wanted = Reserve::of_job(settings.min_free, settings.disk, place);
     if let Some(shortage) = wanted.shortage(&[place]) {
         let said = shortage.said;
         return Err(NoRoom { said, engine: engine.program() }.into());

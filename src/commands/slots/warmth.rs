@@ -12,21 +12,27 @@ use harmonia_store_core::store_path::StorePath;
 use super::{
     job,
     keeper::{Keeper, on_this_thread},
-    template::{LOCK, Template},
+    leftovers,
+    template::Template,
 };
 use crate::{
     config::JobStore,
-    engine::{Cli, Container},
+    engine::{Cli, Container, Filled, MOST_NAMES},
+    installation,
     runner::say,
     value::RunnerName,
 };
 
-/// More paths than a job has, and no more names of a hostile one's are looked at.
-const MOST: usize = 20_000;
 /// Fetching takes no longer at once; what is missing then, another job asks for.
-const FILLING: Duration = Duration::from_secs(3600);
+const FILLING: Duration = Duration::from_secs(3300);
+/// What the container takes besides, to start and to count.
+const BESIDES: Duration = Duration::from_secs(600);
 /// A path that no cache had may have been pushed since: by its own builder, say.
 const ASKED_AGAIN: Duration = Duration::from_secs(600);
+/// Another command of ours may be at work on the runner. One that ends the slots waits for us meanwhile: it is looked
+/// again and again whether that is so.
+const LOCK: Duration = Duration::from_secs(2);
+const LONGEST_LOCK: Duration = Duration::from_secs(300);
 
 /// The paths that are to be fetched.
 #[derive(Default)]
@@ -47,7 +53,7 @@ impl Warmth {
         wanted.asked.retain(|_, when| when.elapsed() < ASKED_AGAIN);
         let new: Vec<String> = names.into_iter().filter(|name| !wanted.asked.contains_key(name)).collect();
         wanted.names.extend(new);
-        while wanted.names.len() > MOST {
+        while wanted.names.len() > MOST_NAMES {
             wanted.names.pop_last();
         }
         !wanted.names.is_empty() && !std::mem::replace(&mut wanted.is_filling, true)
@@ -61,7 +67,7 @@ impl Warmth {
             wanted.is_filling = false;
             return None;
         }
-        if wanted.asked.len() > MOST {
+        if wanted.asked.len() > MOST_NAMES {
             wanted.asked.clear();
         }
         let now = Instant::now();
@@ -72,11 +78,11 @@ impl Warmth {
 
 /// A job is over, and its store still there: what it added may be of use to the next ones.
 pub fn learn(keeper: &Arc<Keeper>, engine: &Cli, job: &RunnerName) {
-    if !keeper.is_warm() || !engine.has_layers() {
+    if !keeper.orders.now().takes_jobs() || !keeper.is_warm() || !engine.has_layers() {
         return;
     }
-    let names = match engine.added_names(job, MOST) {
-        Ok(names) => names.into_iter().filter(|name| is_of_a_cache(name)),
+    let names = match engine.added_names(job, is_of_a_cache) {
+        Ok(names) => names,
         Err(why) => return say(&format!("{job}: its store cannot be looked at: {why}")),
     };
     if keeper.warmth.want(names) {
@@ -91,33 +97,51 @@ pub fn learn(keeper: &Arc<Keeper>, engine: &Cli, job: &RunnerName) {
     }
 }
 
-/// A path's name, and not that of a recipe, which the next evaluation writes anyway, or of a lock.
+/// A path's name, and not that of a recipe, which the next evaluation writes anyway, of a lock, or of what proves the sandbox.
 fn is_of_a_cache(name: &str) -> bool {
     let is_of_nix = [".drv", ".lock", ".chroot", ".check"].iter().any(|end| name.ends_with(end));
-    !is_of_nix && name.parse::<StorePath>().is_ok()
+    let is_of_the_proof = || {
+        let own = name.get(33..).unwrap_or_default();
+        own == "vega-builder" || own.starts_with("sandbox-probe-")
+    };
+    !is_of_nix && name.parse::<StorePath>().is_ok() && !is_of_the_proof()
 }
 
-async fn fill(keeper: &Keeper, wanted: &[String]) -> anyhow::Result<()> {
-    let mut template = Template::of(&keeper.installation).await?;
-    let (JobStore::Warm, Some(below)) = (template.settings.nix.store, template.base.clone()) else {
-        return Ok(());
-    };
-    template.expect_room()?;
-    // Room was made of it.
-    if template.base.as_ref() != Some(&below) {
-        return Ok(());
+/// What the next container is made of, as soon as nobody else is at work; nothing, once no job is to start any more.
+async fn template(keeper: &Keeper) -> anyhow::Result<Option<Template>> {
+    let until = Instant::now() + LONGEST_LOCK;
+    while keeper.orders.now().takes_jobs() {
+        match keeper.installation.lock_patiently(LOCK) {
+            Err(installation::Error::Busy { .. }) if Instant::now() < until => {}
+            // Whoever had it may have been about to end us.
+            Ok(_) if !keeper.orders.now().takes_jobs() => break,
+            locked => {
+                let template = Template::under(locked?).await?;
+                let is_warm = template.settings.nix.store == JobStore::Warm;
+                return Ok(Some(template).filter(|_| is_warm));
+            }
+        }
     }
+    Ok(None)
+}
+
+async fn fill(keeper: &Arc<Keeper>, wanted: &[String]) -> anyhow::Result<()> {
+    let Some(template) = template(keeper).await? else { return Ok(()) };
+    // Without room it is for a job to say what is to go.
+    let (Some(below), true) = (template.base.clone(), template.has_room()) else { return Ok(()) };
     let (container, place) = template.for_slot(0)?;
     let engine = template.engine.letting_go();
     let made = template.make_store(&container);
     // Jobs go on beginning meanwhile.
     drop(template);
-    let grown = match made {
+    let fetched = match made {
         Ok(()) => fetch(keeper, &engine, &container, &below, wanted).await,
         Err(why) => Err(why),
     };
-    job::remove(&engine, &container.name, &place)?;
-    grown
+    if job::remove(&engine, &container.name, &place).is_err() {
+        leftovers::take_away(keeper, &engine, &container.name);
+    }
+    fetched
 }
 
 /// What the container gets into its store is put into the next base, unless the last one is another's by then.
@@ -129,20 +153,43 @@ async fn fetch(
     wanted: &[String],
 ) -> anyhow::Result<()> {
     let got = tokio::select! {
-        got = engine.fill(container, wanted) => got?,
+        got = engine.fill(container, wanted, FILLING) => got?,
         () = told_otherwise(keeper) => return Ok(()),
-        () = tokio::time::sleep(FILLING) => anyhow::bail!("it took longer than {} s", FILLING.as_secs()),
+        () = tokio::time::sleep(FILLING + BESIDES) => anyhow::bail!("it does not end"),
     };
-    let template = Template::of(&keeper.installation).await?;
-    if template.base.as_deref() != Some(below) {
-        return Ok(());
+    let as_it_was = |template: &Template| template.base.as_deref() == Some(below);
+    let Some(template) = template(keeper).await?.filter(as_it_was) else { return Ok(()) };
+    let base = template.engine.next_base(container)?;
+    drop(template);
+    let grown = grow(keeper, engine, container, (&base, below), &got).await;
+    if !matches!(grown, Ok(true)) {
+        engine.remove_volume(&base)?;
     }
-    if let Some((base, added)) = template.engine.grow_base(container, below, &got.fetched)? {
-        say(&format!("{added} paths that jobs had from caches are there for the next ones: {base}"));
-    } else if let Some(why) = &got.full {
-        template.cool(why)?;
+    grown.map(drop)
+}
+
+/// Whether the base is one with which jobs begin.
+async fn grow(
+    keeper: &Keeper,
+    engine: &Cli,
+    container: &Container,
+    (base, below): (&str, &str),
+    got: &Filled,
+) -> anyhow::Result<bool> {
+    let added = engine.grow_base(base, below, container, &got.fetched)?;
+    let as_it_was = |template: &Template| template.base.as_deref() == Some(below);
+    if added == 0 {
+        if let Some(why) = &got.full
+            && let Some(template) = template(keeper).await?.filter(as_it_was)
+        {
+            template.cool(why)?;
+        }
+        return Ok(false);
     }
-    Ok(())
+    let Some(template) = template(keeper).await?.filter(as_it_was) else { return Ok(false) };
+    template.engine.complete_base(base, container)?;
+    say(&format!("{added} paths that jobs had from caches are there for the next ones: {base}"));
+    Ok(true)
 }
 
 /// Until no job is to start any more.
@@ -152,13 +199,13 @@ async fn told_otherwise(keeper: &Keeper) {
         if !order.takes_jobs() {
             return;
         }
-        keeper.orders.rest(order, LOCK).await;
+        keeper.orders.rest(order, FILLING).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST, Warmth, is_of_a_cache};
+    use super::{MOST_NAMES, Warmth, is_of_a_cache};
 
     #[test]
     fn what_was_asked_for_is_not_asked_for_again_and_one_fetches_for_all() {
@@ -178,15 +225,23 @@ mod tests {
     #[test]
     fn a_job_that_names_more_than_there_are_is_heard_to_the_bound() {
         let warmth = Warmth::default();
-        assert!(warmth.want((0..MOST * 2).map(|number| number.to_string())));
-        assert_eq!(warmth.take().map(|names| names.len()), Some(MOST));
+        assert!(warmth.want((0..MOST_NAMES * 2).map(|number| number.to_string())));
+        assert_eq!(warmth.take().map(|names| names.len()), Some(MOST_NAMES));
     }
 
     #[test]
     fn names_that_are_no_store_paths_are_not_asked_for() {
         let hash = "0c4r0hirlbn4r45s1bv8q5mkg4rb7xhl";
         assert!(is_of_a_cache(&format!("{hash}-hello-2.12")));
-        for name in ["hello.drv", "hello.lock", "hello\n--delete", "../../etc", ""] {
+        for name in [
+            "vega-builder",
+            "sandbox-probe-1764244800",
+            "hello.drv",
+            "hello.lock",
+            "hello\n--delete",
+            "../../etc",
+            "",
+        ] {
             assert!(!is_of_a_cache(&format!("{hash}-{name}")), "{name}");
             assert!(!is_of_a_cache(name), "{name}");
         }
