@@ -55,7 +55,7 @@ impl Cli {
             self.remove(&container.seeder_name())?;
             self.remove_volume(&volume)?;
         }
-        self.make_volume(&volume, container.instance())?;
+        self.new_volume(&volume, container.instance())?;
         self.seed_into(&volume, container)?;
         let place = self.volume_place(&volume)?.unwrap_or_default();
         complete(&place, container.image.value()).map_err(|why| Error::Volume { volume, why })?;
@@ -93,7 +93,7 @@ impl Cli {
         let first = self.first_base(filler);
         let next = self.warm_bases(&first)?.last().map_or(1, |(last, _)| last + 1);
         let volume = format!("{first}-{next}");
-        self.make_volume(&volume, filler.instance())?;
+        self.new_volume(&volume, filler.instance())?;
         Ok(volume)
     }
 

@@ -37,7 +37,7 @@ impl Cli {
     /// The store of one job, over a base.
     pub fn lay_store(&self, container: &Container, base: &str) -> Result<(), Error> {
         let layer = layer_volume(&container.name);
-        self.make_volume(&layer, container.instance())?;
+        self.new_volume(&layer, container.instance())?;
         let (lower, own) = (self.place_of(base)?, self.place_of(&layer)?);
         let (upper, work) = (upper(&own), own.join("work"));
         let prepare = || -> std::io::Result<()> {

@@ -27,9 +27,11 @@ impl Cli {
 
     /// Make a volume; one that is there stays.
     pub fn make_volume(&self, volume: &str, instance: &RunnerName) -> Result<(), Error> {
-        if self.has_volume(volume)? {
-            return Ok(());
-        }
+        if self.has_volume(volume)? { Ok(()) } else { self.new_volume(volume, instance) }
+    }
+
+    /// The same of a name that nothing has had.
+    pub fn new_volume(&self, volume: &str, instance: &RunnerName) -> Result<(), Error> {
         let label = format!("--label={INSTANCE_LABEL}={instance}");
         self.run(&["volume", "create", &label, volume]).map(drop)
     }

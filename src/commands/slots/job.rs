@@ -142,10 +142,10 @@ fn started(template: &Template, container: &Container, place: &Installation) -> 
         "{} is not on a tmpfs, and a credential is not written to a disk; mount one on /run",
         place.handover.display()
     );
-    engine.make_volume(&runner_volume(name), instance)?;
+    engine.new_volume(&runner_volume(name), instance)?;
     template.make_store(container)?;
     if settings.cache.is_some() {
-        engine.make_volume(&queue_volume(name), instance)?;
+        engine.new_volume(&queue_volume(name), instance)?;
     }
     engine.create(container, name.as_str())?;
     engine.start(name)?;

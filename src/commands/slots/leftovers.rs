@@ -1,9 +1,9 @@
 //! What is left of a job: its account, its last uploads, its runner at GitHub, its container and volumes.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use super::{
-    job::{Job, remove},
+    job::Job,
     keeper::{Keeper, on_this_thread},
     orders::Order,
     warmth,
@@ -98,11 +98,16 @@ async fn take_down(keeper: &Keeper, engine: &Cli, name: &RunnerName) {
         let order = keeper.orders.now();
         let step = || -> anyhow::Result<usize> {
             engine.remove(name.as_str())?;
-            let waiting = waiting(engine, name)?;
+            let queue = engine.volume_place(&queue_volume(name))?;
+            let waiting = queue.as_ref().map_or(Ok(0), |queue| waiting(queue, name))?;
             if waiting == 0 {
-                // It may have a last word for the cache.
-                engine.stop_pusher(name, LAST_UPLOADS)?;
-                remove(engine, name, &place)?;
+                if queue.is_some() {
+                    // It may have a last word for the cache.
+                    engine.stop_pusher(name, LAST_UPLOADS)?;
+                    engine.remove(&pusher_name(name))?;
+                }
+                engine.remove_job_volumes(name)?;
+                place.remove_handover()?;
                 return Ok(0);
             }
             let pusher = engine.inspect(&pusher_name(name))?;
@@ -118,7 +123,8 @@ async fn take_down(keeper: &Keeper, engine: &Cli, name: &RunnerName) {
                 // Whoever comes next goes on with them.
                 let patience = if order == Order::EndNow { Duration::ZERO } else { LAST_UPLOADS };
                 let _ = engine.stop_pusher(name, patience);
-                if waiting(engine, name).is_ok_and(|left| left == 0) {
+                let queue = engine.volume_place(&queue_volume(name)).ok().flatten();
+                if queue.is_some_and(|queue| waiting(&queue, name).is_ok_and(|left| left == 0)) {
                     continue;
                 }
                 say(&format!("{name}: builds still wait for their upload; the next start goes on with them"));
@@ -139,9 +145,8 @@ async fn take_down(keeper: &Keeper, engine: &Cli, name: &RunnerName) {
 
 /// How many of its builds wait for their upload, of those that can be pushed: what its container had not described yet
 /// nobody can describe any more.
-fn waiting(engine: &Cli, name: &RunnerName) -> anyhow::Result<usize> {
-    let Some(place) = engine.volume_place(&queue_volume(name))? else { return Ok(0) };
-    let queue = Queue::at(&place, MOST);
+fn waiting(place: &Path, name: &RunnerName) -> anyhow::Result<usize> {
+    let queue = Queue::at(place, MOST);
     if !queue.is_prepared() {
         return Ok(0);
     }

@@ -77,21 +77,15 @@ impl Template {
         if self.base.as_ref().is_none_or(|base| *base == first) {
             return Err(short);
         }
-        self.cool(&format!("{short:#}"))?;
+        if self.engine.cool_bases(&self.container)? {
+            say(&given_up(&format!("{short:#}")));
+        }
         self.base = Some(first);
         expect_room(&self.engine, &self.settings)
     }
 
     pub fn has_room(&self) -> bool {
         expect_room(&self.engine, &self.settings).is_ok()
-    }
-
-    /// The next jobs begin with the image's own paths again.
-    pub fn cool(&self, why: &str) -> anyhow::Result<()> {
-        if self.engine.cool_bases(&self.container)? {
-            say(&format!("what was kept warm for the next jobs is given up: {why}"));
-        }
-        Ok(())
     }
 
     /// A container for one of its slots, under a name of its own, and where it is spoken to.
@@ -116,10 +110,14 @@ impl Template {
     pub fn make_store(&self, container: &Container) -> anyhow::Result<()> {
         match &self.base {
             Some(base) => self.engine.lay_store(container, base)?,
-            None => self.engine.make_volume(&container.store_volume(), container.instance())?,
+            None => self.engine.new_volume(&container.store_volume(), container.instance())?,
         }
         Ok(())
     }
+}
+
+pub fn given_up(why: &str) -> String {
+    format!("what was kept warm for the next jobs is given up: {why}")
 }
 
 /// The disk is full.

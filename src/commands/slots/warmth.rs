@@ -10,15 +10,16 @@ use std::{
 use harmonia_store_core::store_path::StorePath;
 
 use super::{
+    super::steps::declared::Declared,
     job,
     keeper::{Keeper, on_this_thread},
     leftovers,
-    template::Template,
+    template::{Template, given_up},
 };
 use crate::{
     config::JobStore,
-    engine::{Cli, Container, Filled, MOST_NAMES},
-    installation,
+    engine::{self, Cli, Container, Filled, MOST_NAMES},
+    installation::{self, Locked},
     runner::say,
     value::RunnerName,
 };
@@ -107,89 +108,95 @@ fn is_of_a_cache(name: &str) -> bool {
     !is_of_nix && name.parse::<StorePath>().is_ok() && !is_of_the_proof()
 }
 
-/// What the next container is made of, as soon as nobody else is at work; nothing, once no job is to start any more.
-async fn template(keeper: &Keeper) -> anyhow::Result<Option<Template>> {
+/// The right to change what there is of the runner, as soon as nobody else has it; nothing, once no job is to start any more:
+/// whoever has it may wait for our end.
+fn lock(keeper: &Keeper) -> anyhow::Result<Option<Locked>> {
     let until = Instant::now() + LONGEST_LOCK;
     while keeper.orders.now().takes_jobs() {
         match keeper.installation.lock_patiently(LOCK) {
             Err(installation::Error::Busy { .. }) if Instant::now() < until => {}
-            // Whoever had it may have been about to end us.
             Ok(_) if !keeper.orders.now().takes_jobs() => break,
-            locked => {
-                let template = Template::under(locked?).await?;
-                let is_warm = template.settings.nix.store == JobStore::Warm;
-                return Ok(Some(template).filter(|_| is_warm));
-            }
+            locked => return Ok(Some(locked?)),
         }
     }
     Ok(None)
 }
 
 async fn fill(keeper: &Arc<Keeper>, wanted: &[String]) -> anyhow::Result<()> {
-    let Some(template) = template(keeper).await? else { return Ok(()) };
+    let Some(locked) = lock(keeper)? else { return Ok(()) };
+    let template = Template::under(locked).await?;
     // Without room it is for a job to say what is to go.
-    let (Some(below), true) = (template.base.clone(), template.has_room()) else { return Ok(()) };
+    let wants_it = template.settings.nix.store == JobStore::Warm && template.has_room();
+    let Some(below) = template.base.clone().filter(|_| wants_it) else { return Ok(()) };
     let (container, place) = template.for_slot(0)?;
     let engine = template.engine.letting_go();
     let made = template.make_store(&container);
     // Jobs go on beginning meanwhile.
     drop(template);
+    let filling = Filling { keeper, engine, container, below };
     let fetched = match made {
-        Ok(()) => fetch(keeper, &engine, &container, &below, wanted).await,
+        Ok(()) => filling.fetch(wanted).await,
         Err(why) => Err(why),
     };
+    let Filling { engine, container, .. } = filling;
     if job::remove(&engine, &container.name, &place).is_err() {
         leftovers::take_away(keeper, &engine, &container.name);
     }
     fetched
 }
 
-/// What the container gets into its store is put into the next base, unless the last one is another's by then.
-async fn fetch(
-    keeper: &Keeper,
-    engine: &Cli,
-    container: &Container,
-    below: &str,
-    wanted: &[String],
-) -> anyhow::Result<()> {
-    let got = tokio::select! {
-        got = engine.fill(container, wanted, FILLING) => got?,
-        () = told_otherwise(keeper) => return Ok(()),
-        () = tokio::time::sleep(FILLING + BESIDES) => anyhow::bail!("it does not end"),
-    };
-    let as_it_was = |template: &Template| template.base.as_deref() == Some(below);
-    let Some(template) = template(keeper).await?.filter(as_it_was) else { return Ok(()) };
-    let base = template.engine.next_base(container)?;
-    drop(template);
-    let grown = grow(keeper, engine, container, (&base, below), &got).await;
-    if !matches!(grown, Ok(true)) {
-        engine.remove_volume(&base)?;
-    }
-    grown.map(drop)
+/// A container that fetches, and the base on which its store rests.
+struct Filling<'a> {
+    keeper: &'a Keeper,
+    engine: Cli,
+    container: Container,
+    below: String,
 }
 
-/// Whether the base is one with which jobs begin.
-async fn grow(
-    keeper: &Keeper,
-    engine: &Cli,
-    container: &Container,
-    (base, below): (&str, &str),
-    got: &Filled,
-) -> anyhow::Result<bool> {
-    let added = engine.grow_base(base, below, container, &got.fetched)?;
-    let as_it_was = |template: &Template| template.base.as_deref() == Some(below);
-    if added == 0 {
-        if let Some(why) = &got.full
-            && let Some(template) = template(keeper).await?.filter(as_it_was)
-        {
-            template.cool(why)?;
+impl Filling<'_> {
+    /// What it gets into its store is put into the next base.
+    async fn fetch(&self, wanted: &[String]) -> anyhow::Result<()> {
+        let got = tokio::select! {
+            got = self.engine.fill(&self.container, wanted, FILLING) => got?,
+            () = told_otherwise(self.keeper) => return Ok(()),
+            () = tokio::time::sleep(FILLING + BESIDES) => anyhow::bail!("it does not end"),
+        };
+        let Some(base) = self.alone(|engine| engine.next_base(&self.container))? else { return Ok(()) };
+        let grown = self.grow(&base, &got);
+        if !matches!(grown, Ok(true)) {
+            self.engine.remove_volume(&base)?;
         }
-        return Ok(false);
+        grown.map(drop)
     }
-    let Some(template) = template(keeper).await?.filter(as_it_was) else { return Ok(false) };
-    template.engine.complete_base(base, container)?;
-    say(&format!("{added} paths that jobs had from caches are there for the next ones: {base}"));
-    Ok(true)
+
+    /// Whether jobs begin with the base from now on.
+    fn grow(&self, base: &str, got: &Filled) -> anyhow::Result<bool> {
+        let added = self.engine.grow_base(base, &self.below, &self.container, &got.fetched)?;
+        if added > 0 {
+            let is_complete = self.alone(|engine| engine.complete_base(base, &self.container))?.is_some();
+            if is_complete {
+                say(&format!("{added} paths that jobs had from caches are there for the next ones: {base}"));
+            }
+            return Ok(is_complete);
+        }
+        if let Some(why) = &got.full
+            && self.alone(|engine| engine.cool_bases(&self.container))? == Some(true)
+        {
+            say(&given_up(why));
+        }
+        Ok(false)
+    }
+
+    /// With nobody else at work on the runner; nothing, when jobs do not begin with the base below any more, or none is to.
+    fn alone<T>(&self, change: impl FnOnce(&Cli) -> Result<T, engine::Error>) -> anyhow::Result<Option<T>> {
+        let Some(locked) = lock(self.keeper)? else { return Ok(None) };
+        let is_warm = Declared::read(&locked)?.settings.nix.store == JobStore::Warm;
+        let engine = self.engine.holding(locked.right()?);
+        if !is_warm || engine.warmest_base(&self.container)? != self.below {
+            return Ok(None);
+        }
+        Ok(Some(change(&engine)?))
+    }
 }
 
 /// Until no job is to start any more.
