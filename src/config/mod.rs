@@ -6,6 +6,7 @@
 mod args;
 mod cache;
 mod caps;
+mod choices;
 mod declaration;
 mod file;
 mod github;
@@ -19,11 +20,12 @@ mod updates;
 
 pub use args::{CredentialArgs, FileArgs, GitHubArgs, SettingsArgs, TrustArgs};
 pub use cache::{CacheSettings, PusherSettings, Wait};
+pub use choices::{EngineChoice, Sandbox};
 pub use file::trust_policy;
 pub use github::{AppSettings, GitHubSettings};
 pub use host::Host;
 pub use layer::{Error, Given, Layer, Origin};
-pub use settings::{EngineChoice, LintSettings, NixSettings, Sandbox, Settings};
+pub use settings::{LintSettings, NixSettings, Settings};
 pub use slots::JobStore;
 pub use trust::{ImageSettings, PublisherSettings, TrustSettings};
 pub use updates::{CalendarEvent, UpdateSettings};

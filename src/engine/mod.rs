@@ -17,6 +17,7 @@ mod detect;
 mod docker;
 mod error;
 mod filler;
+mod growth;
 mod images;
 mod inspected;
 mod jobs;
