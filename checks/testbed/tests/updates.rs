@@ -108,7 +108,14 @@ fn podman_an_update_ends_the_job_first_keeps_everything_else_and_can_be_gone_bac
     scene.up(&["--memory", "1g", "--labels", "self-hosted,vega,big"]).unwrap();
     assert_eq!(state(&scene)["container"]["id"], id);
 
-    succeeded(&run(&scene, "rollback", &[])).unwrap();
+    // A timer's update that begins as soon as the older image is noted does not go forward again.
+    let going_back = in_background(&scene, &["rollback", &scene.name]);
+    let noted = || state(&scene)["digest"] == first["digest"];
+    scene.github.until(SOON, noted).unwrap();
+    assert_eq!(state(&scene)["refused"]["digest"], next["digest"]);
+    let said = succeeded(&run(&scene, "update", &[])).unwrap();
+    assert!(said.contains("somebody went back from it"), "{said}");
+    succeeded(&going_back.wait_with_output().unwrap()).unwrap();
     assert_eq!(state(&scene)["digest"], first["digest"]);
     scene.job(&scripts::sandboxed_build("back")).unwrap();
     let said = succeeded(&run(&scene, "update", &[])).unwrap();

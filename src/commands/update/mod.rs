@@ -25,7 +25,7 @@ use crate::{
     config::{Host, Settings},
     engine::{Container, SeccompProfile},
     image::{ImageReference, Registry},
-    installation::{self, Previous, Record, Refused},
+    installation::{Previous, Record, Refused},
     progress::{Output, Progress},
     systemd,
     value::ImageDigest,
@@ -137,7 +137,7 @@ impl Update {
             );
             return Ok(change.stays(&why));
         }
-        Box::pin(change.switch(image)).await
+        Box::pin(change.switch(image, None)).await
     }
 }
 
@@ -157,14 +157,10 @@ impl Rollback {
         let (engine, progress) = (change.subject.engine()?, &change.progress);
         let (image, _) = prepare::again(&record, previous.receipt.as_ref(), engine, progress).await?;
         let from = change.record.digest.clone();
-        let (installation, progress) =
-            (change.subject.installation.clone(), Progress::new(change.common.output));
-        let code = Box::pin(change.switch(image)).await?;
-        let locked = installation.lock_patiently(PATIENCE)?;
+        let progress = Progress::new(change.common.output);
         let why = "somebody went back from it".to_owned();
-        let refused = Refused { digest: from.clone(), at: Timestamp::now(), why };
-        let updates = locked.updates()?;
-        locked.save_updates(&installation::Updates { refused: Some(refused), ..updates })?;
+        let leaves = Refused { digest: from.clone(), at: Timestamp::now(), why };
+        let code = Box::pin(change.switch(image, Some(leaves))).await?;
         progress.note(&format!(
             "`vega-builder update` leaves {} alone from now on, unless --to names it",
             from.short()
@@ -281,7 +277,7 @@ impl Change {
     }
 
     /// Try it, come to rest, change, and prove that it listens.
-    async fn switch(self, image: ReadyImage) -> anyhow::Result<ExitCode> {
+    async fn switch(self, image: ReadyImage, leaves: Option<Refused>) -> anyhow::Result<ExitCode> {
         let (subject, progress) = (&self.subject, &self.progress);
         let name = subject.installation.name.clone();
         let container = self.container(&image)?;
@@ -300,6 +296,7 @@ impl Change {
             settings: &self.settings,
             container: &container,
             to: Previous { record, receipt: Some(image.receipt.clone()) },
+            leaves,
             now: self.common.now,
             patience: Duration::from_secs(self.common.wait),
             progress,

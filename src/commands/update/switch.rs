@@ -37,6 +37,8 @@ pub struct Switch<'a> {
     pub container: &'a Container,
     /// The other image, in the place of what was.
     pub to: Previous,
+    /// What is gone back from: updates by themselves leave it alone.
+    pub leaves: Option<Refused>,
     /// Whether a job that runs is cancelled.
     pub now: bool,
     /// How long the other image gets to listen.
@@ -90,6 +92,11 @@ impl Switch<'_> {
             self.note_seeded(&locked, true)?;
         }
         step.done("the image's store paths are in the store");
+        if let Some(leaves) = &self.leaves {
+            // Before anybody can see the other image noted: an update that begins now would go forward again.
+            let previous = locked.updates()?.previous;
+            locked.save_updates(&Updates { previous, refused: Some(leaves.clone()) })?;
+        }
         Ok(Previous { record, receipt: locked.receipt()? })
     }
 
