@@ -7,6 +7,8 @@ use crate::{contract, trust::Verified, value::ImageDigest};
 
 /// What podman sees a layout as.
 const DESK_NAME: &str = "vega-builder-layout";
+/// podman may not find an image for a moment that another one pulls as well, as the timers of two runners do.
+const PULLS: usize = 3;
 
 /// An image in the engine's store.
 #[derive(Debug, Clone)]
@@ -74,10 +76,15 @@ impl Cli {
         digest: &ImageDigest,
         loopback: bool,
     ) -> Result<LocalImage, Error> {
-        self.pull(image_name, digest, loopback).await?;
-        // Engines do not wait for the disk, and after a power cut an image that looks whole would have empty files.
-        tokio::task::spawn_blocking(nix::unistd::sync).await.ok();
-        self.local_image(image_name, digest)?.ok_or_else(|| Error::Failed {
+        for _ in 0..PULLS {
+            self.pull(image_name, digest, loopback).await?;
+            // Engines do not wait for the disk, and after a power cut an image that looks whole would have empty files.
+            tokio::task::spawn_blocking(nix::unistd::sync).await.ok();
+            if let Some(local) = self.local_image(image_name, digest)? {
+                return Ok(local);
+            }
+        }
+        Err(Error::Failed {
             command: format!("{} pull", self.program()),
             why: "the engine lost the image that it downloaded".to_owned(),
         })

@@ -71,6 +71,12 @@ impl Installation {
         self.hold("slots.lock", |name, pid| Error::SlotsKept { name, pid })
     }
 
+    /// The right to change this runner's image, from the first look at the one that it has until the other one listens;
+    /// each file is changed with the other right.
+    pub fn hold_switch(&self) -> Result<Flock<File>, Error> {
+        self.hold("switch.lock", |name, pid| Error::Switching { name, pid })
+    }
+
     /// Tell whoever keeps this runner's slots something; an error when nobody does.
     pub fn signal_keeper(&self, signal: Signal) -> Result<(), Error> {
         match self.hold_slots() {

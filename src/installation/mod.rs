@@ -25,6 +25,12 @@ pub enum Error {
     )]
     Busy { name: String, pid: String },
     #[error(
+        "another vega-builder changes the image of {name} (process {pid}); wait until it has ended, then run this command again"
+    )]
+    Switching { name: String, pid: String },
+    #[error("another vega-builder changed the image of {name} meanwhile; run this command again")]
+    Switched { name: String },
+    #[error(
         "the slots of {name} are kept already, by process {pid}; `vega-builder status {name}` shows them"
     )]
     SlotsKept { name: String, pid: String },

@@ -246,6 +246,35 @@ fn podman_an_update_that_is_killed_while_it_waits_leaves_a_runner_that_goes_on()
 }
 
 #[test]
+fn podman_of_two_updates_at_once_one_changes_the_image_and_the_other_finds_nothing_to_do() {
+    let scene = Scene::new("two-updates").unwrap();
+    scene.up(&[]).unwrap();
+    let first = state(&scene);
+    publish(&scene, &salted(&demo_image(), scene.folder.path(), "next").unwrap().0);
+    let job = at_work(&scene, 8);
+    let both = [(); 2].map(|()| in_background(&scene, &["update", &scene.name]));
+    assert_eq!(scene.github.wait(job, SOON).unwrap().result, "Succeeded");
+    let both = both.map(|updating| updating.wait_with_output().unwrap());
+    let tells = |word: &str| {
+        let says = |output: &&Output| {
+            [&output.stdout, &output.stderr].iter().any(|said| String::from_utf8_lossy(said).contains(word))
+        };
+        both.iter().filter(says).count()
+    };
+    for word in ["`vega-builder rollback", "runs the newest image already", "goes first"] {
+        assert_eq!(tells(word), 1, "{word}: {both:?}");
+    }
+    let next = state(&scene);
+    assert_ne!(next["digest"], first["digest"]);
+    assert_eq!((containers(&scene), scene.github.minted()), (vec![scene.name.clone()], 1));
+    // Back is the image before, and not the same one once more.
+    succeeded(&run(&scene, "rollback", &[])).unwrap();
+    assert_eq!(state(&scene)["digest"], first["digest"]);
+    scene.job("echo BACK").unwrap();
+    scene.down().unwrap();
+}
+
+#[test]
 fn podman_an_update_that_was_killed_between_two_names_is_put_right_and_runs_no_other_image() {
     let scene = Scene::new("two-names").unwrap();
     scene.up(&[]).unwrap();

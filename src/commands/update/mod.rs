@@ -3,15 +3,17 @@
 mod crash;
 mod rest;
 mod switch;
+mod turn;
 
-use std::{process::ExitCode, time::Duration};
+use std::{fs::File, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use nix::fcntl::Flock;
 use serde_json::json;
 
 pub use self::{crash::recover, rest::WindowOver, switch::RolledBack};
-use self::{rest::rest, switch::Switch};
+use self::{rest::rest, switch::Switch, turn::turn};
 use super::{
     prepare,
     steps::{
@@ -25,7 +27,7 @@ use crate::{
     config::{Host, Settings},
     engine::{Container, SeccompProfile},
     image::{ImageReference, Registry},
-    installation::{Previous, Record, Refused},
+    installation::{Places, Previous, Record, Refused},
     progress::{Output, Progress},
     systemd,
     value::ImageDigest,
@@ -101,7 +103,8 @@ impl Update {
     }
 
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let mut change = Change::of(self.common)?;
+        let mut change =
+            if self.check { Change::of(self.common)? } else { Change::alone(self.common).await? };
         if self.in_window {
             change.until = change.window()?;
             if change.until.is_none() {
@@ -147,7 +150,7 @@ impl Rollback {
     }
 
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let change = Change::of(self.common)?;
+        let change = Change::alone(self.common).await?;
         let name = &change.subject.installation.name;
         let previous = change.subject.installation.updates()?.previous;
         let previous =
@@ -178,9 +181,17 @@ struct Change {
     progress: Progress,
     /// The end of the window, where it keeps to one.
     until: Option<Timestamp>,
+    /// What keeps another command's change away.
+    turn: Option<Flock<File>>,
 }
 
 impl Change {
+    async fn alone(common: Common) -> anyhow::Result<Self> {
+        let installation = Places::standard().find(common.runner.as_deref())?;
+        let turn = turn(&installation, &Progress::new(common.output)).await?;
+        Ok(Self { turn: Some(turn), ..Self::of(common)? })
+    }
+
     fn of(common: Common) -> anyhow::Result<Self> {
         let progress = Progress::new(common.output);
         let subject = Subject::find(common.runner.as_deref())?;
@@ -208,11 +219,14 @@ impl Change {
             record.image
         );
         if !installation.is_declared() {
-            recover(subject.engine()?, &installation.lock_patiently(PATIENCE)?, &record)?;
+            // As it is noted now: `up` may have brought another image while the lock was waited for.
+            let locked = installation.lock_patiently(PATIENCE)?;
+            let noted = locked.record()?.context("the record is gone")?;
+            recover(subject.engine()?, &locked, &noted)?;
         }
         let host = Host::read().context("the host's memory and processors cannot be read from /proc")?;
         let settings = Settings::declared(&file, name, &host)?;
-        Ok(Self { common, subject, settings, record, progress, until: None })
+        Ok(Self { common, subject, settings, record, progress, until: None, turn: None })
     }
 
     /// The end of the window that is open now.
@@ -302,6 +316,7 @@ impl Change {
             progress,
         };
         switch.run().await?;
+        drop(self.turn);
         let from = self.record.digest.clone();
         progress.result(
             &format!(

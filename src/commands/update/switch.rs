@@ -17,7 +17,7 @@ use crate::{
     config::Settings,
     engine::{Container, predecessor_name},
     image::ImageReference,
-    installation::{Locked, Places, Previous, Record, Refused, Store, Updates},
+    installation::{self, Locked, Places, Previous, Record, Refused, Store, Updates},
     progress::Progress,
     systemd,
 };
@@ -81,7 +81,9 @@ impl Switch<'_> {
         locked.expect_not_drained()?;
         let record = locked.record()?.context("the record is gone")?;
         let is_same = self.subject.record.as_ref().is_some_and(|known| known.digest == record.digest);
-        anyhow::ensure!(is_same, "another command changed {} meanwhile: type this one again", locked.name);
+        if !is_same {
+            return Err(installation::Error::Switched { name: locked.name.to_string() }.into());
+        }
         let step = self.progress.step("seed", "adding the image's store paths");
         if self.subject.is_ephemeral {
             // Below the stores of its jobs.
