@@ -15,7 +15,7 @@ use simulator::{
 };
 use tempfile::TempDir;
 
-use crate::{engine::Engine, layout, registry::Registry};
+use crate::{engine::Engine, layout, registry::Registry, salted::salted};
 
 /// The caps of a scene's runner unless a test gives others, as the kernel's files have them.
 pub const CAPS: [(&str, u64); 4] =
@@ -24,6 +24,8 @@ pub const CAPS: [(&str, u64); 4] =
 pub const LOGIN: &str = "ghp_testbedlogin0123456789abcdefghijk";
 /// The image's name in the registry.
 pub const IMAGE: &str = "ad-astra-computing/vega-builder";
+/// What keeps the layers of the demo image in the engine, from test to test.
+const LAYERS: &str = "localhost/testbed/layers:kept";
 
 /// One runner's surroundings; all of it ends when dropped, and the runner too, where a test that failed has left it.
 pub struct Scene {
@@ -69,6 +71,9 @@ impl Scene {
         github.repository(&repository);
         github.credential(LOGIN, true);
         let engine = Engine::new(engine);
+        if std::env::var_os("NEXTEST").is_some() {
+            keep_layers(&engine, &registry, folder.path())?;
+        }
         Ok(Self {
             patience: 60,
             folder,
@@ -178,6 +183,20 @@ impl Scene {
             .until(Duration::from_secs(self.patience), || self.github.is_online(&self.name) == online)
             .with_context(|| self.engine.logs(&self.name))
     }
+}
+
+/// Of all that an image is only what is a test's own is downloaded in it: the demo image's layers stay, in an image that
+/// no runner has. Those would be most of the time that tests take.
+fn keep_layers(engine: &Engine, registry: &Registry, folder: &Path) -> anyhow::Result<()> {
+    if engine.program() != "podman" || engine.run(&["image", "exists", LAYERS])?.status.success() {
+        return Ok(());
+    }
+    let (layout, _) = salted(&layout::demo_image(), folder, "layers")?;
+    registry.push(&layout, IMAGE, "layers")?;
+    let pushed = format!("{}/{IMAGE}:layers", registry.address);
+    engine.said(&["pull", "--quiet", "--tls-verify=false", &pushed])?;
+    engine.said(&["tag", &pushed, LAYERS])?;
+    engine.said(&["untag", &pushed, &pushed]).map(drop)
 }
 
 impl Drop for Scene {
