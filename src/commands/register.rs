@@ -74,22 +74,27 @@ impl Register {
             let found = subject.housing.inspect(&installation.name)?;
             Ok(found.is_some_and(|found| found.status == Status::Running))
         };
-        let phase = || installation.runner_state().map(|state| state.phase);
-        // Whether one that only just starts has a registration, it says itself.
-        let until = Instant::now() + STARTING;
-        // One that waits for its next try says why.
-        let is_booting = || {
-            let state = installation.runner_state();
-            state.is_some_and(|state| state.phase == Phase::Starting && state.message.is_empty())
-        };
-        if is_booting() {
-            let step = progress.step("start", "waiting for the runner to say whether it needs one");
-            while is_booting() && runs()? && Instant::now() < until {
-                tokio::time::sleep(Duration::from_millis(200)).await;
+        // Whether one that only just starts has a registration, it says itself; one that waits for its next try says why.
+        let (until, mut step) = (Instant::now() + STARTING, None);
+        let needs_none = loop {
+            // One look at its word for one decision: it may begin to boot at any time.
+            let state = match installation.runner_state() {
+                Some(state) if runs()? => state,
+                _ => break false,
+            };
+            let is_booting = state.phase == Phase::Starting && state.message.is_empty();
+            if !is_booting || Instant::now() > until {
+                break state.phase != Phase::WaitingForToken;
             }
+            step.get_or_insert_with(|| {
+                progress.step("start", "waiting for the runner to say whether it needs one")
+            });
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        };
+        if let Some(step) = step {
             step.done("it has started");
         }
-        if runs()? && phase().is_some_and(|phase| phase != Phase::WaitingForToken) {
+        if needs_none {
             // A token that nobody waits for would lie there while jobs run.
             let text =
                 format!("{} asks for no token; `vega-builder status` shows how it is", installation.name);
