@@ -65,6 +65,7 @@ impl Life {
                 self.deleted = None;
             }
             Event::Listening => self.deleted = None,
+            Event::Away | Event::Back => {}
             Event::RegistrationDeleted => self.deleted = Some(now),
         }
     }

@@ -23,6 +23,9 @@ pub enum Event {
     Listening,
     Running(String),
     Completed(String),
+    /// GitHub does not answer; it goes on asking by itself.
+    Away,
+    Back,
     /// GitHub no longer knows this registration.
     RegistrationDeleted,
 }
@@ -42,6 +45,15 @@ impl Event {
         let said = line.split_once("Z: ").map_or(line, |(_, said)| said).trim();
         if said == "Listening for Jobs" {
             return Some(Self::Listening);
+        }
+        // Once in an outage, and once after it.
+        //
+        // Source: actions/runner, `MessageListener.cs` and `BrokerMessageListener.cs`.
+        if said.starts_with("Runner connect error") {
+            return Some(Self::Away);
+        }
+        if said == "Runner reconnected." {
+            return Some(Self::Back);
         }
         if let Some(job) = said.strip_prefix("Running job: ") {
             return Some(Self::Running(job.to_owned()));
@@ -182,8 +194,11 @@ mod tests {
     fn the_listeners_lines_are_understood() {
         for (line, event) in [
             ("2026-11-24 03:20:33Z: Listening for Jobs", Some(Event::Listening)),
-            // It may have a job at that time.
-            ("2026-11-24 03:20:33Z: Runner reconnected.", None),
+            ("2026-11-24 03:20:33Z: Runner reconnected.", Some(Event::Back)),
+            (
+                "2026-11-24 03:20:33Z: Runner connect error: no route to host. Retrying until reconnected.",
+                Some(Event::Away),
+            ),
             ("2026-11-24 03:20:33Z: Running job: build (x)", Some(Event::Running("build (x)".to_owned()))),
             (
                 "2026-11-24 03:20:33Z: Job build completed with result: Succeeded",

@@ -1,5 +1,6 @@
 //! Whether a process still does anything. GitHub's listener asks for jobs again every fifty seconds at the latest: one
-//! whose threads have not run once in that time never will.
+//! whose threads have not run once in that time never will. While GitHub does not answer, it sleeps for up to a minute
+//! between two tries.
 
 use std::{
     fs,
@@ -8,6 +9,8 @@ use std::{
 
 /// Without a sign of life for so long, it is none that waits.
 const STILL: Duration = Duration::from_secs(55);
+/// The same of one that GitHub does not answer.
+const STILL_AWAY: Duration = Duration::from_secs(150);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beat {
@@ -24,11 +27,17 @@ pub struct Pulse {
     pid: i32,
     switches: u64,
     since: Instant,
+    is_away: bool,
 }
 
 impl Pulse {
     pub fn of(pid: i32) -> Self {
-        Self { pid, switches: switches(pid), since: Instant::now() }
+        Self { pid, switches: switches(pid), since: Instant::now(), is_away: false }
+    }
+
+    /// Whether somebody answers it; true when that is news.
+    pub fn hear(&mut self, is_away: bool) -> bool {
+        std::mem::replace(&mut self.is_away, is_away) != is_away
     }
 
     pub fn look(&mut self) -> Beat {
@@ -40,7 +49,7 @@ impl Pulse {
             Some('T' | 't') => Beat::Stopped,
             // It has ended: somebody else asks for that.
             None | Some('Z' | 'X') => Beat::Alive,
-            Some(_) if self.since.elapsed() > STILL => Beat::Still,
+            Some(_) if self.since.elapsed() > if self.is_away { STILL_AWAY } else { STILL } => Beat::Still,
             Some(_) => Beat::Alive,
         }
     }
@@ -102,6 +111,9 @@ mod tests {
         let mut pulse = Pulse::of(i32::try_from(sleeper.id()).unwrap());
         assert_eq!(pulse.look(), Beat::Alive);
         pulse.since = Instant::now().checked_sub(STILL + Duration::from_secs(1)).unwrap();
+        pulse.hear(true);
+        assert_eq!(pulse.look(), Beat::Alive, "it waits for another try");
+        pulse.hear(false);
         assert_eq!(pulse.look(), Beat::Still);
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();

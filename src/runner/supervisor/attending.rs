@@ -27,6 +27,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Between two looks at what only the world outside can change.
 pub(super) const STEADY: Pause = Pause::Steady(Duration::from_secs(60));
 
+const AWAY: &str = "GitHub does not answer: the runner asks again by itself";
+
 impl Supervisor<'_> {
     /// Follow a listener to its end. Whatever that is: no process of the runner's user is there afterwards.
     pub(super) fn attend(
@@ -56,7 +58,14 @@ impl Supervisor<'_> {
                     self.chronicle.note(chronicle::Event::JobStarted { job: life.name().to_owned() });
                     self.garbage.expect_more();
                 }
-                self.tell(&event, life);
+                let is_news = match event {
+                    Event::Away => pulse.hear(true),
+                    Event::Back => pulse.hear(false),
+                    _ => true,
+                };
+                if is_news {
+                    self.tell(&event, life);
+                }
             }
             // One that `register` laid beside a runner that needs none.
             registration.discard_token();
@@ -143,16 +152,25 @@ impl Supervisor<'_> {
 
     fn tell(&mut self, event: &Event, life: &Life) {
         match event {
-            Event::Listening if !life.had_job() => {
-                if !std::mem::replace(&mut self.listened, true) {
-                    self.chronicle.note(chronicle::Event::Listening);
-                }
-                self.report.enter(Phase::Listening, "");
+            Event::Listening if !life.had_job() => self.listens(),
+            // While it has a job, its job is what is told.
+            Event::Away if !life.had_job() => {
+                self.report.enter(self.report.phase(), AWAY);
+                self.chronicle.note(chronicle::Event::Trouble { why: AWAY.to_owned() });
+                self.listened = false;
             }
+            Event::Back if !life.had_job() && self.report.phase() == Phase::Listening => self.listens(),
             Event::Running(job) => self.report.enter(Phase::Busy, &format!("running {job}")),
             Event::Completed(what) => self.report.enter(Phase::Starting, what),
-            Event::Listening | Event::RegistrationDeleted => {}
+            Event::Listening | Event::Away | Event::Back | Event::RegistrationDeleted => {}
         }
+    }
+
+    fn listens(&mut self) {
+        if !std::mem::replace(&mut self.listened, true) {
+            self.chronicle.note(chronicle::Event::Listening);
+        }
+        self.report.enter(Phase::Listening, "");
     }
 
     /// What runs beside the listener, whether there is one or not.

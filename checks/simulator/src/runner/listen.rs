@@ -72,7 +72,7 @@ pub fn listen(once: bool) -> anyhow::Result<Code> {
             },
             Ok(_) | Err(_) => {
                 if !std::mem::replace(&mut cut, true) {
-                    say("Runner connect error. Retrying until reconnected.");
+                    say(CONNECT_ERROR);
                 }
                 thread::sleep(Duration::from_millis(500));
             }
@@ -98,6 +98,8 @@ fn goodbye(client: &Client, saved: &Saved, session: &str) -> Code {
     }
 }
 
+const CONNECT_ERROR: &str = "Runner connect error: the connection was refused. Retrying until reconnected.";
+
 fn say(what: &str) {
     println!("{}: {what}", Timestamp::now().strftime("%Y-%m-%d %H:%M:%SZ"));
 }
@@ -110,18 +112,23 @@ fn open(client: &Client, saved: &Saved, stop: &AtomicBool) -> anyhow::Result<Res
         version: VERSION.to_owned(),
     };
     let deadline = Instant::now() + CONFLICT;
-    let mut told = false;
+    let (mut told, mut cut) = (false, false);
     loop {
         if stop.load(Ordering::Relaxed) {
             return Ok(Err(Code::Success));
         }
         let Ok(reply) = post(client, &format!("{}/_runner/sessions", saved.server), &request) else {
-            say("Runner connect error. Retrying until reconnected.");
+            if !std::mem::replace(&mut cut, true) {
+                say(CONNECT_ERROR);
+            }
             thread::sleep(Duration::from_secs(1));
             continue;
         };
         match reply.status() {
             StatusCode::OK => {
+                if cut {
+                    say("Runner reconnected.");
+                }
                 let said: Value = reply.json()?;
                 return Ok(Ok(said["session"].as_str().unwrap_or_default().to_owned()));
             }
