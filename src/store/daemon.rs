@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
+    mem,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -15,6 +16,7 @@ use nix::sys::signal::Signal;
 use super::Error;
 use crate::runner::{
     children::{self, Child},
+    pace::{Next, Pace, Pause},
     say,
     stop::{self, Order},
     user,
@@ -24,6 +26,8 @@ const SOCKET: &str = "/nix/var/nix/daemon-socket/socket";
 const PATIENCE: u64 = 20;
 /// For how long another try is worth it: a job that takes every process id ends some day, or is ended.
 const DOWN: Duration = Duration::from_secs(60);
+/// One that lasted so long is replaced at once; one that did not, ever more slowly.
+const LASTED: Duration = Duration::from_secs(60);
 /// Between two questions whether it answers, and how long an answer may take on a busy machine.
 const ASK: Duration = Duration::from_secs(20);
 const ANSWER: Duration = Duration::from_secs(30);
@@ -42,6 +46,12 @@ pub struct Daemon {
     child: Child,
     /// Since when it cannot be started again.
     down: Option<Instant>,
+    began: Instant,
+    /// After a short life: not before then, and not for ever.
+    pace: Pace,
+    /// It is not the first that ended soon.
+    is_second: bool,
+    again: Option<Instant>,
     /// When it was last asked whether it answers, and who waits for that.
     asked: Instant,
     answer: Option<Receiver<()>>,
@@ -50,7 +60,6 @@ pub struct Daemon {
 impl Daemon {
     /// Start it and wait until it answers.
     pub fn start(on_host: Option<&Path>) -> Result<Self, Error> {
-        let failed = |why: String| Error::Nix { command: "nix-daemon".to_owned(), why };
         let mut command = match on_host {
             None => user::as_root("nix-daemon"),
             Some(folder) => {
@@ -63,7 +72,18 @@ impl Daemon {
         command.arg("--quiet").stdin(Stdio::null());
         let child = children::spawn(&mut command).map_err(|why| failed(why.to_string()))?;
         let on_host = on_host.map(Path::to_owned);
-        let mut daemon = Self { on_host, child, down: None, asked: Instant::now(), answer: None };
+        let now = Instant::now();
+        let mut daemon = Self {
+            on_host,
+            child,
+            down: None,
+            began: now,
+            pace: Pace::default(),
+            is_second: false,
+            again: None,
+            asked: now,
+            answer: None,
+        };
         let deadline = Instant::now() + Duration::from_secs(PATIENCE);
         while converse(START).is_err() {
             if let Some(status) = daemon.ended() {
@@ -90,15 +110,43 @@ impl Daemon {
             self.child.terminate(Signal::SIGKILL, Duration::from_secs(5));
         }
         let Some(status) = self.ended() else { return Ok(()) };
-        if self.down.is_none() {
-            say(&format!("nix-daemon ended ({status}): starting it again"));
+        let wait = match self.again {
+            Some(again) => again.saturating_duration_since(Instant::now()),
+            None => self.after(status)?,
+        };
+        if !wait.is_zero() {
+            return Ok(());
         }
         match Self::start(self.on_host.as_deref()) {
-            Ok(started) => *self = started,
+            Ok(started) => {
+                *self = Self { pace: mem::take(&mut self.pace), is_second: self.is_second, ..started }
+            }
             Err(error) if self.down.get_or_insert_with(Instant::now).elapsed() > DOWN => return Err(error),
             Err(_) => {}
         }
         Ok(())
+    }
+
+    /// How long the next one is to be waited for; an error when it ends again and again.
+    fn after(&mut self, status: ExitStatus) -> Result<Duration, Error> {
+        if self.began.elapsed() > LASTED {
+            self.pace.reset();
+            self.is_second = false;
+        }
+        // A build that begins now is not to miss it.
+        let wait = if mem::replace(&mut self.is_second, true) {
+            match self.pace.after(self.began, Pause::Growing(Duration::ZERO)) {
+                Next::Wait(wait) => wait,
+                Next::GiveUp => return Err(failed(format!("it ends again and again ({status})"))),
+            }
+        } else {
+            Duration::ZERO
+        };
+        if self.pace.is_news("ended") {
+            say(&format!("nix-daemon ended ({status}): starting it again"));
+        }
+        self.again = Some(Instant::now() + wait);
+        Ok(wait)
     }
 
     /// Whether it has left a question open for too long. Another is asked from time to time, by a thread that may wait.
@@ -135,6 +183,10 @@ impl Daemon {
     pub fn stop(mut self) {
         self.child.terminate(Signal::SIGTERM, Duration::from_secs(5));
     }
+}
+
+fn failed(why: String) -> Error {
+    Error::Nix { command: "nix-daemon".to_owned(), why }
 }
 
 /// Begin a conversation as any client does, and end it: it needs the daemon's own process, and one that this starts.

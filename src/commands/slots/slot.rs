@@ -49,14 +49,15 @@ pub async fn keep(keeper: Arc<Keeper>, number: u32, job: Option<Job>) {
         }
         let began = std::time::Instant::now();
         let failed = match slot.listening().await {
-            Ok(Some(job)) => slot.work(job).map(|why| (why, GROWING)),
+            Ok(Some(job)) => slot.work(job).map(|why| (began, why, GROWING)),
             // Told otherwise meanwhile.
             Ok(None) => continue,
-            Err(why) => Some((format!("{why:#}"), pause_after(&why))),
+            // However long it took, it was no life.
+            Err(why) => Some((std::time::Instant::now(), format!("{why:#}"), pause_after(&why))),
         };
         match failed {
             None => pace.reset(),
-            Some((why, pause)) => slot.pause(&mut pace, began, pause, why).await,
+            Some((began, why, pause)) => slot.pause(&mut pace, began, pause, why).await,
         }
     }
     slot.empty().await;
@@ -109,7 +110,7 @@ impl Slot {
                 let why = format!("{why}; it tries no more: `vega-builder resume` has it try again");
                 self.tell(Phase::GaveUp, &why);
                 say(&format!("slot {number}: {why}"));
-                self.keeper.note(Event::Trouble { why: format!("slot {number}: {why}") });
+                self.keeper.note(Event::GaveUp { why: format!("slot {number}: {why}") });
                 let note = self.keeper.installation.handover.join(contract::HANDOVER_GAVE_UP);
                 let reading = orders.reading();
                 let is_noted = fs::write(&note, "").is_ok();

@@ -260,7 +260,7 @@ impl Supervisor<'_> {
                     Some(_) => "unpack GitHub's newest in its place, and reload its service",
                 };
                 let why = format!("GitHub refuses this version of the runner (7): {next}");
-                again(&why, Pause::Patient(SLOWEST))
+                again(&why, Pause::Growing(SLOWEST))
             }
         })
     }

@@ -53,8 +53,21 @@ pub fn a_daemon_that_was_killed_is_started_again(scene: &Scene) {
     until_said_within(scene, "nix-daemon ended (signal: 9 (SIGKILL)): starting it again", MINUTE);
     let log = scene.job(&sandboxed_build("daemon-killed")).unwrap();
     assert!(log.contains("sandbox: sandboxed"), "{log}");
+    // Ever more slowly, when it does not last, and told once.
+    for _ in 0..3 {
+        kill(process(scene, "nix-daemon"), Signal::SIGKILL).unwrap();
+        scene.github.until(MINUTE, || answers(scene)).unwrap();
+    }
+    scene.job(&sandboxed_build("daemon-killed-again")).unwrap();
     assert_eq!(lines(scene, "nix-daemon ended"), 1);
     scene.down().unwrap();
+}
+
+/// Whether there is a daemon that is not about to end.
+fn answers(scene: &Scene) -> bool {
+    let is_it =
+        |status: &String| field(status, "Name") == "nix-daemon" && !field(status, "State").starts_with('Z');
+    processes(scene).iter().any(|(_, status)| is_it(status))
 }
 
 pub fn a_daemon_that_answers_no_more_is_replaced(scene: &Scene) {
