@@ -44,6 +44,21 @@ impl GitHub<Scope> {
         self.ask_for_jit_config(name, group, labels).await
     }
 
+    /// Whether this credential may register runners. It asks for none: whom GitHub lets, it tells that a name is missing.
+    pub async fn may_register(&self) -> Result<bool, Error> {
+        let (operation, nothing) = (Operation::GenerateJitConfig, json!({ "labels": [] }));
+        match self.post_body(operation, &self.route("/actions/runners/generate-jitconfig"), &nothing).await {
+            Err(Error::Invalid { .. }) => Ok(true),
+            Err(Error::Forbidden { .. } | Error::NotFound { .. }) => Ok(false),
+            Err(other) => Err(other),
+            Ok(_) => {
+                let (target, status) = (self.subject().to_string(), http::StatusCode::CREATED.as_u16());
+                let why = "it was asked for nothing, and gave something".to_owned();
+                Err(Error::Answer { operation, target, status, why })
+            }
+        }
+    }
+
     async fn ask_for_jit_config(
         &self,
         name: &RunnerName,

@@ -8,8 +8,11 @@ use std::{
 };
 
 use serde_json::Value;
-use simulator::github::Job;
-use testbed::scene::{Scene, succeeded};
+use simulator::{fault::Fault, github::Job};
+use testbed::{
+    scene::{Scene, succeeded},
+    slots::Slots,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -208,6 +211,12 @@ fn podman_the_doctor_says_which_jobs_will_come_and_what_is_wrong_with_the_next_c
     ] {
         assert!(text.contains(words), "'{words}' is missing in:\n{text}");
     }
+    // A token that may look and not touch.
+    scene.github.fault(Fault::status("POST", "/generate-jitconfig", 403, &[]));
+    let token = findings(&scene, &scene.name, "token");
+    assert!(token[0].contains("wrong") && token[0].contains("may not register one"), "{token:?}");
+    assert!(token[0].contains("gh auth login"), "{token:?}");
+    assert_eq!((scene.github.minted(), scene.github.runners().len()), (1, 1), "it changed something");
     // What is wrong is told by the exit code too.
     scene.engine.said(&["stop", "--time", "10", &scene.name]).unwrap();
     let stopped = scene.run(&["doctor", &scene.name]).unwrap();
@@ -215,4 +224,17 @@ fn podman_the_doctor_says_which_jobs_will_come_and_what_is_wrong_with_the_next_c
     assert_eq!(stopped.status.code(), Some(1), "{said}");
     assert!(said.contains("✗") && said.contains(&format!("`vega-builder logs {}`", scene.name)), "{said}");
     scene.down().unwrap();
+}
+
+#[test]
+fn podman_the_doctor_and_status_know_an_ephemeral_runner_by_those_of_its_jobs() {
+    let scene = Scene::new("doctor-slots").unwrap();
+    let slots = Slots::start(&scene, 1, "").unwrap();
+    slots.until_online(1).unwrap();
+    scene.github.end_version(Some(jiff::Timestamp::now() + Duration::from_secs(3 * 86400 + 60)));
+    let github = findings(&scene, &scene.name, "GitHub");
+    assert!(github[0].contains("fine") && github[0].contains(".job-"), "{github:?}");
+    let version = findings(&scene, &scene.name, "version");
+    assert!(version[0].contains("GitHub sends it no job after"), "{version:?}");
+    slots.end().unwrap();
 }

@@ -18,7 +18,7 @@ pub struct Finding {
     pub about: &'static str,
     pub level: Level,
     pub what: String,
-    /// What to type, or to do.
+    /// What to type, or to do; of whatever is not fine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -36,8 +36,8 @@ impl Finding {
         Self { about, level: Level::Wrong, what: what.into(), next: Some(next.into()) }
     }
 
-    /// A failure of ours, which says itself what to type.
-    pub fn failure(about: &'static str, why: impl std::fmt::Display) -> Self {
-        Self { about, level: Level::Wrong, what: why.to_string(), next: None }
+    /// Something that could not even be looked at.
+    pub fn failure(about: &'static str, why: impl std::fmt::Display, next: impl Into<String>) -> Self {
+        Self::wrong(about, why.to_string(), next)
     }
 }

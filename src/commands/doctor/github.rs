@@ -6,40 +6,57 @@ use super::finding::Finding;
 use crate::{
     commands::{
         lint::{self, Outlook},
-        steps::version::RunnerVersion,
+        steps::{standing, subject::Subject, version::RunnerVersion},
     },
     github::{self, GitHub},
     installation::Identity,
     value::Repository,
 };
 
+/// Who asks.
+pub const LOGIN: &str = "`gh auth login` as somebody who administers it, or a token in GH_TOKEN";
+
 /// What GitHub answers to this credential about this runner.
-pub async fn github(
-    github: &GitHub,
-    identity: &Identity,
-    is_installed: bool,
-    is_on_host: bool,
-) -> Vec<Finding> {
+pub async fn github(github: &GitHub, identity: &Identity, installed: Option<&Subject>) -> Vec<Finding> {
     let (name, scope) = (&identity.name, &identity.scope);
+    let is_on_host = installed.is_some_and(|subject| subject.housing.is_host());
+    let is_ephemeral = installed.is_some_and(|subject| subject.is_ephemeral);
+    // One that takes no jobs need not be there.
+    let is_awaited = installed.is_some_and(|subject| !matches!(subject.installation.drained(), Ok(Some(_))));
     let mut findings = Vec::new();
-    let runner = match github.runner(name).await {
+    let runner = match standing::listed(github, name, is_ephemeral).await {
         Ok(runner) => runner,
-        Err(why) => return vec![Finding::failure("token", why)],
+        Err(why) => return vec![Finding::failure("token", why, LOGIN)],
     };
-    findings.push(Finding::fine(
-        "token",
-        format!("sees the runners of {scope}; a runner's first start needs Administration: write of it"),
-    ));
+    findings.push(match github.may_register().await {
+        Ok(true) => Finding::fine("token", format!("sees the runners of {scope}, and may register some")),
+        Ok(false) => Finding::wrong(
+            "token",
+            format!(
+                "sees the runners of {scope}, and may not register one: Administration is read-only for it"
+            ),
+            LOGIN,
+        ),
+        Err(why) => Finding::failure("token", why, LOGIN),
+    });
     match &runner {
         Some(runner) if runner.is_online() => {
             let busy = if runner.busy { "busy" } else { "idle" };
-            findings.push(Finding::fine("GitHub", format!("lists {name} as online, {busy}")));
+            findings.push(Finding::fine("GitHub", format!("lists {} as online, {busy}", runner.name)));
         }
-        Some(_) if is_installed => {
+        None if is_ephemeral && is_awaited => {
+            let next = format!("`vega-builder status {name}`");
+            findings.push(Finding::wrong(
+                "GitHub",
+                format!("lists no job's runner of {name} as online"),
+                next,
+            ));
+        }
+        Some(_) if is_awaited => {
             let next = format!("`vega-builder status {name}`");
             findings.push(Finding::wrong("GitHub", format!("lists {name} as offline"), next));
         }
-        None if is_installed => {
+        None if is_awaited => {
             let next = format!("`vega-builder register {name}`");
             findings.push(Finding::wrong("GitHub", format!("does not know {name}"), next));
         }
@@ -80,7 +97,13 @@ pub async fn outlook(github: &GitHub<Repository>, identity: &Identity) -> Vec<Fi
     let Outlook { coming, never, reasons } =
         match lint::outlook(github, &identity.labels, identity.group.as_deref()).await {
             Ok(outlook) => outlook,
-            Err(why) => return vec![Finding::failure("workflows", format!("{why:#}"))],
+            Err(why) => {
+                return vec![Finding::failure(
+                    "workflows",
+                    format!("{why:#}"),
+                    format!("`vega-builder lint {repository}`"),
+                )];
+            }
         };
     let mut findings = Vec::new();
     if let Some(first) = reasons.first() {

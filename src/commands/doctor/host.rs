@@ -21,15 +21,22 @@ use crate::{
 /// `needs_engine`: whether a runner here has a container, or is to have one.
 pub fn host(needs_engine: bool) -> Vec<Finding> {
     let mut findings = vec![kernel(), cgroups(), namespaces(), capacity()];
-    findings.extend(metadata());
     match engine::detect(None) {
         Ok(cli) => findings.extend([engine_version(&cli), disk(&cli)]),
-        Err(why) if needs_engine => findings.push(Finding::failure("engine", why)),
+        Err(why) if needs_engine => findings.push(Finding::failure(
+            "engine",
+            why,
+            "`apt-get install podman`, or what brings it elsewhere",
+        )),
         Err(_) => {}
     }
     match SeccompProfile::from_host() {
         Ok(_) => findings.push(Finding::fine("seccomp", "the engine's default profile is there")),
-        Err(why) if needs_engine => findings.push(Finding::failure("seccomp", why)),
+        Err(why) if needs_engine => findings.push(Finding::failure(
+            "seccomp",
+            why,
+            "the engine's package anew, which has the profile",
+        )),
         Err(_) => {}
     }
     findings.push(if systemd::is_ours_to_arrange() {
@@ -107,8 +114,15 @@ fn namespaces() -> Finding {
 const METADATA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80);
 const NEAR: Duration = Duration::from_millis(300);
 
-fn metadata() -> Option<Finding> {
+/// Whether jobs can ask there; nothing where nobody answers. `is_denied`: there is a wall between.
+pub fn metadata(is_denied: bool) -> Option<Finding> {
     TcpStream::connect_timeout(&METADATA, NEAR).ok()?;
+    if is_denied {
+        return Some(Finding::fine(
+            "metadata",
+            format!("{} answers this machine, and is out of jobs' reach", METADATA.ip()),
+        ));
+    }
     Some(Finding::warning(
         "metadata",
         format!(
@@ -126,7 +140,13 @@ const LEAST: ByteSize = ByteSize::gib(4);
 fn capacity() -> Finding {
     let host = match Host::read() {
         Ok(host) => host,
-        Err(why) => return Finding::failure("capacity", format!("/proc cannot be read: {why}")),
+        Err(why) => {
+            return Finding::failure(
+                "capacity",
+                format!("/proc cannot be read: {why}"),
+                "`mount -t proc proc /proc`",
+            );
+        }
     };
     let all = format!("{} of memory, {} processors", host.memory, host.processors);
     if host.memory < LEAST {
@@ -145,7 +165,7 @@ fn engine_version(cli: &Cli) -> Finding {
             "podman 5, where the distribution has it",
         ),
         Ok(major) => Finding::fine("engine", format!("{name} {major}")),
-        Err(why) => Finding::failure("engine", why),
+        Err(why) => Finding::failure("engine", why, format!("`{name} version`")),
     }
 }
 
@@ -156,12 +176,18 @@ const TIGHT: ByteSize = ByteSize::gib(20);
 fn disk(cli: &Cli) -> Finding {
     let place = match cli.volume_will_be_at("store") {
         Ok(place) => place,
-        Err(why) => return Finding::failure("disk", why),
+        Err(why) => return Finding::failure("disk", why, format!("`{} info`", cli.program())),
     };
     let there = place.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
     let found = match statvfs(there) {
         Ok(found) => found,
-        Err(why) => return Finding::failure("disk", format!("{}: {why}", there.display())),
+        Err(why) => {
+            return Finding::failure(
+                "disk",
+                format!("{}: {why}", there.display()),
+                format!("`df {}`", there.display()),
+            );
+        }
     };
     let free = ByteSize(found.blocks_available() * found.fragment_size());
     let (all, left) = (found.files(), found.files_available());

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use self::finding::{Finding, Level};
 use super::steps::{
+    metadata,
     record::identity,
     subject::{Known, Subject},
     token,
@@ -68,11 +69,17 @@ impl Doctor {
         };
         let needs_engine = installed.is_empty() || !installed.iter().all(Installation::is_on_host);
         let mut parts = vec![Part { name: "this host".to_owned(), findings: host::host(needs_engine) }];
+        if installed.is_empty() {
+            parts[0].findings.extend(host::metadata(false));
+        }
         for installation in &installed {
             let name = installation.name.to_string();
             let findings = match Subject::of(installation.clone()) {
                 Ok(subject) => self.installed(&subject).await,
-                Err(why) => vec![Finding::failure("record", format!("{why:#}"))],
+                Err(why) => {
+                    let next = format!("`vega-builder status {name}`");
+                    vec![Finding::failure("record", format!("{why:#}"), next)]
+                }
             };
             parts.push(Part { name, findings });
         }
@@ -89,11 +96,12 @@ impl Doctor {
 
     async fn installed(&self, subject: &Subject) -> Vec<Finding> {
         let mut findings = runner::here(subject);
+        findings.extend(host::metadata(metadata::is_denied(subject)));
         if let Some(record) = &subject.record {
             findings.extend(runner::image(record).await);
         }
         let Known { identity, github, .. } = &subject.known;
-        findings.extend(self.at_github(identity, github, true, subject.housing.is_host()).await);
+        findings.extend(self.at_github(identity, github, Some(subject)).await);
         findings
     }
 
@@ -107,8 +115,10 @@ impl Doctor {
             .map_err(anyhow::Error::from)
             .and_then(|host| Ok(Settings::resolve(&SettingsArgs::default(), Some(wanted), &host)?));
         match settings {
-            Ok(settings) => self.at_github(&identity(&settings), &settings.github, false, false).await,
-            Err(why) => vec![Finding::failure("settings", format!("{why:#}"))],
+            Ok(settings) => self.at_github(&identity(&settings), &settings.github, None).await,
+            Err(why) => {
+                vec![Finding::failure("settings", format!("{why:#}"), "mend that, then this command again")]
+            }
         }
     }
 
@@ -116,8 +126,7 @@ impl Doctor {
         &self,
         identity: &Identity,
         settings: &GitHubSettings,
-        is_installed: bool,
-        is_on_host: bool,
+        installed: Option<&Subject>,
     ) -> Vec<Finding> {
         let asked = async {
             let credential = token::credential(&self.credential, settings, &identity.scope).await?;
@@ -125,9 +134,9 @@ impl Doctor {
         };
         let github = match asked.await {
             Ok(github) => github,
-            Err(why) => return vec![Finding::failure("token", format!("{why:#}"))],
+            Err(why) => return vec![Finding::failure("token", format!("{why:#}"), github::LOGIN)],
         };
-        let mut findings = github::github(&github, identity, is_installed, is_on_host).await;
+        let mut findings = github::github(&github, identity, installed).await;
         if let Some(repository) = identity.scope.repository() {
             findings.extend(github::outlook(&github.of(repository), identity).await);
         }

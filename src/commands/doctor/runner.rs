@@ -50,7 +50,7 @@ pub fn here(subject: &Subject) -> Vec<Finding> {
             return findings;
         }
         Err(why) => {
-            findings.push(Finding::failure(about, why));
+            findings.push(Finding::failure(about, why, format!("`vega-builder logs {name}`")));
             return findings;
         }
     };
@@ -96,11 +96,13 @@ fn on_host(subject: &Subject) -> Vec<Finding> {
     vec![
         match host::expect_nix() {
             Ok(()) => Finding::fine("Nix", "this host's, for several users"),
-            Err(why) => Finding::failure("Nix", why),
+            Err(why) => Finding::failure("Nix", why, "Nix for several users, and its nix-daemon"),
         },
         match runner {
             Some(Ok(_)) | None => Finding::fine("program", "GitHub's runner is there, and root's"),
-            Some(Err(why)) => Finding::failure("program", why),
+            Some(Err(why)) => {
+                Finding::failure("program", why, "GitHub's runner, unpacked anew by root in its place")
+            }
         },
     ]
 }
@@ -117,7 +119,13 @@ pub async fn image(record: &Record) -> Vec<Finding> {
     };
     let (image, registry, resolved) = match resolved.await {
         Ok(resolved) => resolved,
-        Err(why) => return vec![Finding::failure("image", format!("{why:#}"))],
+        Err(why) => {
+            return vec![Finding::failure(
+                "image",
+                format!("{why:#}"),
+                format!("`vega-builder verify {}`", record.image),
+            )];
+        }
     };
     if resolved.platform.digest == record.digest {
         return vec![Finding::fine(
