@@ -41,8 +41,8 @@ rec {
   # Processors in thousandths of one.
   millis = value: builtins.floor (value * 1000 + 0.5);
 
-  # A hyphen in a slice's name is a level of the tree.
-  slice = name: "vegabuilder-${lib.replaceStrings [ "-" ] [ "_" ] name}";
+  # A hyphen in a slice's name is a level of the tree, and one above would be ended with the machine's first breath of it.
+  slice = name: "vegabuilder_${lib.replaceStrings [ "-" ] [ "_" ] name}";
   service = name: "vega-builder-${name}";
   pusher = name: "vega-builder-${name}.pusher";
   updates = name: "vega-builder-${name}.update";

@@ -127,6 +127,8 @@ let
     in
     {
       description = "Limits of the GitHub Actions runner ${name}";
+      # Ended as soon as the machine is to go down, it would end the containers in it: their services have patience.
+      unitConfig.DefaultDependencies = false;
       sliceConfig = {
         MemoryMax = (of.bytes instance.caps.memory + spare 320 64 * 1048576) * number + filler 1088 * 1048576;
         MemorySwapMax = 0;

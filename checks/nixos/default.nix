@@ -14,6 +14,8 @@ let
   engine = "podman";
   image = pkgs.callPackage ./layout.nix { };
   down = {
+    # The scenario itself is not to go down with it.
+    "reboot while a job runs" = "machine.shutdown()\nmachine.start()";
     "reboot" = "machine.shutdown()\nmachine.start()";
     "power cut" = "machine.crash()\nmachine.start()";
   };

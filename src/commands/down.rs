@@ -11,12 +11,14 @@ use super::{
         ending::{end_keeper, end_pusher, end_unit, stop_unit},
         housing::Housing,
         pruning::prune_images,
+        standing,
         subject::Known,
     },
 };
 use crate::{
     cache::queue::State,
     config::{CredentialArgs, EngineChoice},
+    contract::{self, Phase},
     engine::{self, Cli, Status},
     github::{GitHub, Runner},
     host::JobsUser,
@@ -29,8 +31,8 @@ use crate::{
 
 /// Stop the runner, take it off GitHub's list, and remove its container, volumes and files
 ///
-/// A job that runs is cancelled; builds that wait for their upload are pushed first, unless --now is given. It asks
-/// GitHub as `up` does, with the same login. With --keep-store the Nix store stays, with the builds that wait, and the
+/// While a job runs it does nothing, unless --now is given: `vega-builder drain` waits for the job's end. Builds that wait
+/// for their upload are pushed first. It asks GitHub as `up` does, with the same login. With --keep-store the Nix store stays, with the builds that wait, and the
 /// next `up` uses it again.
 /// When GitHub cannot be reached the container is stopped, but everything stays for the next `down`;
 /// --offline removes what is here all the same.
@@ -50,7 +52,7 @@ pub struct Down {
     /// Keep the image, so that the next `up` need not download it
     #[arg(long)]
     keep_image: bool,
-    /// Do not wait for uploads that are under way
+    /// Wait for nothing: a running job is cancelled, and uploads that are under way are broken off
     #[arg(long)]
     now: bool,
     /// Do not ask GitHub; it lists the runner as offline until it is removed there
@@ -117,6 +119,9 @@ impl Down {
             _ => None,
         };
 
+        if !self.now {
+            expect_idle(&housing, &installation)?;
+        }
         let step = progress.step("stop", "stopping the runner");
         if installation.is_declared() {
             let is_ephemeral = Declared::read(&installation).is_ok_and(|it| it.settings.ephemeral.is_some());
@@ -246,6 +251,8 @@ impl Down {
                 removed.push(format!("volume {volume}"));
             }
         }
+        // By which its unit knew it; an image goes with its last name.
+        engine.remove_image(&engine::local_name(name))?;
         let before = installation.updates().unwrap_or_default().previous.map(|previous| previous.record);
         let images = record.into_iter().chain(&before).filter(|_| !self.keep_image);
         for record in images.filter(|record| !Places::standard().others_need(name, &record.digest)) {
@@ -281,6 +288,22 @@ fn housing(installation: &Locked, record: Option<&Record>) -> anyhow::Result<Hou
         None => super::up::chosen_engine(EngineChoice::Auto)?,
     };
     Ok(Housing::Container(engine.holding(installation.right()?)))
+}
+
+/// A job that runs is not cancelled, unless the person says so.
+fn expect_idle(housing: &Housing, installation: &Installation) -> anyhow::Result<()> {
+    let name = &installation.name;
+    let runs = housing.inspect(name)?.is_some_and(|found| found.status == Status::Running);
+    let mut states: Vec<contract::State> = installation.runner_state().filter(|_| runs).into_iter().collect();
+    if let Some(engine) = housing.engine() {
+        states.extend(standing::jobs(engine, name)?.into_iter().filter_map(|job| job.state));
+    }
+    match states.into_iter().find(|state| state.phase == Phase::Busy) {
+        Some(contract::State { message: job, .. }) => {
+            Err(installation::Error::AtWork { name: name.to_string(), job }.into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// Whom GitHub is asked about; nobody where it never started here.

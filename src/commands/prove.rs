@@ -61,7 +61,7 @@ fn running(engine: &Cli, installation: &Installation) -> anyhow::Result<Inspecte
 /// Its image, and its caps as the kernel has them.
 pub fn prove(engine: &Cli, record: &Record, running: &Inspected) -> anyhow::Result<()> {
     let pinned = format!("{}@{}", record.image, record.digest);
-    metadata::deny_process(running.pid);
+    metadata::deny_running(&record.identity.name, running.pid);
     engine.expect_container(&running.image_id, &record.local_id, pinned)?;
     Ok(InForce::of(running.pid)?.prove(&record.caps)?)
 }

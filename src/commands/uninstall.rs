@@ -8,7 +8,7 @@ use crate::{installation, progress::Output};
 /// Stop a runner that `install` handed to systemd, and take everything of it away
 ///
 /// Its units, its declaration, and all that `down` removes: the container, the volumes, the image, the entry on GitHub's
-/// list. A job that runs is cancelled.
+/// list. While a job runs it does nothing, unless --now is given.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

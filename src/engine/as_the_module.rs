@@ -52,6 +52,7 @@ fn container(settings: &Settings, unconfined: bool) -> Container {
         handover: Handover(format!("/run/vega-builder/{name}").into()),
         seccomp: format!("/var/lib/vega-builder/{name}/seccomp.json").into(),
         unconfined,
+        slice: None,
         slot: None,
     }
 }
@@ -214,8 +215,8 @@ fn the_modules_slots_are_those_of_install() {
     };
     let unit = &told["services"]["vega-builder-slots"];
     assert_eq!(section_of(unit, "serviceConfig"), section("vega-builder-slots.service", "Service"));
-    let slice = &told["slices"]["vegabuilder-slots"];
-    assert_eq!(section_of(slice, "sliceConfig"), section("vegabuilder-slots.slice", "Slice"));
+    let slice = &told["slices"]["vegabuilder_slots"];
+    assert_eq!(section_of(slice, "sliceConfig"), section("vegabuilder_slots.slice", "Slice"));
     assert_eq!(unit["reloadIfChanged"], true, "a switch would kill the job");
     assert!(told["containers"].get("slots").is_none() && told["paths"].get("vega-builder-slots").is_none());
 }

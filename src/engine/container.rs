@@ -37,8 +37,6 @@ pub struct Handover(pub PathBuf);
 pub struct Slot {
     pub runner: RunnerName,
     pub number: u32,
-    /// systemd's, where the engine puts containers into its slices.
-    pub slice: Option<String>,
 }
 
 /// A container to create: a verified image, its caps, and everything else that makes it this one.
@@ -62,6 +60,8 @@ pub struct Container {
     pub seccomp: PathBuf,
     /// Whether AppArmor's default profile for containers is lifted, because no build could be sandboxed in it.
     pub unconfined: bool,
+    /// systemd's, where the engine puts containers into its slices, and no unit's file says it.
+    pub slice: Option<String>,
     /// Nothing: the runner's own, which stays.
     pub slot: Option<Slot>,
 }

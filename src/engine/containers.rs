@@ -64,8 +64,8 @@ impl Cli {
         ];
         if let Some(slot) = &container.slot {
             arguments.push(format!("--label={SLOT_LABEL}={}", slot.number));
-            arguments.extend(slot.slice.iter().map(|slice| format!("--cgroup-parent={slice}")));
         }
+        arguments.extend(container.slice.iter().map(|slice| format!("--cgroup-parent={slice}")));
         arguments.extend(container.network.iter().map(|network| format!("--network={network}")));
         arguments.extend(self.privileges(container));
         if container.layout == Layout::Contract {

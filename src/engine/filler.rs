@@ -74,8 +74,7 @@ impl Cli {
                 self.engine.mount_options()
             ),
         ]);
-        let slice = filler.slot.iter().filter_map(|slot| slot.slice.as_ref());
-        arguments.extend(slice.map(|slice| format!("--cgroup-parent={slice}")));
+        arguments.extend(filler.slice.iter().map(|slice| format!("--cgroup-parent={slice}")));
         arguments.extend(filler.network.iter().map(|network| format!("--network={network}")));
         arguments.extend(filler.env.iter().map(|(name, value)| format!("--env={name}={value}")));
         arguments.extend(ulimits());

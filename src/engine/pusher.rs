@@ -18,6 +18,8 @@ pub struct Pusher {
     /// The runner's own verified image in the engine's store.
     pub local_id: String,
     pub network: Option<String>,
+    /// systemd's, where the engine puts containers into its slices.
+    pub slice: Option<String>,
     /// What it pushes where; on this host's disk, for root alone.
     pub settings: PathBuf,
     pub key: Option<PathBuf>,
@@ -90,6 +92,7 @@ impl Cli {
             format!("--volume={}:{}:ro", store_volume(&pusher.name), contract::STORE_MOUNT),
             format!("--volume={}:{}", queue_volume(&pusher.name), contract::QUEUE_MOUNT),
         ];
+        arguments.extend(pusher.slice.iter().map(|slice| format!("--cgroup-parent={slice}")));
         arguments.extend(pusher.network.iter().map(|network| format!("--network={network}")));
         let bind = |from: &PathBuf, to: &str, options: &str| {
             let engines = self.engine.mount_options();

@@ -15,6 +15,19 @@ const MONITOR: (ByteSize, u32) = (ByteSize::mib(64), 32);
 /// What a container takes that has booted and waits for its turn, beside each one that works.
 const WAITING: (ByteSize, u32) = (ByteSize::mib(256), 64);
 
+/// A slice is ended as soon as the machine is to go down, and containers in it with it: their services have patience.
+const NOT_AT_SHUTDOWN: &str = "DefaultDependencies=no\n";
+
+/// The same around a container of `up`, whose only limits are the engine's.
+pub fn mere_slice(name: &str) -> String {
+    format!(
+        "# vega-builder\n\
+         [Unit]\n\
+         Description=The place of {name}\n\
+         {NOT_AT_SHUTDOWN}"
+    )
+}
+
 /// A second wall around the container's own, a little wider: systemd's, should the engine's ever be missing.
 pub fn slice(name: &RunnerName, caps: &Caps, slots: Option<Slots>) -> String {
     let spare = if slots.is_some() { WAITING } else { (ByteSize(0), 0) };
@@ -29,6 +42,7 @@ pub fn slice(name: &RunnerName, caps: &Caps, slots: Option<Slots>) -> String {
         "# vega-builder\n\
          [Unit]\n\
          Description=Limits of the GitHub Actions runner {name}\n\
+         {NOT_AT_SHUTDOWN}\
          \n\
          [Slice]\n\
          MemoryMax={memory}\n\

@@ -1,7 +1,8 @@
 //! What brings a runner back after the host's reboot.
 //!
 //! docker's daemon starts its `unless-stopped` containers itself; podman has no daemon, so a systemd unit of ours
-//! verifies the image again and starts the container. Both find the handover folder again through systemd-tmpfiles,
+//! verifies the image again and starts the container. With both a unit lets the running job end when the machine is to go
+//! down, as long as the operator has patience: the daemon's own is short. Both find the handover folder again through systemd-tmpfiles,
 //! because /run is empty after a reboot. No token is needed: the registration is in its volume.
 
 use std::{
@@ -11,8 +12,9 @@ use std::{
 
 use super::{
     Error, SPARE,
+    beside::mere_slice,
     host::{remove, replace, systemctl},
-    remove_timer,
+    pusher_slice_name, remove_timer, slice_name,
     text::path,
 };
 use crate::value::RunnerName;
@@ -25,8 +27,10 @@ pub struct Boot<'a> {
     pub owner: u32,
     /// How long the engine takes at most to stop it.
     pub patience: Duration,
-    /// `Some`: the engine has no daemon that starts containers, and this is its program.
-    pub starter: Option<PathBuf>,
+    /// The engine's program.
+    pub engine: PathBuf,
+    /// Whether that has a daemon, which starts containers by itself.
+    pub has_daemon: bool,
     /// Whether a pusher is started beside it.
     pub pusher: Option<String>,
     /// This very program, which verifies the image again before that start.
@@ -50,21 +54,42 @@ fn enabled_path(name: &RunnerName) -> PathBuf {
     Path::new("/etc/systemd/system/multi-user.target.wants").join(unit_name(name))
 }
 
+fn slice_path(name: &str) -> PathBuf {
+    Path::new("/etc/systemd/system").join(name)
+}
+
+/// The slices of a runner's container and its pusher's, before there are any: one that systemd makes by itself is ended as
+/// soon as the machine is to go down, and every process in it.
+pub fn make_slices(name: &RunnerName) -> Result<(), Error> {
+    let mut changed = false;
+    let slice = slice_name(name);
+    for slice in [pusher_slice_name(&slice), slice] {
+        changed |= replace(&slice_path(&slice), &mere_slice(name.as_str()))?;
+    }
+    if changed {
+        systemctl(&["daemon-reload"])?;
+    }
+    Ok(())
+}
+
+/// Have the unit stand for a container that runs: at the machine's end it lets the job end.
+pub fn begin(name: &RunnerName) -> Result<(), Error> {
+    if unit_path(name).exists() {
+        systemctl(&["start", "--no-block", &unit_name(name)])?;
+    }
+    Ok(())
+}
+
 impl Boot<'_> {
     /// Write what is missing or different; true when something was.
     pub fn arrange(&self) -> Result<bool, Error> {
         let mut changed = replace(&tmpfiles_path(self.name), &self.tmpfiles())?;
-        match &self.starter {
-            Some(starter) => {
-                let written = replace(&unit_path(self.name), &self.unit(starter))?;
-                // Looked at by itself: a crash may have come between the two.
-                if written || !enabled_path(self.name).exists() {
-                    systemctl(&["daemon-reload"])?;
-                    systemctl(&["enable", "--quiet", &unit_name(self.name)])?;
-                    changed = true;
-                }
-            }
-            None => remove_unit(self.name)?,
+        let written = replace(&unit_path(self.name), &self.unit())?;
+        // Looked at by itself: a crash may have come between the two.
+        if written || !enabled_path(self.name).exists() {
+            systemctl(&["daemon-reload"])?;
+            systemctl(&["enable", "--quiet", &unit_name(self.name)])?;
+            changed = true;
         }
         Ok(changed)
     }
@@ -74,37 +99,41 @@ impl Boot<'_> {
         format!("# vega-builder: the handover folder of {}\nd {folder} 0700 {owner} {owner} -\n", self.name)
     }
 
-    fn unit(&self, starter: &Path) -> String {
-        let (name, starter) = (self.name, path(starter));
+    fn unit(&self) -> String {
+        let (name, starter) = (self.name, path(&self.engine));
         let patience = (self.patience + SPARE).as_secs();
         let verify = self.verifier.as_deref().map_or_else(String::new, |program| {
             let program = path(program);
             format!("ExecCondition={program} can-start {name}\nExecStartPre={program} prepare {name}\n")
         });
-        let proof = self.verifier.as_deref().map_or_else(String::new, |program| {
-            format!("ExecStartPost={program} prove {name}\n", program = path(program))
-        });
         let both = self.pusher.as_ref().map_or_else(|| name.to_string(), |pusher| format!("{name} {pusher}"));
-        // Its own patience is short: what it does not get done in it stays queued.
-        let last = self
-            .pusher
-            .as_ref()
-            .map_or_else(String::new, |pusher| format!("ExecStop={starter} stop --ignore {pusher}\n"));
+        let prove = self.verifier.as_deref().map(|program| format!("{} prove {name}", path(program)));
+        // A daemon starts them by itself, or not: somebody may have stopped one.
+        let (after, start) = if self.has_daemon {
+            let proof = prove.map_or_else(String::new, |prove| format!("ExecStartPost=-{prove}\n"));
+            ("docker.service", proof)
+        } else {
+            let proof = prove.map_or_else(String::new, |prove| format!("ExecStartPost={prove}\n"));
+            ("systemd-tmpfiles-setup.service", format!("{verify}ExecStart={starter} start {both}\n{proof}"))
+        };
+        let stop = |container: &str| {
+            let (may_fail, ignore) = if self.has_daemon { ("-", "") } else { ("", "--ignore ") };
+            format!("ExecStop={may_fail}{starter} stop {ignore}{container}\n")
+        };
+        // The pusher's own patience is short: what it does not get done in it stays queued.
+        let stop = stop(name.as_str()) + &self.pusher.as_deref().map(stop).unwrap_or_default();
         format!(
             "# vega-builder: starts the runner after a reboot; `vega-builder down` removes this file\n\
              [Unit]\n\
              Description=GitHub Actions runner {name} (vega-builder)\n\
              Wants=network-online.target\n\
-             After=network-online.target systemd-tmpfiles-setup.service\n\
+             After=network-online.target {after}\n\
              \n\
              [Service]\n\
              Type=oneshot\n\
              RemainAfterExit=yes\n\
-             {verify}\
-             ExecStart={starter} start {both}\n\
-             {proof}\
-             ExecStop={starter} stop --ignore {name}\n\
-             {last}\
+             {start}\
+             {stop}\
              TimeoutStopSec={patience}\n\
              \n\
              [Install]\n\
@@ -117,13 +146,24 @@ impl Boot<'_> {
 pub fn forget(name: &RunnerName) -> Result<(), Error> {
     remove(&tmpfiles_path(name))?;
     remove_timer(name)?;
-    remove_unit(name)
+    remove_unit(name)?;
+    let slice = slice_name(name);
+    // What was set until the next boot.
+    let _ = systemctl(&["revert", &slice]);
+    let mut removed = false;
+    for slice in [pusher_slice_name(&slice), slice] {
+        removed |= remove(&slice_path(&slice))?;
+    }
+    if removed {
+        systemctl(&["daemon-reload"])?;
+    }
+    Ok(())
 }
 
 fn remove_unit(name: &RunnerName) -> Result<(), Error> {
     let unit = unit_path(name);
     if unit.exists() {
-        // After a reboot it counts as active; its container is gone by now (hence its `--ignore`).
+        // It counts as active; its container is gone by now (hence its `--ignore`).
         systemctl(&["disable", "--quiet", "--now", &unit_name(name)])?;
         remove(&unit)?;
         systemctl(&["daemon-reload"])?;
@@ -144,7 +184,8 @@ mod tests {
             handover: Path::new("/run/vega-builder/vega-x"),
             owner: 7,
             patience: Duration::from_secs(660),
-            starter: None,
+            engine: "/usr/bin/podman".into(),
+            has_daemon: false,
             pusher: Some("vega-x.pusher".to_owned()),
             verifier: Some("/usr/local/bin/vega-builder".into()),
         }
@@ -159,7 +200,7 @@ mod tests {
     #[test]
     fn the_unit_verifies_before_it_starts() {
         let name = "vega-x".parse().unwrap();
-        let unit = boot(&name).unit(Path::new("/usr/bin/podman"));
+        let unit = boot(&name).unit();
         let lines: Vec<&str> = unit.lines().filter(|line| line.starts_with("Exec")).collect();
         let expected = [
             // Not one that is drained.
@@ -172,5 +213,19 @@ mod tests {
             "ExecStop=/usr/bin/podman stop --ignore vega-x.pusher",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn what_docker_starts_by_itself_is_let_end_all_the_same() {
+        let name = "vega-x".parse().unwrap();
+        let unit = Boot { engine: "/usr/bin/docker".into(), has_daemon: true, ..boot(&name) }.unit();
+        let lines: Vec<&str> = unit.lines().filter(|line| line.starts_with("Exec")).collect();
+        let expected = [
+            "ExecStartPost=-/usr/local/bin/vega-builder prove vega-x",
+            "ExecStop=-/usr/bin/docker stop vega-x",
+            "ExecStop=-/usr/bin/docker stop vega-x.pusher",
+        ];
+        assert_eq!(lines, expected);
+        assert!(unit.contains("After=network-online.target docker.service\n"), "{unit}");
     }
 }

@@ -45,9 +45,15 @@ pub fn path_name(name: &RunnerName) -> String {
     format!("vega-builder-{name}.path")
 }
 
-/// A hyphen in a slice's name is a level of the tree: so the runner's own hyphens become underscores.
+/// A hyphen in a slice's name is a level of the tree: so the runner's own hyphens become underscores. A level above would
+/// be ended as soon as the machine is to go down, and whatever is below with it.
 pub fn slice_name(name: &RunnerName) -> String {
-    format!("vegabuilder-{}.slice", name.as_str().replace('-', "_"))
+    format!("vegabuilder_{}.slice", name.as_str().replace('-', "_"))
+}
+
+/// Of a pusher's container beside one in this slice: what is out of jobs' reach need not be out of its.
+pub fn pusher_slice_name(slice: &str) -> String {
+    slice.replace(".slice", ".pusher.slice")
 }
 
 impl Unit<'_> {
@@ -206,6 +212,6 @@ mod tests {
 
     #[test]
     fn a_runners_hyphens_make_no_tree_of_slices() {
-        assert_eq!(slice_name(&"vega-heavy.builds".parse().unwrap()), "vegabuilder-vega_heavy.builds.slice");
+        assert_eq!(slice_name(&"vega-heavy.builds".parse().unwrap()), "vegabuilder_vega_heavy.builds.slice");
     }
 }

@@ -69,6 +69,7 @@ fn podman_a_change_does_not_cancel_a_job_unless_told() {
     let begun = || scene.github.log_so_far(job).contains("at work");
     scene.github.until(Duration::from_secs(20), begun).unwrap();
     fails(&up(&scene, &["--memory", "1g"]), HOST, &["is at work", "--now"]);
+    fails(&scene.run(&["down", &scene.name]).unwrap(), HOST, &["is at work", "--now"]);
     let outcome = scene.github.wait(job, Duration::from_secs(30)).unwrap();
     assert!(outcome.result == "Succeeded" && outcome.log.contains("finished"), "{outcome:?}");
 

@@ -1,6 +1,6 @@
 //! An ephemeral runner's slots: every job in a container, a store and a registration of its own.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use nix::sys::signal::Signal;
 use simulator::{
@@ -72,8 +72,15 @@ fn podman_told_to_end_it_waits_for_its_job_and_starts_no_other() {
     let scene = Scene::new("patient").unwrap();
     let mut slots = Slots::start(&scene, 1, "").unwrap();
     slots.until_online(1).unwrap();
-    let job = slots.enqueue("echo begun; sleep 5; echo done");
+    let job = slots.enqueue("echo begun; sleep 8; echo done");
     slots.until("it does not begin", || scene.github.log_so_far(job).contains("begun")).unwrap();
+    // The next one's container has booted before this one's job ends.
+    let is_warm = |name: &String| {
+        let state = fs::read_to_string(Path::new("/run/vega-builder").join(name).join("state.json"));
+        state.is_ok_and(|state| state.contains("\"warm\""))
+    };
+    slots.until("none waits", || slots.containers().unwrap().iter().any(is_warm)).unwrap();
+    assert!(!scene.github.log_so_far(job).contains("done"), "it came after the job");
     let waiting = slots.enqueue("true");
     slots.signal(Signal::SIGTERM).unwrap();
     assert!(slots.ended(PATIENCE).unwrap(), "{}", slots.log());

@@ -15,8 +15,8 @@ use super::{
     update::recover,
 };
 use crate::{
-    engine,
-    installation::{Locked, Places},
+    engine::{self, Status},
+    installation::{Installation, Locked, Places},
     progress::{Output, Progress},
 };
 
@@ -58,6 +58,12 @@ impl Prepare {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let progress = Progress::new(self.output);
         let installation = Places::standard().find(self.runner.as_deref())?;
+        if is_of_a_unit() && !installation.is_declared() && runs(&installation)? {
+            // `up` has only just proved it, and its unit stands for it from now on.
+            let result = json!({ "name": installation.name });
+            progress.result(&format!("{} runs already", installation.name), &result);
+            return Ok(ExitCode::SUCCESS);
+        }
         let installation = installation.lock_patiently(PATIENCE)?;
         if !self.ahead {
             installation.expect_not_drained()?;
@@ -101,6 +107,13 @@ pub async fn installed(installation: &Locked, progress: &Progress) -> anyhow::Re
     record.evidence = image.verified.evidence().clone();
     installation.save(&record)?;
     Ok((image, offline))
+}
+
+/// Whether the container that the record tells of runs.
+fn runs(installation: &Installation) -> anyhow::Result<bool> {
+    let record = installation.record()?.context("the record is gone")?;
+    let found = engine::detect(Some(&record.engine))?.inspect(installation.name.as_str())?;
+    Ok(found.is_some_and(|found| found.status == Status::Running && found.image_id == record.local_id))
 }
 
 /// Whether systemd itself started this very process.

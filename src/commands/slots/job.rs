@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    super::steps::{caching::Caching, pushing::pusher},
+    super::steps::{caching::Caching, metadata, pushing::pusher},
     template::Template,
     watch::Watch,
 };
@@ -154,6 +154,9 @@ fn started(template: &Template, container: &Container, place: &Installation) -> 
     engine.expect_container(&running.image_id, &container.local_id, pinned)?;
     ensure!(running.pid != 0, "its container ended at once: {}", engine.last_log(name, 1));
     InForce::of(running.pid)?.prove(&container.caps)?;
+    if engine.program() == "docker" {
+        metadata::hold_swap(running.pid);
+    }
     if let Some(cache) = &settings.cache
         && let Some(file) = Caching::keep(locked, settings, Some(container), jiff::Timestamp::now())?
     {

@@ -71,6 +71,9 @@ impl Keeper {
         let (settings, engine) = (&declared.settings, declared.engine()?);
         let (slots, patience) = (settings.ephemeral.map_or(1, u32::from), settings.patience.0);
         self.installation.make_handover(None)?;
+        for (_, job) in engine.jobs(&self.installation.name)? {
+            metadata::hold_swap(job.pid);
+        }
         metadata::deny(&self.installation.name);
         self.open_chronicle(engine)?;
         if engine.has_layers() {

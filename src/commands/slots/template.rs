@@ -98,7 +98,8 @@ impl Template {
         let made = Container {
             env: environment(container, &name),
             handover: Handover(place.handover.clone()),
-            slot: Some(Slot { runner: runner.clone(), number, slice }),
+            slice,
+            slot: Some(Slot { runner: runner.clone(), number }),
             unconfined: self.locked.record()?.is_some_and(|record| record.unconfined),
             name,
             ..container.clone()

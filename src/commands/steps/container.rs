@@ -6,9 +6,10 @@ use super::image::ReadyImage;
 use crate::{
     config::Settings,
     contract::{self, env},
-    engine::{Cli, Container, Handover, Layout, SeccompProfile, UserNamespace},
+    engine::{self, Cli, Container, Handover, Layout, SeccompProfile, UserNamespace},
     installation::{self, Locked, Places},
-    value::Scope,
+    systemd,
+    value::{RunnerName, Scope},
 };
 
 /// What these settings make of a verified image; under AppArmor's profile, which `confinement` may lift.
@@ -36,8 +37,15 @@ pub fn container(
         handover: Handover(installation.handover.clone()),
         seccomp: seccomp.write(&installation.seccomp())?,
         unconfined: false,
+        slice: None,
         slot: None,
     })
+}
+
+/// Where systemd keeps a container that no unit makes.
+pub fn slice(engine: &Cli, name: &RunnerName) -> Result<Option<String>, engine::Error> {
+    let has_one = systemd::is_ours_to_arrange() && engine.has_slices()?;
+    Ok(has_one.then(|| systemd::slice_name(name)))
 }
 
 /// A range of ids that no other runner of ours has. Rootless podman and docker have no choice here.

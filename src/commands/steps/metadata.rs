@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, fs};
 
+use super::subject::Subject;
 use crate::{
     systemd::{self, is_ours_to_arrange, set_properties},
     value::RunnerName,
@@ -25,14 +26,28 @@ pub fn deny(runner: &RunnerName) {
     deny_unit(&systemd::slice_name(runner), &[]);
 }
 
-/// Of whatever this process is in, while that lasts. A container of ours has no swap, which runc writes to its cgroup and
-/// does not tell systemd: that would take it back as soon as it has something of its own to write there.
-pub fn deny_process(pid: u32) {
+/// Of a container that runs: of its runner's slice too, or else of whatever it is in, while that lasts.
+pub fn deny_running(runner: &RunnerName, pid: u32) {
     let group = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    if let Some(unit) = unit_of(&group) {
-        deny_unit(unit, &["MemorySwapMax=0"]);
+    let Some(unit) = unit_of(&group) else { return };
+    if is_in(&group, &systemd::slice_name(runner)) {
+        hold_swap(pid);
+        deny(runner);
+    } else {
+        deny_unit(unit, &[NO_SWAP]);
     }
 }
+
+/// A container of ours has no swap, which runc writes to its cgroup and does not tell systemd: that takes it back as soon as
+/// it has something to write there, of the slice around it too.
+pub fn hold_swap(pid: u32) {
+    let group = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    if let Some(unit) = unit_of(&group).filter(|_| is_ours_to_arrange()) {
+        let _ = set_properties(unit, &[NO_SWAP]);
+    }
+}
+
+const NO_SWAP: &str = "MemorySwapMax=0";
 
 /// A wall more: where there is no systemd, or none that can, `doctor` tells of the address.
 fn deny_unit(unit: &str, besides: &[&str]) {
@@ -48,9 +63,26 @@ fn deny_unit(unit: &str, besides: &[&str]) {
     let _ = set_properties(unit, &properties);
 }
 
+/// Whether that wall stands, as far as systemd was told.
+pub fn is_denied(subject: &Subject) -> bool {
+    let slice = systemd::slice_name(&subject.installation.name);
+    let pid = subject.running().ok().flatten().map_or(0, |running| running.pid);
+    let group = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let unit = if subject.installation.is_declared() || is_in(&group, &slice) {
+        slice
+    } else {
+        unit_of(&group).unwrap_or_default().to_owned()
+    };
+    !unit.is_empty() && systemd::property(&unit, "IPAddressDeny").contains(ADDRESSES[0])
+}
+
 fn name_servers(text: &str) -> BTreeSet<String> {
     let servers = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
     servers.filter_map(|server| server.split_whitespace().next().map(str::to_owned)).collect()
+}
+
+fn is_in(group: &str, slice: &str) -> bool {
+    group.lines().any(|line| line.starts_with("0::") && line.split('/').any(|part| part == slice))
 }
 
 /// The innermost unit, of cgroup version 2: filters are of no other.

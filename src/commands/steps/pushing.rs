@@ -10,6 +10,7 @@ use crate::{
     engine::{Cli, Container, Layout, Pusher, pusher_name},
     installation::Locked,
     progress::Progress,
+    systemd,
 };
 
 /// Have a pusher run, or none, as the settings say; `at` is when the old container had ended and the new one had
@@ -41,6 +42,7 @@ pub fn pusher(container: &Container, cache: &CacheSettings, settings: PathBuf) -
         name: container.name.clone(),
         local_id: container.local_id.clone(),
         network: container.network.clone(),
+        slice: container.slice.as_deref().map(systemd::pusher_slice_name),
         settings,
         key: cache.key_file.clone(),
         login: cache.login_file.clone(),

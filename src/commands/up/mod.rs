@@ -18,7 +18,7 @@ pub use self::{before::settle, host::OnHost};
 use super::steps::{
     caching::Caching,
     confinement,
-    container::container,
+    container::{container, slice},
     image::{Fetch, ReadyImage},
     pruning::prune_images,
     push_only,
@@ -33,6 +33,7 @@ use crate::{
     image::ImageReference,
     installation::{self, Locked, Places, Record},
     progress::{Output, Progress},
+    systemd,
     value::RunnerName,
 };
 
@@ -235,6 +236,9 @@ impl Up<'_> {
         if self.installation.resume()? {
             self.progress.note("it was drained: it takes jobs again");
         }
+        if container.slice.is_some() {
+            systemd::make_slices(&container.name)?;
+        }
         self.create(&container, &plan)?;
         self.installation.save_receipt(&image.receipt)?;
         self.installation.keep_settings(self.settings)?;
@@ -261,6 +265,9 @@ impl Up<'_> {
         self.arrange_boot(&container)?;
         let runner = self.online(github, &container, &mut record, minted, wait).await?;
         prune_images(self.engine, self.progress);
+        if systemd::is_ours_to_arrange() {
+            systemd::begin(&self.settings.name)?;
+        }
 
         let settings = self.settings;
         let text = format!(
@@ -299,6 +306,7 @@ impl Up<'_> {
             Some(before) if before.local_id == container.local_id => before.unconfined,
             _ => confinement::must_be_lifted(self.engine, &container, self.progress)?,
         };
+        container.slice = slice(self.engine, &container.name)?;
         Ok(container)
     }
 

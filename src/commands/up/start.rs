@@ -93,7 +93,7 @@ impl Up<'_> {
         if running.pid == 0 {
             anyhow::bail!(self.not_online(container, "its container ended at once"));
         }
-        metadata::deny_process(running.pid);
+        metadata::deny_running(&container.name, running.pid);
         let proven = InForce::of(running.pid).and_then(|caps| caps.prove(&container.caps).map(|()| caps));
         match proven {
             Ok(caps) => {
@@ -115,12 +115,17 @@ impl Up<'_> {
             step.done(systemd::why_not());
             return Ok(());
         }
+        let Some(engine) = systemd::program(self.engine.program()) else {
+            step.done(&format!("where {} is cannot be told", self.engine.program()));
+            return Ok(());
+        };
         let boot = Boot {
             name: &container.name,
             handover: &self.installation.handover,
             patience: container.patience.0 + CANCELLING,
             owner: container.userns.map_or(0, |userns| userns.base),
-            starter: (self.engine.program() == "podman").then(|| systemd::program("podman")).flatten(),
+            engine,
+            has_daemon: self.engine.program() == "docker",
             pusher: (self.settings.cache.is_some() && container.layout == Layout::Contract)
                 .then(|| pusher_name(&container.name)),
             verifier: std::env::current_exe().ok().filter(|program| program.is_file()),

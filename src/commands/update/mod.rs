@@ -17,7 +17,7 @@ use self::{rest::rest, switch::Switch, turn::turn};
 use super::{
     prepare,
     steps::{
-        container::container,
+        container::{container, slice},
         image::{Fetch, ReadyImage},
         subject::Subject,
         verification::{check, policy, rules, summary},
@@ -103,6 +103,16 @@ impl Update {
     }
 
     pub async fn run(self) -> anyhow::Result<ExitCode> {
+        if self.in_window {
+            let installation = Places::standard().find(self.common.runner.as_deref())?;
+            if let Some(drained) = installation.drained()? {
+                let text =
+                    format!("{} is left alone: it is drained since {:.0}", installation.name, drained.since);
+                let result = json!({ "name": installation.name, "changed": false });
+                Progress::new(self.common.output).result(&text, &result);
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
         let mut change =
             if self.check { Change::of(self.common)? } else { Change::alone(self.common).await? };
         if self.in_window {
@@ -333,7 +343,8 @@ impl Change {
         let locked = self.subject.installation.lock_patiently(PATIENCE)?;
         let seccomp = SeccompProfile::from_host()?;
         let container = container(&self.settings, self.subject.engine()?, &locked, &seccomp, image)?;
-        Ok(Container { unconfined: self.record.unconfined, ..container })
+        let slice = if locked.is_declared() { None } else { slice(self.subject.engine()?, &locked.name)? };
+        Ok(Container { unconfined: self.record.unconfined, slice, ..container })
     }
 
     fn preflight(&self, container: &Container) -> anyhow::Result<()> {

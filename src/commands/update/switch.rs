@@ -15,7 +15,7 @@ use crate::{
         steps::{ending::has_unit, listening::until_listening, pushing::keep_pusher, subject::Subject},
     },
     config::Settings,
-    engine::{Container, predecessor_name},
+    engine::{Container, Inspected, predecessor_name},
     image::ImageReference,
     installation::{self, Locked, Places, Previous, Record, Refused, Store, Updates},
     progress::Progress,
@@ -124,7 +124,7 @@ impl Switch<'_> {
         let step = self.progress.step("switch", "starting the other image");
         let name = &self.subject.installation.name;
         let began = if self.is_unit() {
-            self.start_unit(&self.to)?
+            self.start_unit(&self.to, self.now)?
         } else {
             let (engine, locked) = (self.subject.engine()?, self.locked()?);
             let successor = self.container.successor_name();
@@ -152,7 +152,7 @@ impl Switch<'_> {
     }
 
     /// Its unit verifies what it starts, and proves it, by itself. It starts anew even when this process dies.
-    fn start_unit(&self, what: &Previous) -> anyhow::Result<Timestamp> {
+    fn start_unit(&self, what: &Previous, now: bool) -> anyhow::Result<Timestamp> {
         let installation = &self.subject.installation;
         let service = systemd::service_name(&installation.name);
         Self::note(&self.locked()?, what)?;
@@ -162,9 +162,11 @@ impl Switch<'_> {
             return Ok(Timestamp::now());
         }
         let old = self.subject.running()?.map(|running| running.id);
+        let keeper = || systemd::property(&service, "MainPID");
+        let old_keeper = keeper();
         let _ = systemd::systemctl(&["reset-failed", "--quiet", &service]);
         systemd::systemctl(&["restart", "--no-block", &service])?;
-        if self.now {
+        if now {
             // The unit's own stop has patience with a job.
             if self.subject.is_ephemeral {
                 let _ = systemd::systemctl(&["kill", "--kill-whom=main", "--signal=SIGINT", &service]);
@@ -172,8 +174,16 @@ impl Switch<'_> {
                 self.subject.engine()?.stop(&installation.name)?;
             }
         }
+        if self.subject.is_ephemeral {
+            // It ends once what its jobs built is pushed: its unit bounds that.
+            while old_keeper != "0" && keeper() == old_keeper {
+                thread::sleep(LOOK);
+            }
+        }
         let until = Instant::now() + STOPPING;
-        while old.is_some() && self.subject.running()?.map(|running| running.id) == old {
+        // Until its last process is gone: PID 1 has a word to say as it ends.
+        let is_old = |found: Inspected| Some(&found.id) == old.as_ref() && found.pid != 0;
+        while old.is_some() && self.subject.container()?.is_some_and(is_old) {
             anyhow::ensure!(Instant::now() < until, "{service} does not stop");
             thread::sleep(LOOK);
         }
@@ -255,7 +265,8 @@ impl Switch<'_> {
             locked.save_updates(&Updates { previous, refused: Some(refused) })?;
         }
         let began = if self.is_unit() {
-            self.start_unit(before)?
+            // What does not listen has no job, and need not heed a wish to stop.
+            self.start_unit(before, !self.subject.is_ephemeral)?
         } else {
             let (engine, locked) = (self.subject.engine()?, self.locked()?);
             let predecessor = predecessor_name(name);

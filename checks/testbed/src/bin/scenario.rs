@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use clap::Parser;
 use serde_json::json;
-use testbed::scenario::{BARE, By, DEBIAN, Description, Host, NixOs, PERSON, Stage, World};
+use testbed::scenario::{BARE, By, DEBIAN, Description, Host, NixOs, PERSON, Stage, Then, World, tell};
 
 /// Play scenarios on this machine
 #[derive(Parser)]
@@ -53,7 +53,7 @@ fn main() -> anyhow::Result<ExitCode> {
         let apparmor = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
         ensure!(apparmor.trim() == "Y", "this machine is to have AppArmor, as Debian's have");
     }
-    let mut ok = true;
+    let (mut ok, mut at_work) = (true, Vec::new());
     for description in &all {
         let Some(number) = arguments.life.checked_sub(begins(description)) else { continue };
         let Some(boot) = description.boot.get(number) else { continue };
@@ -73,23 +73,74 @@ fn main() -> anyhow::Result<ExitCode> {
             };
             let began = Instant::now();
             let mut stage = Stage::new(&world, host, &description.name, engine);
-            let played = start(engine).and_then(|()| stage.play(boot));
-            ok &= played.is_ok();
-            let line = json!({
-                "name": description.name,
-                "title": description.title,
-                "engine": engine,
-                "boot": number,
-                "boots": description.boot.len(),
-                "seconds": began.elapsed().as_secs_f64(),
-                "ok": played.is_ok(),
-                "why": played.err().map(|why| format!("{why:#}")),
-                "figures": stage.figures,
-            });
-            println!("{line}");
+            let result = start(engine).and_then(|()| stage.play(boot));
+            let played = Played { description, engine, number, seconds: began.elapsed().as_secs_f64() };
+            if result.is_ok() && boot.then == Some(Then::RebootAtWork) {
+                at_work.push((played, stage));
+                continue;
+            }
+            ok &= result.is_ok();
+            played.tell(&result, &stage);
         }
     }
+    // NixOS's test ends this before the machine.
+    if arguments.nixos {
+        for (played, stage) in at_work.drain(..) {
+            played.tell(&Ok(()), &stage);
+        }
+    }
+    ok &= go_down(at_work)?;
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One boot of one scenario.
+struct Played<'a> {
+    description: &'a Description,
+    engine: &'a str,
+    number: usize,
+    seconds: f64,
+}
+
+impl Played<'_> {
+    fn tell(&self, result: &anyhow::Result<()>, stage: &Stage<'_>) {
+        let line = json!({
+            "name": self.description.name,
+            "title": self.description.title,
+            "engine": self.engine,
+            "boot": self.number,
+            "boots": self.description.boot.len(),
+            "seconds": self.seconds,
+            "ok": result.is_ok(),
+            "why": result.as_ref().err().map(|why| format!("{why:#}")),
+            "figures": stage.figures,
+        });
+        println!("{line}");
+    }
+}
+
+/// The machine goes down while these work: each job is to end as if it did not. Whether all did.
+fn go_down(mut at_work: Vec<(Played<'_>, Stage<'_>)>) -> anyhow::Result<bool> {
+    if at_work.is_empty() {
+        return Ok(true);
+    }
+    let mut ok = true;
+    at_work.retain_mut(|(played, stage)| {
+        let result = stage.step("busy");
+        if result.is_err() {
+            ok = false;
+            played.tell(&result, stage);
+        }
+        result.is_ok()
+    });
+    tell("the machine goes down");
+    let output = Command::new("systemctl").args(["reboot", "--no-block"]).output()?;
+    testbed::scene::succeeded(&output)?;
+    for (played, mut stage) in at_work {
+        let result = stage.step("the job succeeded");
+        ok &= result.is_ok();
+        played.tell(&result, &stage);
+    }
+    Ok(ok)
 }
 
 /// Docker's daemon, where it is needed.

@@ -49,6 +49,9 @@ pub struct Boot {
 pub enum Then {
     #[serde(rename = "reboot")]
     Reboot,
+    /// Its job is not to notice.
+    #[serde(rename = "reboot while a job runs")]
+    RebootAtWork,
     #[serde(rename = "power cut")]
     PowerCut,
 }

@@ -11,5 +11,5 @@ mod world;
 
 pub use description::{Boot, By, Description, Then};
 pub use host::{BARE, DEBIAN, Host, NixOs, PERSON};
-pub use stage::Stage;
+pub use stage::{Stage, tell};
 pub use world::World;

@@ -1,5 +1,6 @@
 use std::{
     fs,
+    io::Write as _,
     path::PathBuf,
     process::{Command, Output},
     time::Duration,
@@ -65,12 +66,13 @@ impl<'a> Stage<'a> {
 
     /// Play one boot's steps.
     pub fn play(&mut self, boot: &Boot) -> anyhow::Result<()> {
-        for step in &boot.steps {
-            let play = steps::named(step).with_context(|| format!("there is no step '{step}'"))?;
-            eprintln!("{}: {step}", self.name);
-            play(self).with_context(|| format!("{step}; {}", self.told()))?;
-        }
-        Ok(())
+        boot.steps.iter().try_for_each(|step| self.step(step))
+    }
+
+    pub fn step(&mut self, step: &str) -> anyhow::Result<()> {
+        let play = steps::named(step).with_context(|| format!("there is no step '{step}'"))?;
+        tell(&format!("{}: {step}", self.name));
+        play(self).with_context(|| format!("{step}; {}", self.told()))
     }
 
     /// What unit and container last said, for a failure.
@@ -180,4 +182,9 @@ impl<'a> Stage<'a> {
     pub fn outcome(&self, script: &str) -> anyhow::Result<Outcome> {
         self.world.github.wait(self.enqueue(script), PATIENCE)
     }
+}
+
+/// Where it has come to. The console is hung up when the machine goes down.
+pub fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     thread,
     time::Duration,
 };
@@ -111,7 +111,7 @@ pub fn units(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let service = stage.unit("FragmentPath")?;
     let pusher = format!("vega-builder-{name}.pusher.service");
     let path = format!("vega-builder-{name}.path");
-    let units = [service, format!("vegabuilder-{}.slice", name.replace('-', "_"))]
+    let units = [service, format!("vegabuilder_{}.slice", name.replace('-', "_"))]
         .into_iter()
         // No token comes to a runner whose jobs are registered just in time.
         .chain((!stage.is_ephemeral()).then_some(path))
@@ -153,6 +153,9 @@ pub fn nothing_is_left(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     ensure!(!stage.engine.exists(name), "the container is still there");
     let is_jobs = |thing: &String| thing.starts_with(&format!("{name}.job-"));
     ensure!(!stage.engine.containers()?.iter().any(is_jobs), "{:?}", stage.engine.containers()?);
+    let image = format!("localhost/vega-builder:{name}");
+    let is_named = |output: Output| output.status.success();
+    ensure!(!stage.engine.run(&["image", "inspect", &image]).is_ok_and(is_named), "{image} is still there");
     let volumes = stage.engine.volumes()?;
     // A second runner's name begins with the first one's.
     let ours = ["store", "runner", "queue"].map(|what| format!("{name}-{what}"));
@@ -165,7 +168,7 @@ pub fn nothing_is_left(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     ensure!(!is_listed, "GitHub still lists it");
     ensure!(stage.unit("ActiveState")? == "inactive", "the unit is {}", stage.unit("ActiveState")?);
     ensure!(!stage.engine.exists(&format!("{name}.pusher")), "the pusher is still there");
-    let slice = format!("vegabuilder-{}.slice", name.replace('-', "_"));
+    let slice = format!("vegabuilder_{}.slice", name.replace('-', "_"));
     // Another runner's name may begin with this one's.
     let others: Vec<String> = stage.world.github.runners().into_iter().map(|runner| runner.name).collect();
     let is_ours = |file: &str| {

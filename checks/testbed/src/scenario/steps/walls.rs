@@ -28,10 +28,10 @@ pub fn caps(stage: &mut Stage<'_>) -> anyhow::Result<()> {
 
 /// The second wall, and that the container is inside of it.
 pub fn slice(stage: &mut Stage<'_>) -> anyhow::Result<()> {
-    let slice = format!("vegabuilder-{}.slice", stage.name.replace('-', "_"));
-    let folder = Path::new("/sys/fs/cgroup/vegabuilder.slice").join(&slice);
+    let slice = format!("vegabuilder_{}.slice", stage.name.replace('-', "_"));
+    let folder = Path::new("/sys/fs/cgroup").join(&slice);
     let group = fs::read_to_string(format!("/proc/{}/cgroup", stage.pid()?))?;
-    ensure!(group.contains(&format!("/vegabuilder.slice/{slice}/")), "the container is in {group}");
+    ensure!(group.contains(&format!("/{slice}/")), "the container is in {group}");
     let read = |file: &str| fs::read_to_string(folder.join(file)).map(|text| text.trim().to_owned());
     let (memory, swap, pids) = (read("memory.max")?, read("memory.swap.max")?, read("pids.max")?);
     // Of one slot: with room for the container that waits for its turn.
