@@ -16,14 +16,12 @@ use crate::github::clock::Reading;
 const JUMP: i64 = 5;
 /// While it is wrong, or not known, and then ever more seldom.
 const AGAIN: Duration = Duration::from_secs(50);
-const SELDOM: Duration = Duration::from_secs(6 * 3600);
+const SELDOM: Duration = Duration::from_secs(600);
 const PATIENCE: Duration = Duration::from_secs(40);
 
 pub struct Clock {
     server: Url,
-    /// What the wall's clock said when the other one began to count.
-    began: i64,
-    steady: Instant,
+    wall: Wall,
     asked: Option<Instant>,
     answer: Option<Receiver<Reading>>,
     wrong: Option<String>,
@@ -35,8 +33,7 @@ impl Clock {
     pub fn new(server: &Url) -> Self {
         Self {
             server: server.clone(),
-            began: wall(),
-            steady: Instant::now(),
+            wall: Wall::at(now()),
             asked: None,
             answer: None,
             wrong: None,
@@ -48,11 +45,7 @@ impl Clock {
     /// again; it never waits.
     pub fn wrong(&mut self) -> Option<String> {
         self.hear();
-        let counted = i64::try_from(self.steady.elapsed().as_secs()).unwrap_or(i64::MAX);
-        let jumped = (wall() - self.began - counted).abs() > JUMP;
-        if jumped {
-            (self.began, self.steady) = (wall(), Instant::now());
-        }
+        let jumped = self.wall.has_jumped(now());
         let is_due = self.asked.is_none_or(|asked| asked.elapsed() > self.pause);
         if self.answer.is_none() && (jumped || is_due) {
             self.ask();
@@ -96,7 +89,44 @@ impl Clock {
     }
 }
 
-fn wall() -> i64 {
+/// The wall's clock beside one that only counts.
+struct Wall {
+    /// What it said when the other one began to count.
+    began: i64,
+    steady: Instant,
+}
+
+impl Wall {
+    fn at(now: i64) -> Self {
+        Self { began: now, steady: Instant::now() }
+    }
+
+    /// Whether somebody has set it since it was last asked.
+    fn has_jumped(&mut self, now: i64) -> bool {
+        let counted = i64::try_from(self.steady.elapsed().as_secs()).unwrap_or(i64::MAX);
+        let has = (now - self.began - counted).abs() > JUMP;
+        if has {
+            *self = Self::at(now);
+        }
+        has
+    }
+}
+
+fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{JUMP, Wall};
+
+    #[test]
+    fn a_clock_that_is_set_either_way_is_seen_once() {
+        let mut wall = Wall::at(1_000_000);
+        assert!(!wall.has_jumped(1_000_000 + JUMP));
+        assert!(wall.has_jumped(1_000_000 + 3600));
+        assert!(!wall.has_jumped(1_000_000 + 3600));
+        assert!(wall.has_jumped(1_000_000));
+    }
 }

@@ -113,3 +113,21 @@ fn podman_a_forks_pull_request_does_not_run_even_its_steps_that_say_always() {
     assert_eq!(scene.engine.pid(&scene.name).unwrap(), pid, "PID 1 survived");
     scene.down().unwrap();
 }
+
+#[test]
+fn podman_a_job_that_kills_whatever_it_can_ends_itself_and_its_listener_and_nothing_else() {
+    let scene = Scene::new("kills-all").unwrap();
+    scene.up(&[]).unwrap();
+    let pid = scene.engine.pid(&scene.name).unwrap();
+    assert_ne!(job(&scene, "kill -9 -1; sleep 1; echo LIVES").result, "Succeeded");
+    scene.until_online(true).unwrap();
+    assert_eq!(
+        scene.engine.pid(&scene.name).unwrap(),
+        pid,
+        "PID 1 and the store's daemon are not its user's"
+    );
+    let log = scene.job(&scripts::sandboxed_build("after-kill")).unwrap();
+    assert!(log.contains("sandbox: sandboxed"), "{log}");
+    assert_eq!((scene.github.runners().len(), scene.github.minted()), (1, 1));
+    scene.down().unwrap();
+}

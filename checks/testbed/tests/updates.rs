@@ -18,9 +18,10 @@ use simulator::{
 };
 use testbed::{
     layout::{demo_image, tiny_image},
-    salted::{layered, salted, with_entrypoint},
+    salted::{MUTE, layered, salted, with_entrypoint},
     scene::{IMAGE, Scene, succeeded},
     scripts,
+    slots::Slots,
 };
 
 const SOON: Duration = Duration::from_secs(40);
@@ -179,15 +180,13 @@ fn podman_an_update_by_itself_keeps_to_its_window_and_leaves_a_job_that_is_longe
 }
 
 /// What never listens, and ends when it is told to.
-const MUTE: [&str; 3] = ["sh", "-c", "trap 'exit 0' INT TERM; sleep 600 & wait"];
 
 #[test]
 fn podman_an_image_that_does_not_listen_is_gone_back_from_by_itself() {
     let scene = Scene::new("rolled-back").unwrap();
     scene.up(&[]).unwrap();
     let first = state(&scene);
-    // It keeps its word in every way but one.
-    let (layout, _) = with_entrypoint(&demo_image(), scene.folder.path(), &MUTE).unwrap();
+    let (layout, _) = with_entrypoint(&demo_image(), scene.folder.path(), "mute", &MUTE).unwrap();
     publish(&scene, &layout);
     fails(
         &run(&scene, "update", &["--wait", "8"]),
@@ -331,4 +330,24 @@ fn podman_an_image_that_no_runner_needs_is_removed_and_one_that_somebody_pulled_
     assert!(has(&pinned(&own)) && scene.job("true").is_ok());
     scene.engine.said(&["rmi", &pinned(&own)]).unwrap();
     scene.down().unwrap();
+}
+
+#[test]
+fn podman_slots_come_to_another_image_after_their_job_and_go_back() {
+    let scene = Scene::new("slots-update").unwrap();
+    let slots = Slots::start(&scene, 1, "").unwrap();
+    slots.until_online(1).unwrap();
+    publish(&scene, &salted(&demo_image(), scene.folder.path(), "next").unwrap().0);
+    let job = slots.enqueue("echo AT WORK; sleep 6; cat /etc/salt || true; echo FINISHED");
+    slots.until("the job does not begin", || scene.github.log_so_far(job).contains("AT WORK")).unwrap();
+    let said = succeeded(&run(&scene, "update", &[])).unwrap();
+    assert!(said.contains("`vega-builder rollback"), "{said}");
+    let log = slots.result(job).unwrap();
+    assert!(log.contains("FINISHED") && !log.contains("next"), "{log}");
+    let salt = || slots.job("cat /etc/salt || echo NONE").unwrap();
+    assert!(salt().contains("next"));
+    succeeded(&run(&scene, "rollback", &[])).unwrap();
+    assert!(salt().contains("NONE"));
+    assert_eq!(scene.github.minted(), 0, "a job's configuration needs no token");
+    slots.end().unwrap();
 }

@@ -12,7 +12,7 @@ use simulator::{
 
 use crate::{
     registry::Registry,
-    salted::salted,
+    salted::{MUTE, salted, with_entrypoint},
     scene::{IMAGE, LOGIN},
 };
 
@@ -45,6 +45,8 @@ pub enum Image {
     /// Signed as well; it has a file /etc/salt of its own.
     Next,
     Unsigned,
+    /// Signed as well; it never listens.
+    Mute,
 }
 
 impl Image {
@@ -53,6 +55,7 @@ impl Image {
             Self::First => None,
             Self::Next => Some("next"),
             Self::Unsigned => Some("unsigned"),
+            Self::Mute => Some("mute"),
         }
     }
 }
@@ -99,7 +102,13 @@ impl World {
             None => self.image.clone(),
             Some(salt) => {
                 let made = self.folder.join(format!("salted-{salt}"));
-                if made.exists() { made } else { salted(&self.image, &self.folder, salt)?.0 }
+                if made.exists() {
+                    made
+                } else if image == Image::Mute {
+                    with_entrypoint(&self.image, &self.folder, salt, &MUTE)?.0
+                } else {
+                    salted(&self.image, &self.folder, salt)?.0
+                }
             }
         };
         let digest = shop.registry.push(&layout, IMAGE, tag)?;

@@ -25,6 +25,7 @@ fn tag(stage: &Stage<'_>, image: Image) -> String {
         Image::First => name.clone(),
         Image::Next => format!("{name}-next"),
         Image::Unsigned => format!("{name}-unsigned"),
+        Image::Mute => format!("{name}-mute"),
     }
 }
 

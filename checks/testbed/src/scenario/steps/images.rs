@@ -80,6 +80,19 @@ pub fn updates(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// By whoever types; the unit starts what worked before, and a job runs in it.
+pub fn goes_back_by_itself(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    let before = salt(stage);
+    // Under the tag that the declaration names at this point.
+    stage.world.push(Image::Mute, &format!("{}-next", stage.name))?;
+    let output = stage.run(&["update", &stage.name, "--wait", "60"])?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(8), "it ends with {}: {said}", output.status);
+    ensure!(said.contains("does not work here") && said.contains("is back at"), "{said}");
+    ensure!(salt(stage) == before, "it runs {}", salt(stage));
+    stage.until_online()
+}
+
 pub fn rolls_back(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     succeeded(&stage.run(&["rollback", &stage.name, "--wait", "240"])?)?;
     runs_first(stage)

@@ -53,6 +53,7 @@ const STEPS: &[(&str, Step)] = &[
     ("the local tag moves between check and start", images::moves_between),
     ("runs the first image", images::runs_first),
     ("runs the next image", images::runs_next),
+    ("an image that does not listen is gone back from", images::goes_back_by_itself),
     ("a window for updates", images::window),
     ("the tag moves on: the timer updates", images::updates),
     ("rollback", images::rolls_back),
