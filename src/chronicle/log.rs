@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use nix::fcntl::OFlag;
 
 use super::{
-    event::{Entry, Event},
+    event::{Entry, Event, JobResult},
     totals::Totals,
 };
 
@@ -114,6 +114,17 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// The end of the job that began last, where nothing was written of it: whoever would have was killed.
+    pub fn unfinished(&self) -> Option<Event> {
+        let entries = self.entries();
+        let job = entries.iter().rev().find_map(|entry| match &entry.event {
+            Event::JobStarted { job } => Some(Some(job.clone())),
+            Event::JobEnded { .. } => Some(None),
+            _ => None,
+        })??;
+        Some(Event::JobEnded { job, result: JobResult::Unknown, seconds: 0.0, oom_kills: 0, run: None })
+    }
+
     pub fn at(folder: PathBuf) -> Self {
         Self { folder }
     }
@@ -227,6 +238,19 @@ mod tests {
         assert!(reader.entries().len() > 1000);
         let (after, size) = reader.since(LONGEST + 1);
         assert!(!after.is_empty() && size == reader.size());
+    }
+
+    #[test]
+    fn a_job_whose_supervisor_was_killed_has_an_end_that_nobody_knows() {
+        let folder = tempfile::tempdir().unwrap();
+        let chronicle = Chronicle::at(folder.path().to_owned());
+        assert_eq!(chronicle.reader().unfinished(), None);
+        chronicle.note(Event::JobStarted { job: "build".to_owned() });
+        chronicle.note(Event::Stopped { why: "no daemon".to_owned() });
+        let end = chronicle.reader().unfinished().unwrap();
+        assert!(matches!(&end, Event::JobEnded { job, result: JobResult::Unknown, .. } if job == "build"));
+        chronicle.note(end);
+        assert_eq!(chronicle.reader().unfinished(), None);
     }
 
     #[test]

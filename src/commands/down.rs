@@ -19,7 +19,7 @@ use crate::{
     cache::queue::State,
     config::{CredentialArgs, EngineChoice},
     contract::{self, Phase},
-    engine::{self, Cli, Status},
+    engine::{self, Cli, Layout, Status},
     github::{GitHub, Runner},
     host::JobsUser,
     image::ImageReference,
@@ -121,6 +121,7 @@ impl Down {
 
         if !self.now {
             expect_idle(&housing, &installation)?;
+            expect_idle_at(github.as_ref().map(|(github, _)| github), record.as_ref()).await?;
         }
         let step = progress.step("stop", "stopping the runner");
         if installation.is_declared() {
@@ -304,6 +305,17 @@ fn expect_idle(housing: &Housing, installation: &Installation) -> anyhow::Result
         }
         None => Ok(()),
     }
+}
+
+/// The same of an image that says nothing of itself.
+async fn expect_idle_at(github: Option<&GitHub>, record: Option<&Record>) -> anyhow::Result<()> {
+    let foreign = record.filter(|record| record.layout == Layout::Foreign);
+    let (Some(github), Some(record)) = (github, foreign) else { return Ok(()) };
+    let (name, job) = (&record.identity.name, "GitHub says busy".to_owned());
+    if github.runner(name).await?.is_some_and(|runner| runner.busy) {
+        return Err(installation::Error::AtWork { name: name.to_string(), job }.into());
+    }
+    Ok(())
 }
 
 /// Whom GitHub is asked about; nobody where it never started here.

@@ -121,6 +121,10 @@ async fn start_container(subject: &Subject, progress: &Progress) -> anyhow::Resu
         }
         step.done(&format!("{name} runs {}, under its caps", image.verified.value().short()));
     }
+    if systemd::is_ours_to_arrange() {
+        // A boot that found it drained has passed it over.
+        systemd::begin(name)?;
+    }
     if subject.pushes() && !subject.pusher_runs()? {
         subject.start_pusher()?;
     }

@@ -11,6 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 use nix::{
+    errno::Errno,
     fcntl::{Flock, FlockArg},
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -109,8 +110,10 @@ impl Installation {
             .map_err(|why| Error::file(&path, why))?;
         let mut holder = String::new();
         let _ = file.read_to_string(&mut holder);
-        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-            .map_err(|_| taken(self.name.to_string(), holder.trim().to_owned()))?;
+        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, why)| match why {
+            Errno::EWOULDBLOCK => taken(self.name.to_string(), holder.trim().to_owned()),
+            other => Error::file(&path, other.into()),
+        })?;
         let note = |file: &mut File| {
             file.set_len(0)?;
             std::io::Seek::rewind(file)?;

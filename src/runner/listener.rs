@@ -46,10 +46,10 @@ impl Event {
         if said == "Listening for Jobs" {
             return Some(Self::Listening);
         }
-        // Once in an outage, and once after it.
+        // Once in an outage, and once after it. That somebody has the session is an answer.
         //
         // Source: actions/runner, `MessageListener.cs` and `BrokerMessageListener.cs`.
-        if said.starts_with("Runner connect error") {
+        if said.starts_with("Runner connect error") && !said.contains("Conflict") {
             return Some(Self::Away);
         }
         if said == "Runner reconnected." {
@@ -206,6 +206,10 @@ mod tests {
             ),
             ("√ Connected to GitHub", None),
             ("Current runner version: '2.336.0'", None),
+            (
+                "2026-11-24 03:20:33Z: Runner connect error: Error: Conflict. Retrying until reconnected.",
+                None,
+            ),
             (DELETED[0], Some(Event::RegistrationDeleted)),
             ("Job x: the runner registration has been deleted completed", None),
         ] {

@@ -28,6 +28,7 @@ const PATIENCE: u64 = 20;
 const DOWN: Duration = Duration::from_secs(60);
 /// One that lasted so long is replaced at once; one that did not, ever more slowly.
 const LASTED: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(10);
 /// Between two questions whether it answers, and how long an answer may take on a busy machine.
 const ASK: Duration = Duration::from_secs(20);
 const ANSWER: Duration = Duration::from_secs(30);
@@ -136,7 +137,8 @@ impl Daemon {
         // A build that begins now is not to miss it.
         let wait = if mem::replace(&mut self.is_second, true) {
             match self.pace.after(self.began, Pause::Growing(Duration::ZERO)) {
-                Next::Wait(wait) => wait,
+                // Jobs come all the while.
+                Next::Wait(wait) => wait.min(LONGEST),
                 Next::GiveUp => return Err(failed(format!("it ends again and again ({status})"))),
             }
         } else {

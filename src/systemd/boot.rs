@@ -1,8 +1,8 @@
 //! What brings a runner back after the host's reboot.
 //!
-//! docker's daemon starts its `unless-stopped` containers itself; podman has no daemon, so a systemd unit of ours
-//! verifies the image again and starts the container. With both a unit lets the running job end when the machine is to go
-//! down, as long as the operator has patience: the daemon's own is short. Both find the handover folder again through systemd-tmpfiles,
+//! A systemd unit of ours verifies the image again and starts the container. When the machine is to go down it lets the
+//! running job end, as long as the operator has patience: that of docker's daemon is short, and it does not start again
+//! what was stopped, whatever the restart policy. Both engines' containers find the handover folder again through systemd-tmpfiles,
 //! because /run is empty after a reboot. No token is needed: the registration is in its volume.
 
 use std::{
@@ -14,7 +14,7 @@ use super::{
     Error, SPARE,
     beside::mere_slice,
     host::{remove, replace, systemctl},
-    pusher_slice_name, remove_timer, slice_name,
+    remove_timer, slice_name,
     text::path,
 };
 use crate::value::RunnerName;
@@ -58,15 +58,10 @@ fn slice_path(name: &str) -> PathBuf {
     Path::new("/etc/systemd/system").join(name)
 }
 
-/// The slices of a runner's container and its pusher's, before there are any: one that systemd makes by itself is ended as
-/// soon as the machine is to go down, and every process in it.
-pub fn make_slices(name: &RunnerName) -> Result<(), Error> {
-    let mut changed = false;
-    let slice = slice_name(name);
-    for slice in [pusher_slice_name(&slice), slice] {
-        changed |= replace(&slice_path(&slice), &mere_slice(name.as_str()))?;
-    }
-    if changed {
+/// The slice of a runner's container, before there is one: what systemd makes by itself is ended as soon as the machine is to
+/// go down, and every process in it.
+pub fn make_slice(name: &RunnerName) -> Result<(), Error> {
+    if replace(&slice_path(&slice_name(name)), &mere_slice(name.as_str()))? {
         systemctl(&["daemon-reload"])?;
     }
     Ok(())
@@ -108,14 +103,9 @@ impl Boot<'_> {
         });
         let both = self.pusher.as_ref().map_or_else(|| name.to_string(), |pusher| format!("{name} {pusher}"));
         let prove = self.verifier.as_deref().map(|program| format!("{} prove {name}", path(program)));
-        // A daemon starts them by itself, or not: somebody may have stopped one.
-        let (after, start) = if self.has_daemon {
-            let proof = prove.map_or_else(String::new, |prove| format!("ExecStartPost=-{prove}\n"));
-            ("docker.service", proof)
-        } else {
-            let proof = prove.map_or_else(String::new, |prove| format!("ExecStartPost={prove}\n"));
-            ("systemd-tmpfiles-setup.service", format!("{verify}ExecStart={starter} start {both}\n{proof}"))
-        };
+        let proof = prove.map_or_else(String::new, |prove| format!("ExecStartPost={prove}\n"));
+        // A daemon does not start again by itself what this unit has stopped, nor what somebody else has.
+        let after = if self.has_daemon { "docker.service" } else { "systemd-tmpfiles-setup.service" };
         let stop = |container: &str| {
             let (may_fail, ignore) = if self.has_daemon { ("-", "") } else { ("", "--ignore ") };
             format!("ExecStop={may_fail}{starter} stop {ignore}{container}\n")
@@ -132,7 +122,9 @@ impl Boot<'_> {
              [Service]\n\
              Type=oneshot\n\
              RemainAfterExit=yes\n\
-             {start}\
+             {verify}\
+             ExecStart={starter} start {both}\n\
+             {proof}\
              {stop}\
              TimeoutStopSec={patience}\n\
              \n\
@@ -150,11 +142,7 @@ pub fn forget(name: &RunnerName) -> Result<(), Error> {
     let slice = slice_name(name);
     // What was set until the next boot.
     let _ = systemctl(&["revert", &slice]);
-    let mut removed = false;
-    for slice in [pusher_slice_name(&slice), slice] {
-        removed |= remove(&slice_path(&slice))?;
-    }
-    if removed {
+    if remove(&slice_path(&slice))? {
         systemctl(&["daemon-reload"])?;
     }
     Ok(())
@@ -216,12 +204,15 @@ mod tests {
     }
 
     #[test]
-    fn what_docker_starts_by_itself_is_let_end_all_the_same() {
+    fn docker_starts_nothing_by_itself_that_the_unit_has_stopped() {
         let name = "vega-x".parse().unwrap();
         let unit = Boot { engine: "/usr/bin/docker".into(), has_daemon: true, ..boot(&name) }.unit();
         let lines: Vec<&str> = unit.lines().filter(|line| line.starts_with("Exec")).collect();
         let expected = [
-            "ExecStartPost=-/usr/local/bin/vega-builder prove vega-x",
+            "ExecCondition=/usr/local/bin/vega-builder can-start vega-x",
+            "ExecStartPre=/usr/local/bin/vega-builder prepare vega-x",
+            "ExecStart=/usr/bin/docker start vega-x vega-x.pusher",
+            "ExecStartPost=/usr/local/bin/vega-builder prove vega-x",
             "ExecStop=-/usr/bin/docker stop vega-x",
             "ExecStop=-/usr/bin/docker stop vega-x.pusher",
         ];

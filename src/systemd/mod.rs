@@ -16,14 +16,14 @@ mod text;
 mod unit;
 mod updates;
 
-pub use boot::{Boot, begin, forget, make_slices};
+pub use boot::{Boot, begin, forget, make_slice};
 pub use files::remove_all;
 pub use host::{
     has_quadlet, is_ours_to_arrange, journal, program, property, set_properties, systemctl, why_not,
 };
 pub use host_runner::HostRunner;
 pub use pusher::{PusherUnit, pusher_service_name};
-pub use unit::{Unit, path_name, pusher_slice_name, service_name, slice_name};
+pub use unit::{Unit, path_name, service_name, slice_name};
 pub use updates::{
     NextUpdate, UpdateTimer, expect_calendar, remove_timer, update_service_name, update_timer_name, window,
 };

@@ -51,11 +51,6 @@ pub fn slice_name(name: &RunnerName) -> String {
     format!("vegabuilder_{}.slice", name.as_str().replace('-', "_"))
 }
 
-/// Of a pusher's container beside one in this slice: what is out of jobs' reach need not be out of its.
-pub fn pusher_slice_name(slice: &str) -> String {
-    slice.replace(".slice", ".pusher.slice")
-}
-
 impl Unit<'_> {
     fn name(&self) -> &RunnerName {
         &self.container.name

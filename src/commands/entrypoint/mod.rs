@@ -7,7 +7,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 pub use self::boot::store_and_daemon;
 use self::boot::{Booted, booted};
 use crate::{
-    chronicle::{Chronicle, Event, JobResult, Reader},
+    chronicle::{Chronicle, Event, Reader},
     contract::Phase,
     runner::{
         ASKED, Clock, Describer, Disk, Ending, Environment, EnvironmentError, Garbage, Mask, Report,
@@ -115,16 +115,6 @@ fn broken_starts(account: &Reader) -> usize {
     since.filter(|entry| matches!(&entry.event, Event::Stopped { why } if why != ASKED)).count()
 }
 
-/// The job that began and of whose end nothing was written.
-fn unfinished(account: &Reader) -> Option<String> {
-    let entries = account.entries();
-    entries.iter().rev().find_map(|entry| match &entry.event {
-        Event::JobStarted { job } => Some(Some(job.clone())),
-        Event::JobEnded { .. } => Some(None),
-        _ => None,
-    })?
-}
-
 /// Told once, with the time of the next try.
 fn pause(report: &mut Report, why: &anyhow::Error, broken: usize) {
     let doubled = u32::try_from(broken.saturating_sub(1)).ok().and_then(|times| 2_u32.checked_pow(times));
@@ -158,15 +148,8 @@ fn work(
             return Err(error);
         }
     };
-    if let Some(job) = unfinished(&chronicle.reader()) {
-        // Whoever would have written how it ended was killed.
-        chronicle.note(Event::JobEnded {
-            job,
-            result: JobResult::Unknown,
-            seconds: 0.0,
-            oom_kills: 0,
-            run: None,
-        });
+    if let Some(end) = chronicle.reader().unfinished() {
+        chronicle.note(end);
     }
     chronicle.note(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned() });
     let supervisor = Supervisor {
@@ -207,21 +190,7 @@ fn banner(environment: &Environment) {
 
 #[cfg(test)]
 mod tests {
-    use super::{ASKED, Chronicle, Event, JobResult, broken_starts, unfinished};
-
-    #[test]
-    fn a_job_whose_supervisor_was_killed_has_no_end_yet() {
-        let folder = tempfile::tempdir().unwrap();
-        let chronicle = Chronicle::at(folder.path().to_owned());
-        assert_eq!(unfinished(&chronicle.reader()), None);
-        chronicle.note(Event::JobStarted { job: "build".to_owned() });
-        chronicle.note(Event::Stopped { why: "no daemon".to_owned() });
-        assert_eq!(unfinished(&chronicle.reader()), Some("build".to_owned()));
-        let job = "build".to_owned();
-        let (result, seconds, oom_kills, run) = (JobResult::Unknown, 0.0, 0, None);
-        chronicle.note(Event::JobEnded { job, result, seconds, oom_kills, run });
-        assert_eq!(unfinished(&chronicle.reader()), None);
-    }
+    use super::{ASKED, Chronicle, Event, broken_starts};
 
     #[test]
     fn starts_that_came_to_nothing_are_counted_until_one_listens_or_it_gave_up() {

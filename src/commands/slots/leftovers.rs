@@ -79,11 +79,15 @@ fn account(keeper: &Keeper, engine: &Cli, name: &RunnerName) -> bool {
     let log = Reader::at(place.join(KEPT));
     let entries = log.entries();
     let mut has_ended_job = false;
+    let unfinished = log.unfinished();
     for entry in entries {
         has_ended_job |= matches!(entry.event, Event::JobEnded { .. });
         if matches!(entry.event, Event::JobStarted { .. } | Event::JobEnded { .. } | Event::Trouble { .. }) {
             keeper.chronicled(|chronicle| chronicle.copy(&entry));
         }
+    }
+    if let Some(end) = unfinished {
+        keeper.note(end);
     }
     // Looked at again, it adds nothing.
     log.forget();

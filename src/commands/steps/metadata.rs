@@ -67,13 +67,10 @@ fn deny_unit(unit: &str, besides: &[&str]) {
 pub fn is_denied(subject: &Subject) -> bool {
     let slice = systemd::slice_name(&subject.installation.name);
     let pid = subject.running().ok().flatten().map_or(0, |running| running.pid);
+    // Of one that does not run nothing is known: its container may not come into the slice.
     let group = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let unit = if subject.installation.is_declared() || is_in(&group, &slice) {
-        slice
-    } else {
-        unit_of(&group).unwrap_or_default().to_owned()
-    };
-    !unit.is_empty() && systemd::property(&unit, "IPAddressDeny").contains(ADDRESSES[0])
+    let unit = if is_in(&group, &slice) { &slice } else { unit_of(&group).unwrap_or_default() };
+    !unit.is_empty() && systemd::property(unit, "IPAddressDeny").contains(ADDRESSES[0])
 }
 
 fn name_servers(text: &str) -> BTreeSet<String> {

@@ -10,7 +10,6 @@ use crate::{
     engine::{Cli, Container, Layout, Pusher, pusher_name},
     installation::Locked,
     progress::Progress,
-    systemd,
 };
 
 /// Have a pusher run, or none, as the settings say; `at` is when the old container had ended and the new one had
@@ -42,7 +41,8 @@ pub fn pusher(container: &Container, cache: &CacheSettings, settings: PathBuf) -
         name: container.name.clone(),
         local_id: container.local_id.clone(),
         network: container.network.clone(),
-        slice: container.slice.as_deref().map(systemd::pusher_slice_name),
+        // systemd's own, which is not ended before what is in it: the uploads of the last job come after that.
+        slice: container.slice.as_ref().map(|_| "system.slice".to_owned()),
         settings,
         key: cache.key_file.clone(),
         login: cache.login_file.clone(),

@@ -15,16 +15,19 @@ use serde_json::json;
 
 use self::before::Asked;
 pub use self::{before::settle, host::OnHost};
-use super::steps::{
-    caching::Caching,
-    confinement,
-    container::{container, slice},
-    image::{Fetch, ReadyImage},
-    pruning::prune_images,
-    push_only,
-    pushing::keep_pusher,
-    record::identity,
-    token, updating,
+use super::{
+    install::expect_slice,
+    steps::{
+        caching::Caching,
+        confinement,
+        container::{container, slice},
+        image::{Fetch, ReadyImage},
+        pruning::prune_images,
+        push_only,
+        pushing::keep_pusher,
+        record::identity,
+        token, updating,
+    },
 };
 use crate::{
     config::{EngineChoice, Host, Settings, SettingsArgs},
@@ -127,6 +130,7 @@ impl UpCommand {
         let progress = Progress::new(self.output);
         let host = Host::read().context("the host's memory and processors cannot be read from /proc")?;
         let mut settings = Settings::resolve(&self.settings, self.repository.as_deref(), &host)?;
+        expect_slice(&settings.name)?;
         if let Some(runner) = settings.host.clone() {
             let (accept_strangers, wait) = (self.accept_strangers, Duration::from_secs(self.wait));
             let on_host = OnHost { settings, accept_strangers, wait, progress: &progress };
@@ -178,6 +182,7 @@ impl UpCommand {
         let result = Box::pin(up.run(&github, image, asked, Duration::from_secs(self.wait))).await;
         // Nothing half done: what never came to a container leaves no files behind.
         if result.is_err() && is_first && is_nowhere(&engine, &settings.name) {
+            systemd::forget(&settings.name)?;
             installation.erase(had_store)?;
         }
         result
@@ -237,7 +242,7 @@ impl Up<'_> {
             self.progress.note("it was drained: it takes jobs again");
         }
         if container.slice.is_some() {
-            systemd::make_slices(&container.name)?;
+            systemd::make_slice(&container.name)?;
         }
         self.create(&container, &plan)?;
         self.installation.save_receipt(&image.receipt)?;
@@ -265,9 +270,6 @@ impl Up<'_> {
         self.arrange_boot(&container)?;
         let runner = self.online(github, &container, &mut record, minted, wait).await?;
         prune_images(self.engine, self.progress);
-        if systemd::is_ours_to_arrange() {
-            systemd::begin(&self.settings.name)?;
-        }
 
         let settings = self.settings;
         let text = format!(

@@ -131,6 +131,7 @@ impl Up<'_> {
             verifier: std::env::current_exe().ok().filter(|program| program.is_file()),
         };
         let changed = boot.arrange()?;
+        systemd::begin(&container.name)?;
         step.done(if changed {
             "a unit verifies and starts it after a reboot, without a new token"
         } else {

@@ -128,6 +128,9 @@ impl Switch<'_> {
         } else {
             let (engine, locked) = (self.subject.engine()?, self.locked()?);
             let successor = self.container.successor_name();
+            if self.container.slice.is_some() {
+                systemd::make_slice(name)?;
+            }
             engine.remove(&successor)?;
             engine.create(self.container, &successor)?;
             engine.stop(name)?;
@@ -176,7 +179,7 @@ impl Switch<'_> {
         }
         if self.subject.is_ephemeral {
             // It ends once what its jobs built is pushed: its unit bounds that.
-            while old_keeper != "0" && keeper() == old_keeper {
+            while !matches!(old_keeper.as_str(), "" | "0") && keeper() == old_keeper {
                 thread::sleep(LOOK);
             }
         }

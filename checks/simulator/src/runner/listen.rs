@@ -135,6 +135,7 @@ fn open(client: &Client, saved: &Saved, stop: &AtomicBool) -> anyhow::Result<Res
             StatusCode::CONFLICT if Instant::now() < deadline => {
                 if !std::mem::replace(&mut told, true) {
                     say("A session for this runner already exists.");
+                    say("Runner connect error: Error: Conflict. Retrying until reconnected.");
                 }
                 thread::sleep(Duration::from_millis(300));
             }

@@ -55,19 +55,20 @@ pub fn a_daemon_that_was_killed_is_started_again(scene: &Scene) {
     assert!(log.contains("sandbox: sandboxed"), "{log}");
     // Ever more slowly, when it does not last, and told once.
     for _ in 0..3 {
-        kill(process(scene, "nix-daemon"), Signal::SIGKILL).unwrap();
-        scene.github.until(MINUTE, || answers(scene)).unwrap();
+        let old = process(scene, "nix-daemon");
+        kill(old, Signal::SIGKILL).unwrap();
+        scene.github.until(MINUTE, || is_another(scene, old)).unwrap();
     }
     scene.job(&sandboxed_build("daemon-killed-again")).unwrap();
     assert_eq!(lines(scene, "nix-daemon ended"), 1);
     scene.down().unwrap();
 }
 
-/// Whether there is a daemon that is not about to end.
-fn answers(scene: &Scene) -> bool {
+/// Whether there is a daemon again.
+fn is_another(scene: &Scene, old: Pid) -> bool {
     let is_it =
         |status: &String| field(status, "Name") == "nix-daemon" && !field(status, "State").starts_with('Z');
-    processes(scene).iter().any(|(_, status)| is_it(status))
+    processes(scene).iter().any(|(pid, status)| i64::from(*pid) != i64::from(old.as_raw()) && is_it(status))
 }
 
 pub fn a_daemon_that_answers_no_more_is_replaced(scene: &Scene) {
