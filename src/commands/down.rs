@@ -32,7 +32,8 @@ use crate::{
 /// Stop the runner, take it off GitHub's list, and remove its container, volumes and files
 ///
 /// While a job runs it does nothing, unless --now is given: `vega-builder drain` waits for the job's end. Builds that wait
-/// for their upload are pushed first. It asks GitHub as `up` does, with the same login. With --keep-store the Nix store stays, with the builds that wait, and the
+/// for their upload are pushed first. It asks GitHub as `up` does, with the same login. With --keep-store the Nix store
+/// stays, with the builds that wait, and the
 /// next `up` uses it again.
 /// When GitHub cannot be reached the container is stopped, but everything stays for the next `down`;
 /// --offline removes what is here all the same.

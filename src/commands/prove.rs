@@ -26,34 +26,17 @@ pub struct Prove {
 /// An engine that is only now making the container.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// `up` holds the lock until its runner is online.
-const OTHERS: Duration = Duration::from_secs(300);
-
 impl Prove {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let installation = Places::standard().find(Some(&self.runner))?;
-        let look = || -> anyhow::Result<_> {
-            let record = installation.record()?.with_context(|| {
-                format!("nothing was prepared for it: type `vega-builder prepare {}`", installation.name)
-            })?;
-            let engine = engine::detect(Some(&record.engine))?;
-            let running = running(&engine, &installation)?;
-            Ok((record, engine, running))
-        };
-        let (mut record, engine, running) = look()?;
-        if prove(&engine, &record, &running).is_err() {
-            // A command may be about to put another one in its place: then this is not the one that counts.
-            let again = installation.lock_patiently(OTHERS).map_err(anyhow::Error::from).and_then(|_alone| {
-                let (noted, engine, running) = look()?;
-                prove(&engine, &noted, &running).map(|()| noted)
-            });
-            record = match again {
-                Ok(noted) => noted,
-                Err(error) => {
-                    engine.stop(&installation.name)?;
-                    return Err(error);
-                }
-            };
+        let record = installation.record()?.with_context(|| {
+            format!("nothing was prepared for it: type `vega-builder prepare {}`", installation.name)
+        })?;
+        let engine = engine::detect(Some(&record.engine))?;
+        let running = running(&engine, &installation)?;
+        if let Err(error) = prove(&engine, &record, &running) {
+            engine.stop(&installation.name)?;
+            return Err(error);
         }
         println!(
             "vega-builder: {} runs the verified image, under its caps: {}",

@@ -2,7 +2,8 @@
 //!
 //! A systemd unit of ours verifies the image again and starts the container. When the machine is to go down it lets the
 //! running job end, as long as the operator has patience: that of docker's daemon is short, and it does not start again
-//! what was stopped, whatever the restart policy. Both engines' containers find the handover folder again through systemd-tmpfiles,
+//! what was stopped, whatever the restart policy. Both engines' containers find the handover folder again through
+//! systemd-tmpfiles,
 //! because /run is empty after a reboot. No token is needed: the registration is in its volume.
 
 use std::{

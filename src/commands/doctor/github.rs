@@ -33,7 +33,7 @@ pub async fn github(github: &GitHub, identity: &Identity, installed: Option<&Sub
         Ok(false) => Finding::wrong(
             "token",
             format!(
-                "sees the runners of {scope}, and may not register one: Administration is read-only for it"
+                "sees the runners of {scope}, and may not register one: what it may read there it needs to write"
             ),
             LOGIN,
         ),
