@@ -56,6 +56,15 @@ impl Chronicle {
         let _ = self.sum(|totals| totals.store_bytes = Some(bytes));
     }
 
+    /// What was pushed out of a queue that goes now.
+    pub fn uploaded(&self, pushed: u64, bytes: u64, dropped: u64) {
+        let _ = self.sum(|totals| {
+            totals.pushed += pushed;
+            totals.pushed_bytes += bytes;
+            totals.dropped += dropped;
+        });
+    }
+
     fn append(&self, entry: &Entry) -> io::Result<()> {
         let log = self.folder.join(LOG);
         if log.metadata().is_ok_and(|found| found.len() > LONGEST) {
@@ -78,7 +87,9 @@ impl Chronicle {
         if last != [b'\n'] {
             line.insert(0, b'\n');
         }
-        file.write_all(&line)
+        file.write_all(&line)?;
+        // A power cut would take what is known of a job with it.
+        file.sync_data()
     }
 
     fn sum(&self, change: impl FnOnce(&mut Totals)) -> io::Result<()> {
@@ -86,6 +97,7 @@ impl Chronicle {
         change(&mut totals);
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
         file.write_all(&serde_json::to_vec(&totals)?)?;
+        file.as_file().sync_data()?;
         file.persist(self.folder.join(TOTALS)).map_err(|error| error.error).map(drop)
     }
 }

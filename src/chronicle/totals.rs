@@ -20,6 +20,10 @@ pub struct Totals {
     pub troubles: u64,
     /// What the Nix store held at the last look.
     pub store_bytes: Option<u64>,
+    /// Store paths that were pushed, their compressed bytes, and builds that found no room, of queues that are gone.
+    pub pushed: u64,
+    pub pushed_bytes: u64,
+    pub dropped: u64,
 }
 
 impl Default for Totals {
@@ -35,6 +39,9 @@ impl Default for Totals {
             collecting_seconds: 0.0,
             troubles: 0,
             store_bytes: None,
+            pushed: 0,
+            pushed_bytes: 0,
+            dropped: 0,
         }
     }
 }

@@ -25,19 +25,26 @@ pub struct Prove {
 
 /// An engine that is only now making the container.
 const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(100);
 
 impl Prove {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let installation = Places::standard().find(Some(&self.runner))?;
-        let record = installation.record()?.with_context(|| {
-            format!("nothing was prepared for it: type `vega-builder prepare {}`", installation.name)
-        })?;
-        let engine = engine::detect(Some(&record.engine))?;
-        let running = running(&engine, &installation)?;
-        if let Err(error) = prove(&engine, &record, &running) {
-            engine.stop(&installation.name)?;
-            return Err(error);
-        }
+        let until = Instant::now() + PATIENCE;
+        let record = loop {
+            let engine = engine::detect(Some(&record(&installation)?.engine))?;
+            let running = running(&engine, &installation, until)?;
+            // Read once it runs: whoever puts another container in its place notes that before he starts it.
+            let record = record(&installation)?;
+            let Err(error) = prove(&engine, &record, &running) else { break record };
+            let now = engine.inspect(installation.name.as_str())?;
+            if now.is_some_and(|now| now.id == running.id && now.status == Status::Running) {
+                engine.stop(&installation.name)?;
+                return Err(error);
+            }
+            // It is gone, and the other one is judged by itself.
+            thread::sleep(LOOK);
+        };
         println!(
             "vega-builder: {} runs the verified image, under its caps: {}",
             installation.name, record.caps
@@ -46,15 +53,20 @@ impl Prove {
     }
 }
 
-fn running(engine: &Cli, installation: &Installation) -> anyhow::Result<Inspected> {
-    let until = Instant::now() + PATIENCE;
+fn record(installation: &Installation) -> anyhow::Result<Record> {
+    installation.record()?.with_context(|| {
+        format!("nothing was prepared for it: type `vega-builder prepare {}`", installation.name)
+    })
+}
+
+fn running(engine: &Cli, installation: &Installation, until: Instant) -> anyhow::Result<Inspected> {
     loop {
         let found = engine.inspect(installation.name.as_str())?;
         if let Some(found) = found.filter(|found| found.status == Status::Running && found.pid != 0) {
             return Ok(found);
         }
         anyhow::ensure!(Instant::now() < until, "{} does not run", installation.name);
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(LOOK);
     }
 }
 

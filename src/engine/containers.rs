@@ -3,7 +3,7 @@
 use std::{
     sync::mpsc::{RecvTimeoutError, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -35,6 +35,8 @@ pub(super) const MISSING: &[&str] = &["no such container", "no container with"];
 const HEARS: Duration = Duration::from_secs(2);
 const REMOVE_ATTEMPTS: u32 = 25;
 const STOP_ATTEMPTS: u32 = 5;
+/// How long podman may hold one for stopping that has no process any more: it says nothing else of one whose conmon was killed.
+const STOPPING: Duration = Duration::from_secs(5);
 /// How podman says that a container is in another state than the one that it was told of.
 const IN_BETWEEN: &str = "container state improper";
 
@@ -135,8 +137,20 @@ impl Cli {
         self.run(&["cp", from, format!("{name}:{to}").as_str()]).map(drop)
     }
 
+    /// Start one that was created or has stopped; one that is just stopping is waited for.
     pub fn start(&self, name: &RunnerName) -> Result<(), Error> {
-        self.run(&["start", name.as_str()]).map(drop)
+        let until = Instant::now() + STOPPING;
+        loop {
+            match self.run(&["start", name.as_str()]) {
+                Err(Error::Failed { why, .. }) if why.contains(IN_BETWEEN) => {
+                    if Instant::now() > until {
+                        return Err(Error::Stuck { engine: self.program(), name: name.to_string() });
+                    }
+                    thread::sleep(Duration::from_millis(500));
+                }
+                answer => return answer.map(drop),
+            }
+        }
     }
 
     /// Send its PID 1 a signal; one that does not run hears none.

@@ -14,6 +14,10 @@ pub enum Error {
     NoLayouts { engine: &'static str },
     #[error("`{command}` failed: {why}")]
     Failed { command: String, why: String },
+    #[error(
+        "to {engine} the container {name} is still stopping, though nothing of it runs any more (who waits for its end was killed); type `vega-builder up` again, which makes it anew from its volumes"
+    )]
+    Stuck { engine: &'static str, name: String },
     #[error("`{command}` answered what cannot be understood: {why}")]
     Answer { command: String, why: String },
     #[error(

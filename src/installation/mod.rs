@@ -6,6 +6,7 @@ mod images;
 mod locked;
 mod places;
 mod record;
+mod unfinished;
 mod update;
 
 pub use drained::Drained;

@@ -106,7 +106,9 @@ const COMPLAINTS: [&str; 4] = ["was modified", "is not valid", "does not exist",
 
 fn damage(error: Error, among: &[&str]) -> Error {
     let Error::Nix { why, .. } = &error else { return error };
-    if !COMPLAINTS.iter().any(|complaint| why.contains(complaint)) {
+    // What could not be started is no word of Nix's.
+    let is_ours = why.contains("(os error ");
+    if is_ours || !COMPLAINTS.iter().any(|complaint| why.contains(complaint)) {
         return error;
     }
     let named = among.iter().find(|path| why.contains(**path)).or(among.first());

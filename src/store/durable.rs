@@ -35,11 +35,16 @@ struct Note {
     time: i64,
 }
 
-/// Wait until all of the store is on the disk, and note it.
+/// Wait until all of the store is on the disk.
+pub fn flush() -> Result<(), Error> {
+    let volume = Path::new(contract::STORE_MOUNT);
+    File::open(volume).and_then(|volume| Ok(syncfs(volume)?)).map_err(|why| Error::file(volume, why))
+}
+
+/// The same, and note it: what is younger than the note is looked at after a crash.
 pub fn sync() -> Result<(), Error> {
     let time = Timestamp::now().as_second();
-    let volume = Path::new(contract::STORE_MOUNT);
-    File::open(volume).and_then(|volume| Ok(syncfs(volume)?)).map_err(|why| Error::file(volume, why))?;
+    flush()?;
     let note = || -> std::io::Result<()> {
         let beside = format!("{NOTE}.new");
         let text = serde_json::to_string(&Note { boot: fs::read_to_string(BOOT)?, time })?;

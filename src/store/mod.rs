@@ -17,7 +17,7 @@ pub use budget::{Budget, Collected, changed, held, known};
 pub use closure::Closure;
 pub use configuration::{Configuration, HOST as HOST_CONFIGURATION};
 pub use daemon::Daemon;
-pub use durable::{mend, sync};
+pub use durable::{flush, mend, sync};
 pub use fill::{Bounds, fill};
 pub use namespaces::can_sandbox;
 pub use nix::collect_garbage;
@@ -44,6 +44,10 @@ pub enum Error {
         "{path} in the store is damaged: its content is not what its hash says; type `vega-builder up` on the host, or `vega-builder down` and `up`, to make the store anew"
     )]
     Damaged { path: String },
+    #[error(
+        "files of the image have changed in the store, and Nix cannot look at them ({0}); type `vega-builder up` on the host, or `vega-builder down` and `up`, to make the store anew"
+    )]
+    Unseen(String),
     #[error("what the store holds was not counted")]
     NotCounted,
     #[error("nix-daemon does not answer on its socket after {0} s; see the lines above")]

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Read as _,
-    os::unix::fs::{OpenOptionsExt as _, chown},
+    os::unix::fs::{OpenOptionsExt as _, chown, symlink},
     path::{Path, PathBuf},
 };
 
@@ -19,6 +19,7 @@ const BARE: &str = "bare";
 const SANDBOXED: &str = "sandboxed";
 /// Where the probe's folders are made: root's, and no job's.
 const PLACE: &str = "/run/vega-builder";
+const ROOT: &str = "/nix/var/nix/gcroots/vega-builder/probe";
 
 /// Build a derivation through the daemon, as a job would, and report whether it was sandboxed.
 ///
@@ -28,6 +29,7 @@ pub fn probe(quarters: &Quarters) -> Result<bool, Error> {
     let program = user::this_program();
     let program = run(user::as_root("nix-store").arg("--add").arg(program), "nix-store --add")?;
     let program = program.trim();
+    let _held = Held::new(program);
     // Its own name each time: a result that is there already would prove nothing of today.
     let name = format!("sandbox-probe-{}", jiff::Timestamp::now().as_nanosecond());
     let expression = format!(
@@ -50,6 +52,28 @@ pub fn probe(quarters: &Quarters) -> Result<bool, Error> {
     })?;
     let told = read(&result(&output, &name)?)?;
     Ok(told == SANDBOXED)
+}
+
+/// A root for as long as it is there: where little is free, Nix collects garbage as soon as it builds.
+struct Held;
+
+impl Held {
+    fn new(path: &str) -> Self {
+        let hold = || -> std::io::Result<()> {
+            fs::create_dir_all(Path::new(ROOT).parent().unwrap_or(Path::new("/")))?;
+            let _ = fs::remove_file(ROOT);
+            symlink(path, ROOT)
+        };
+        // Without it the probe works as well, where enough is free.
+        let _ = hold();
+        Self
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(ROOT);
+    }
 }
 
 /// Nix takes a home folder only of its own user; this one is new and empty, and nobody else of that user

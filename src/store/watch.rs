@@ -18,9 +18,12 @@ use std::{
     time::Duration,
 };
 
-use super::Closure;
+use super::{Closure, Error};
 
 const EVERY: Duration = Duration::from_secs(40);
+/// Of what has changed, and could not be looked at: so soon again, and so often.
+const AGAIN: Duration = Duration::from_secs(5);
+const TRIES: u32 = 3;
 /// The walk goes no deeper than a store path does.
 const STACK: usize = 512 * 1024;
 
@@ -38,20 +41,24 @@ impl Watch {
         let (end, ended) = channel();
         let mut before = fingerprint(&paths);
         thread::Builder::new().stack_size(STACK).spawn(move || {
-            while ended.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+            let mut failures = 0;
+            let pause = |failures| if failures == 0 { EVERY } else { AGAIN };
+            while ended.recv_timeout(pause(failures)) == Err(RecvTimeoutError::Timeout) {
                 let now = fingerprint(&paths);
                 if now == before {
+                    failures = 0;
                     continue;
                 }
-                match closure.check() {
+                match whole(&closure, &paths) {
                     // Files that were made one, say, by somebody who saves room.
-                    Ok(_) => before = now,
-                    Err(error) if error.is_damage() => {
+                    Ok(()) => (before, failures) = (now, 0),
+                    // No memory for another process, say.
+                    Err(error) if !error.is_damage() && failures + 1 < TRIES => failures += 1,
+                    Err(error) => {
+                        let error = if error.is_damage() { error } else { Error::Unseen(error.to_string()) };
                         *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
                         return;
                     }
-                    // It could not be looked at: the next time.
-                    Err(_) => {}
                 }
             }
         })?;
@@ -61,6 +68,14 @@ impl Watch {
     /// What is damaged, from then on.
     pub fn damage(&self) -> Option<String> {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What is there no more is seen without Nix, of which it may be a part.
+fn whole(closure: &Closure, paths: &[PathBuf]) -> Result<(), Error> {
+    match paths.iter().find(|path| path.symlink_metadata().is_err()) {
+        Some(path) => Err(Error::Incomplete { path: path.display().to_string() }),
+        None => closure.check().map(drop),
     }
 }
 

@@ -21,7 +21,10 @@ pub struct Attack {
     #[serde(default)]
     pub r#try: Vec<String>,
     pub test: Option<String>,
+    /// What slots do where a runner that stays can do nothing.
     pub ephemeral: Option<String>,
+    /// What a person can do where neither does.
+    pub neither: Option<String>,
 }
 
 pub fn table() -> Vec<Attack> {

@@ -30,9 +30,10 @@ fn every_attack_is_tried_or_has_its_test() {
     for attack in table() {
         let ways = usize::from(!attack.r#try.is_empty())
             + usize::from(attack.test.is_some())
-            + usize::from(attack.ephemeral.is_some());
+            + usize::from(attack.neither.is_some());
         assert_eq!(ways, 1, "{}: tried, tested, or not stopped", attack.what);
-        assert_eq!(attack.stopped_by.is_empty(), attack.ephemeral.is_some(), "{}", attack.what);
+        let stops = [!attack.stopped_by.is_empty(), attack.ephemeral.is_some(), attack.neither.is_some()];
+        assert_eq!(stops.into_iter().filter(|stops| *stops).count(), 1, "{}", attack.what);
         if let Some(test) = attack.test {
             assert!(text.contains(&format!("fn {test}(")), "{test} is no test");
         }
@@ -77,8 +78,9 @@ fn podman_a_setuid_program_gives_no_job_anything_and_is_gone_for_the_next() {
 #[test]
 fn the_page_of_attacks_is_the_tables() {
     let mut page = String::from(
-        "# What a job may try, and what stops it\n\nEvery line is tried in `make test`: by a job that does just that, or by the \
-         test that is named. Made from `checks/testbed/attacks.toml`.\n",
+        "# What a job may try, and what stops it\n\nEvery line is tried in `make test`: by a job that does just that (on a runner \
+         that stays, in a slot of an ephemeral one, and on a host without a container), or by the test that is named. Made from \
+         `checks/testbed/attacks.toml`.\n",
     );
     let mut groups: Vec<(String, Vec<Attack>)> = Vec::new();
     for attack in table() {
@@ -89,26 +91,22 @@ fn the_page_of_attacks_is_the_tables() {
     }
     for (group, attacks) in &groups {
         let title = group[..1].to_uppercase() + &group[1..];
-        let is_stopped = attacks.iter().all(|attack| attack.ephemeral.is_none());
         write!(page, "\n## {title}\n\n").unwrap();
-        if is_stopped {
-            write!(page, "| a job {group} | what stops it | tried by |\n|---|---|---|\n").unwrap();
-        } else {
-            write!(page, "| a job can try | with `--ephemeral` |\n|---|---|\n").unwrap();
-        }
+        let heads = match &attacks[0] {
+            Attack { ephemeral: Some(_), .. } => "a job can try | with `--ephemeral` | tried by".to_owned(),
+            Attack { neither: Some(_), .. } => "a job can try | what you can do |".to_owned(),
+            _ => format!("a job {group} | what stops it | tried by"),
+        };
+        write!(page, "| {heads} |\n|---|---|---|\n").unwrap();
         for attack in attacks {
-            match (&attack.ephemeral, &attack.test) {
-                (Some(ephemeral), _) => writeln!(page, "| {} | {ephemeral} |", attack.what).unwrap(),
-                (None, Some(test)) => {
-                    writeln!(page, "| {} | {} | `{test}` |", attack.what, attack.stopped_by).unwrap();
-                }
-                (None, None) => {
-                    let tries = attack.r#try.len();
-                    let ways =
-                        if tries == 1 { "a job, one way".to_owned() } else { format!("a job, {tries} ways") };
-                    writeln!(page, "| {} | {} | {ways} |", attack.what, attack.stopped_by).unwrap();
-                }
-            }
+            let stop = attack.ephemeral.as_ref().or(attack.neither.as_ref()).unwrap_or(&attack.stopped_by);
+            let by = match (&attack.test, attack.r#try.len()) {
+                (Some(test), _) => format!("`{test}`"),
+                (None, 0) => String::new(),
+                (None, 1) => "a job, one way".to_owned(),
+                (None, tries) => format!("a job, {tries} ways"),
+            };
+            writeln!(page, "| {} | {stop} | {by} |", attack.what).unwrap();
         }
     }
     let file = layout::project().join("docs/attacks.md");

@@ -47,6 +47,34 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
+fn podman_a_job_that_begins_in_the_very_moment_of_a_down_is_not_cancelled() {
+    let scene = Scene::new("down-moment").unwrap();
+    scene.up(&[]).unwrap();
+    let down = scene.command(&["down", &scene.name]).stderr(Stdio::piped()).spawn().unwrap();
+    // It has begun, and has not stopped anything yet.
+    let begun = std::path::Path::new("/run/vega-builder").join(&scene.name).join("drain");
+    scene.github.until(SOON, || begun.exists()).unwrap();
+    let job = enqueue(&scene, "echo AT WORK; sleep 6; echo FINISHED");
+    let down = down.wait_with_output().unwrap();
+    if down.status.success() {
+        // It stays queued.
+        assert!(scene.github.outcome(job).is_none() && scene.github.log_so_far(job).is_empty());
+        scene.up(&[]).unwrap();
+    } else {
+        assert!(said(&down).contains("is at work (running job"), "{}", said(&down));
+    }
+    let done = scene.github.wait(job, SOON).unwrap();
+    assert!(done.result == "Succeeded" && done.log.contains("FINISHED"), "{done:?}");
+    // Refused for a job, it leaves a runner that takes jobs.
+    let job = at_work(&scene, "echo AT WORK; sleep 6; echo FINISHED");
+    let refused = scene.run(&["down", &scene.name]).unwrap();
+    assert_eq!(refused.status.code(), Some(9), "{refused:?}");
+    assert_eq!(scene.github.wait(job, SOON).unwrap().result, "Succeeded");
+    scene.job("echo NEXT").unwrap();
+    scene.down().unwrap();
+}
+
+#[test]
 fn podman_a_drain_waits_for_the_job_and_for_its_uploads_and_a_resume_needs_no_token() {
     let bench = Bench::new("drained");
     let scene = &bench.scene;

@@ -215,11 +215,25 @@ fn podman_what_a_job_builds_is_pushed_before_its_store_goes_and_waits_for_a_cach
     assert!(shown.contains(" builds wait: ") && shown.contains("503"), "{shown}");
     cache.faults.clear();
     slots.until("what waited is not pushed", || uploads()["waiting"] == 0).unwrap();
+    // Their queues are gone, and what went out of them is still counted.
+    slots.until("their volumes stay", || slots.volumes().unwrap().len() <= 4).unwrap();
+    let text = succeeded(&bench.scene.run(&["metrics"]).unwrap()).unwrap();
+    let metric = |name: &str, labels: &str| -> f64 {
+        let line = format!("vega_builder_{name}{{runner=\"{}\"{labels}}} ", bench.scene.name);
+        let found = text.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok());
+        found.unwrap_or_else(|| panic!("{line}: {text}"))
+    };
+    assert!(metric("jobs_total", ",result=\"succeeded\"") > 1.5 && metric("online", "") > 0.5, "{text}");
+    assert!(
+        metric("uploads_pushed_total", "") > 3.5 && metric("uploads_pushed_bytes_total", "") > 100.0,
+        "{text}"
+    );
+    assert!(metric("uploads_waiting", "") < 0.5 && metric("uploads_failing", "") < 0.5, "{text}");
     slots.end().unwrap();
 }
 
 #[test]
-fn podman_another_number_of_slots_and_a_moved_tag_come_with_a_reload_and_end_no_job() {
+fn podman_another_number_of_slots_comes_with_a_reload_and_ends_no_job() {
     let scene = Scene::new("reloaded").unwrap();
     let slots = Slots::start(&scene, 1, "").unwrap();
     slots.until_online(1).unwrap();
@@ -257,7 +271,8 @@ fn podman_a_runner_that_was_removed_at_github_comes_back_and_no_stores_of_old_im
     slots
         .until("the store of an old image stays", || !scene.engine.volumes().unwrap().contains(&old))
         .unwrap();
-    let bases = scene.engine.volumes().unwrap().iter().filter(|one| one.contains("-base-")).count();
+    let of_this = format!("{}-base-", scene.name);
+    let bases = scene.engine.volumes().unwrap().iter().filter(|one| one.starts_with(&of_this)).count();
     assert_eq!(bases, 1);
     let name = slots.online().remove(0);
     scene.github.forget(&name);

@@ -4,16 +4,24 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::Stdio,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use simulator::sigstore::{Identity, attach};
+use simulator::{
+    cache::Server,
+    sigstore::{Identity, attach},
+};
 use testbed::{
     by_hand::listener,
+    caching::{Bench, narinfo, paths},
     layout::demo_image,
     salted::salted,
     scene::{IMAGE, Scene},
+    scripts::sandboxed_build,
 };
+
+const SOON: Duration = Duration::from_secs(30);
 
 fn token_is_gone(scene: &Scene) {
     let token = Path::new("/run/vega-builder").join(&scene.name).join("registration-token");
@@ -54,11 +62,37 @@ fn podman_other_caps_make_the_container_anew_without_a_token_other_labels_with_o
     scene.down().unwrap();
 }
 
+/// What a unit asks once its container runs; another `up` may have begun by then.
+#[test]
+fn podman_a_proof_that_another_up_overtakes_stops_nothing_of_what_that_has_made() {
+    let scene = Scene::new("overtaken").unwrap();
+    scene.up(&[]).unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                let proof = scene.run(&["prove", &scene.name]).unwrap();
+                let said = String::from_utf8_lossy(&proof.stderr).into_owned();
+                assert!(proof.status.success() || said.contains("does not run"), "{said}");
+            }
+        });
+        for pids in ["300", "310", "320", "330"] {
+            scene.up(&["--pids", pids]).unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    scene.job("true").unwrap();
+    scene.down().unwrap();
+}
+
 #[test]
 fn podman_kill_9_after_each_step_then_up_again_gives_one_runner_and_leaves_no_token() {
-    let scene = Scene::new("killed").unwrap();
+    let bench = Bench::new("killed");
+    let (scene, cache, key) = (&bench.scene, Server::start().unwrap(), bench.key());
+    let pushing = ["--cache-to", cache.url(), "--cache-key", key.to_str().unwrap()];
     for steps in 0.. {
-        let mut up = scene.command(&["up", &scene.repository, "--output", "json", "--wait", "60"]);
+        let up = ["up", &scene.repository, "--output", "json", "--wait", "60"];
+        let mut up = scene.command(&[&up[..], &pushing].concat());
         let mut child = up.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let seen = lines.filter(|line| line.contains("\"step\"")).take(steps).count();
@@ -68,11 +102,15 @@ fn podman_kill_9_after_each_step_then_up_again_gives_one_runner_and_leaves_no_to
         if finished {
             break;
         }
-        scene.up(&[]).unwrap();
-        let ours = scene.engine.containers().unwrap().into_iter().filter(|name| *name == scene.name).count();
-        assert_eq!((ours, scene.github.runners().len()), (1, 1), "killed after {steps} steps");
-        token_is_gone(&scene);
-        scene.job("true").unwrap();
+        bench.up(cache.url(), "no");
+        let all = scene.engine.containers().unwrap();
+        let ours = all.iter().filter(|name| name.starts_with(&scene.name)).count();
+        // With what pushes its builds.
+        assert_eq!((ours, scene.github.runners().len()), (2, 1), "killed after {steps} steps");
+        token_is_gone(scene);
+        let built = paths(&scene.job(&sandboxed_build(&format!("killed-{steps}"))).unwrap()).remove(0);
+        let is_there = || cache.file(&narinfo(&built)).is_some();
+        assert!(scene.github.until(SOON, is_there).is_ok(), "{built} is lost after {steps} steps");
         scene.down().unwrap();
         assert!(scene.github.runners().is_empty());
         assert!(!Path::new("/var/lib/vega-builder").join(&scene.name).exists());
@@ -116,11 +154,15 @@ fn podman_a_runner_that_was_removed_at_github_waits_for_register() {
     scene.github.forget(&scene.name);
     let state = Path::new("/run/vega-builder").join(&scene.name).join("state.json");
     let waits = || std::fs::read_to_string(&state).is_ok_and(|text| text.contains("waiting-for-token"));
-    scene.github.until(Duration::from_secs(30), waits).unwrap();
+    scene.github.until(SOON, waits).unwrap();
     testbed::scene::succeeded(&scene.run(&["register", &scene.name]).unwrap()).unwrap();
     scene.until_online(true).unwrap();
     token_is_gone(&scene);
     assert_eq!(scene.github.minted(), 2);
+    let told = |text: &str| text.lines().filter(|line| line.contains("GitHub no longer knows")).count();
+    assert_eq!(told(&scene.engine.logs(&scene.name)), 1, "{}", scene.engine.logs(&scene.name));
+    let events = testbed::scene::succeeded(&scene.run(&["events", &scene.name]).unwrap()).unwrap();
+    assert_eq!(told(&events), 1, "{events}");
     scene.down().unwrap();
 }
 

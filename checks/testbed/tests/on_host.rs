@@ -1,10 +1,17 @@
 //! A runner on a host itself, without a container: the same walls around its jobs, as far as a host has them.
 
+use std::time::Duration;
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use testbed::{
     attacks::{Tries, table},
     bare_host, by_hand,
     scene::Scene,
     scripts::sandboxed_build,
+    search::Search,
 };
 
 fn job(scene: &Scene, script: &str) -> String {
@@ -160,6 +167,66 @@ fn podman_on_a_host_every_attack_of_the_table_that_can_be_tried_is_refused() {
     let tries = Tries::of(&table()).elsewhere(&format!("{folder}/runner"), &format!("{folder}/home"));
     tries.expect_refused(&bare_host::outcome(&scene, &tries.script()).unwrap().log);
     job(&scene, "true");
+    by_hand::remove(&scene);
+}
+
+#[test]
+fn podman_on_a_host_whoever_is_killed_whenever_it_is_one_runner_again_and_every_job_has_a_result() {
+    let scene = Scene::new("bare-killed").unwrap();
+    bare_host::start(&scene, "").unwrap();
+    let minted = scene.github.minted();
+    let soon = Duration::from_secs(90);
+    // A daemon forks for each connection: the oldest one.
+    let pid = |comm: &str| {
+        let all = by_hand::processes(&scene).into_iter();
+        let found = all.filter(|(_, status)| {
+            let is_dead = by_hand::field(status, "State").starts_with('Z');
+            by_hand::field(status, "Name") == comm && !is_dead
+        });
+        found.map(|(pid, _)| pid).min()
+    };
+    let events = || bare_host::said(&scene, &format!("vega-builder events {}", scene.name)).unwrap();
+    let known = || {
+        events().matches("job ended, nobody knows how").count()
+            + events().matches("job succeeded after").count()
+    };
+    for comm in ["Runner.Listener", "nix-daemon", "vega-builder"] {
+        for at_work in [false, true] {
+            let point = format!("{comm}, at work: {at_work}");
+            scene.github.until(soon, || scene.github.is_online(&scene.name)).unwrap();
+            let (before, work) = (known(), by_hand::push(&scene, "echo AT WORK; sleep 6; echo FINISHED"));
+            let job = at_work.then(|| scene.github.enqueue(work));
+            let begun = || job.is_none_or(|job| scene.github.log_so_far(job).contains("AT WORK"));
+            let is_there = scene.github.until(soon, || begun() && pid(comm).is_some());
+            assert!(
+                is_there.is_ok(),
+                "{point}: {:?}\n{}",
+                by_hand::processes(&scene),
+                scene.engine.logs(&scene.name)
+            );
+            let killed = i32::try_from(pid(comm).unwrap()).unwrap();
+            kill(Pid::from_raw(killed), Signal::SIGKILL).unwrap();
+            if comm == "vega-builder" {
+                // As systemd does, which ends what is left of it first.
+                scene.github.until(soon, || scene.engine.pid(&scene.name).unwrap_or_default() == 0).unwrap();
+                scene.engine.said(&["start", &scene.name]).unwrap();
+            }
+            if let Some(job) = job {
+                let result = scene.github.wait(job, soon).unwrap().result;
+                assert_eq!(result, if comm == "nix-daemon" { "Succeeded" } else { "Failed" }, "{point}");
+                assert!(scene.github.until(soon, || known() == before + 1).is_ok(), "{point}: {}", events());
+            }
+            let log = bare_host::outcome(&scene, &sandboxed_build(&format!("{comm}-{at_work}"))).unwrap().log;
+            assert!(log.contains("sandbox: sandboxed"), "{point}: {log}");
+        }
+    }
+    assert_eq!((scene.github.minted(), scene.github.runners().len()), (minted, 1));
+    for token in scene.github.tokens() {
+        let mut search = Search::new(&token);
+        search.processes();
+        search.container_files(&scene.engine, &scene.name).unwrap();
+        assert!(search.seen.is_empty(), "{:?}", search.seen);
+    }
     by_hand::remove(&scene);
 }
 

@@ -66,6 +66,37 @@ fn podman_a_runner_of_an_organisation_takes_the_jobs_of_its_repositories_and_nee
 }
 
 #[test]
+fn podman_the_doctor_of_an_organisation_says_of_all_of_its_repositories_which_jobs_will_come() {
+    let scene = organization("org-doctor");
+    scene.github.change("octo-org/library", |hosted| {
+        let jobs = "on: push\njobs:\n  heavy: {runs-on: [self-hosted, vega]}\n  gpu: {runs-on: [self-hosted, gpu]}\n";
+        hosted.file("main", ".github/workflows/ci.yml", jobs);
+    });
+    succeeded(&up(&scene, &[])).unwrap();
+    let doctor = || {
+        let output = scene.run(&["doctor", ORGANIZATION]).unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = doctor();
+    for words in [
+        "cannot start a job here from octo-org's 3 repositories that may use this runner",
+        "these 4 jobs of octo-org's 3 repositories that may use this runner will come here: octo-org/library: heavy \
+         (.github/workflows/ci.yml:3)",
+        "octo-org/library: gpu (.github/workflows/ci.yml:4) will never come here",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    scene.github.change("octo-org/tools", |hosted| {
+        hosted.forks_run = true;
+        hosted.forks_need_approval = false;
+        hosted.file("main", ".github/workflows/open.yml", OPEN);
+    });
+    let said = doctor();
+    assert!(said.contains("next: `vega-builder lint octo-org/tools --all-branches`"), "{said}");
+    scene.down().unwrap();
+}
+
+#[test]
 fn podman_one_repository_that_strangers_reach_is_enough_to_refuse_its_organisation() {
     let scene = organization("org-strangers");
     scene.github.change("octo-org/tools", |hosted| {

@@ -101,6 +101,26 @@ fn podman_metrics_are_served_on_loopback_alone_and_written_whole() {
     assert!(std::fs::read_to_string(&file).unwrap().contains("vega_builder_runners 0"));
 
     scene.up(&[]).unwrap();
+    let of = |name: &str| format!("vega_builder_{name}{{runner=\"{}\"}}", scene.name);
+    let written = || {
+        succeeded(&scene.run(&["metrics", "--textfile", file.to_str().unwrap()]).unwrap()).unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        ["online", "busy", "drained"].map(|name| metric(&text, &of(name)) > 0.0)
+    };
+    assert_eq!(written(), [true, false, false]);
+    let job = scene.github.enqueue(Job::push(
+        &scene.repository,
+        "job",
+        &["self-hosted", "vega"],
+        "echo AT WORK; sleep 5",
+    ));
+    scene.github.until(PATIENCE, || scene.github.log_so_far(job).contains("AT WORK")).unwrap();
+    scene.github.until(PATIENCE, || written() == [true, true, false]).unwrap();
+    scene.github.wait(job, PATIENCE).unwrap();
+    succeeded(&scene.run(&["drain", &scene.name, "--output", "json"]).unwrap()).unwrap();
+    assert_eq!(written(), [false, false, true]);
+    succeeded(&scene.run(&["resume", &scene.name]).unwrap()).unwrap();
+    scene.until_online(true).unwrap();
     let mut serving =
         scene.command(&["metrics", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
@@ -117,6 +137,41 @@ fn podman_metrics_are_served_on_loopback_alone_and_written_whole() {
     );
     serving.kill().unwrap();
     serving.wait().unwrap();
+    scene.down().unwrap();
+}
+
+#[test]
+fn podman_a_status_that_is_watched_shows_what_changes_and_a_log_that_is_followed_what_is_said() {
+    let scene = Scene::new("watched").unwrap();
+    scene.up(&[]).unwrap();
+    let follow = |arguments: &[&str]| {
+        let mut command = scene.command(arguments);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        (child, lines)
+    };
+    let (mut watching, mut shown) = follow(&["status", &scene.name, "--watch", "1"]);
+    // A minute of lines, and more.
+    let mut until = |what: &str| {
+        let mut lines = shown.by_ref().take(2000);
+        assert!(lines.any(|line| line.trim_start().starts_with("runner") && line.contains(what)), "{what}");
+    };
+    until("listening since");
+    let (mut following, mut said) = follow(&["logs", &scene.name, "--follow", "--lines", "1"]);
+    let script = "echo AT WORK; sleep 4";
+    let job = Job::push(&scene.repository, "watched-job", &["self-hosted", "vega"], script);
+    let job = scene.github.enqueue(job);
+    until("busy (running watched-job) since");
+    scene.github.wait(job, PATIENCE).unwrap();
+    until("listening since");
+    let mut said = said.by_ref().take(200);
+    assert!(said.any(|line| line.contains("Job watched-job completed with result: Succeeded")));
+    for child in [&mut watching, &mut following] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let last = succeeded(&scene.run(&["logs", &scene.name, "--lines", "1"]).unwrap()).unwrap();
+    assert_eq!(last.lines().count(), 1, "{last}");
     scene.down().unwrap();
 }
 

@@ -32,6 +32,13 @@ fn podman_what_a_job_builds_is_in_the_cache_when_it_ends_and_nix_takes_it() {
     for path in &both {
         assert!(cache.join(narinfo(path)).exists(), "{path}");
     }
+    let text = succeeded(&bench.scene.run(&["metrics"]).unwrap()).unwrap();
+    let metric = |name: &str| -> f64 {
+        let line = format!("vega_builder_{name}{{runner=\"{}\"}} ", bench.scene.name);
+        text.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok()).unwrap()
+    };
+    assert!(metric("uploads_pushed_total") > 1.5 && metric("uploads_pushed_bytes_total") > 100.0, "{text}");
+    assert!(metric("uploads_waiting") < 0.5 && metric("uploads_dropped_total") < 0.5, "{text}");
     let uploads = bench.uploads();
     assert!(uploads["pushed"].as_u64() >= Some(2) && uploads["waiting"] == 0, "{uploads}");
     // Nothing of it lies about when it is done.

@@ -64,8 +64,9 @@ impl Warm {
     }
 
     fn bases(&self) -> Vec<String> {
+        let of_this = format!("{}-base-", self.bench.scene.name);
         let volumes = self.bench.scene.engine.volumes().unwrap();
-        volumes.into_iter().filter(|volume| volume.contains("-base-")).collect()
+        volumes.into_iter().filter(|volume| volume.starts_with(&of_this)).collect()
     }
 }
 

@@ -53,6 +53,13 @@ impl State {
         serde_json::from_slice(&fs::read(queue.join(STATE)).ok()?).ok()
     }
 
+    /// The same for the last time: nobody counts it twice.
+    pub fn take(queue: &Path) -> Option<Self> {
+        let said = Self::read(queue)?;
+        fs::remove_file(queue.join(STATE)).ok()?;
+        Some(said)
+    }
+
     /// What another pusher says, besides.
     pub fn add(&mut self, other: Self) {
         self.waiting += other.waiting;

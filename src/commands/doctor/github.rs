@@ -1,16 +1,12 @@
-//! GitHub's side: the token, the clock, the runner's version, and which jobs will come.
+//! GitHub's side: the token, the clock, and the runner's version.
 
 use jiff::Timestamp;
 
 use super::finding::Finding;
 use crate::{
-    commands::{
-        lint::{self, Outlook},
-        steps::{standing, subject::Subject, version::RunnerVersion},
-    },
+    commands::steps::{standing, subject::Subject, version::RunnerVersion},
     github::{self, GitHub},
     installation::Identity,
-    value::Repository,
 };
 
 /// Who asks.
@@ -86,58 +82,4 @@ async fn clock(github: &GitHub) -> Option<Finding> {
         return Some(Finding::fine("clock", "agrees with GitHub's"));
     }
     Some(Finding::wrong("clock", github::clock::sentence(ahead), "`timedatectl set-ntp true`"))
-}
-
-/// More of them nobody reads at once.
-const SHOWN: usize = 10;
-
-/// Which of a repository's jobs will come, and which never will.
-pub async fn outlook(github: &GitHub<Repository>, identity: &Identity) -> Vec<Finding> {
-    let repository = github.subject().to_string();
-    let Outlook { coming, never, reasons } =
-        match lint::outlook(github, &identity.labels, identity.group.as_deref()).await {
-            Ok(outlook) => outlook,
-            Err(why) => {
-                return vec![Finding::failure(
-                    "workflows",
-                    format!("{why:#}"),
-                    format!("`vega-builder lint {repository}`"),
-                )];
-            }
-        };
-    let mut findings = Vec::new();
-    if let Some(first) = reasons.first() {
-        let more =
-            if reasons.len() > 1 { format!(", and {} more", reasons.len() - 1) } else { String::new() };
-        let next = format!("`vega-builder lint {repository} --all-branches`");
-        findings.push(Finding::wrong("strangers", format!("can start jobs here: {first}{more}"), next));
-    } else {
-        findings.push(Finding::fine("strangers", format!("cannot start a job here from {repository}")));
-    }
-    let jobs: Vec<String> =
-        coming.iter().take(SHOWN).map(|job| format!("{} ({}:{})", job.job, job.file, job.line)).collect();
-    let more = coming.len().saturating_sub(SHOWN);
-    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-    findings.push(match coming.len() {
-        0 => Finding::warning(
-            "workflows",
-            format!("no job of {repository} will come here"),
-            format!("in a workflow: `runs-on: [{}]`", identity.labels.iter().collect::<Vec<_>>().join(", ")),
-        ),
-        1 => Finding::fine(
-            "workflows",
-            format!("this job of {repository} will come here: {}", jobs.join(", ")),
-        ),
-        count => Finding::fine(
-            "workflows",
-            format!("these {count} jobs of {repository} will come here: {}{more}", jobs.join(", ")),
-        ),
-    });
-    findings.extend(never.iter().take(SHOWN).map(|never| {
-        let what = format!("{} ({}) will never come here: {}", never.job, never.place, never.why);
-        let next =
-            format!("another `runs-on` or `on` there, or `vega-builder up {repository}` with other --labels");
-        Finding::warning("workflows", what, next)
-    }));
-    findings
 }

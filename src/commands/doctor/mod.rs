@@ -3,6 +3,7 @@
 mod finding;
 mod github;
 mod host;
+mod outlook;
 mod runner;
 
 use std::process::ExitCode;
@@ -28,8 +29,8 @@ use crate::{
 /// Look at everything that a runner rests on, and say what to do about what is wrong
 ///
 /// The host (kernel, cgroups, memory, disk, engine, user namespaces), the image and who signed it, the token's permissions,
-/// GitHub's view, how long the runner's version is served, the clock, and the repository's workflows: which jobs will come,
-/// and which never will, because of what. Each finding has its next command. Nothing is changed. Exit code 0: nothing is
+/// GitHub's view, how long the runner's version is served, the clock, and the workflows of the repository, or of those of the
+/// organisation that may use the runner: which jobs will come, and which never will, because of what. Each finding has its next command. Nothing is changed. Exit code 0: nothing is
 /// wrong; 1: something is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -137,9 +138,7 @@ impl Doctor {
             Err(why) => return vec![Finding::failure("token", format!("{why:#}"), github::LOGIN)],
         };
         let mut findings = github::github(&github, identity, installed).await;
-        if let Some(repository) = identity.scope.repository() {
-            findings.extend(github::outlook(&github.of(repository), identity).await);
-        }
+        findings.extend(outlook::outlook(&github, identity).await);
         findings
     }
 

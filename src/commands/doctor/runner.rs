@@ -1,6 +1,8 @@
 //! A runner that is installed here: container, caps, image, trust.
 
-use super::finding::Finding;
+use std::path::Path;
+
+use super::{finding::Finding, host::disk};
 use crate::{
     commands::steps::{
         declared::Declared,
@@ -104,6 +106,8 @@ fn on_host(subject: &Subject) -> Vec<Finding> {
                 Finding::failure("program", why, "GitHub's runner, unpacked anew by root in its place")
             }
         },
+        disk(Path::new("/nix"), "`nix-collect-garbage --delete-older-than 14d`"),
+        disk(&subject.installation.state, &format!("`du -xsh {}`", subject.installation.state.display())),
     ]
 }
 

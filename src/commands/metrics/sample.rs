@@ -11,7 +11,7 @@ use crate::{
         subject::{Known, Subject},
     },
     contract::{Phase, State},
-    engine::{InForce, Status, Usage},
+    engine::{self, Cli, InForce, Status, Usage},
     installation::{Installation, Record},
     value::RunnerName,
 };
@@ -66,14 +66,22 @@ impl Sample {
             }
             Some(Running { usage, in_force: InForce::of(found.pid).ok() })
         });
-        let queue = housing.queue(installation)?;
+        let totals = happened(housing, installation)?.map(|reader| reader.totals());
+        let uploads = match housing {
+            Housing::Container(engine) if subject.is_ephemeral => installation
+                .cache()
+                .exists()
+                .then(|| uploads_of_jobs(engine, &installation.name, totals.as_ref()))
+                .transpose()?,
+            _ => housing.queue(installation)?.and_then(|place| queue::State::read(&place)),
+        };
         Ok(Self {
             // What a container that is gone said last is not how it is.
             state: running.is_some().then(|| installation.runner_state()).flatten(),
             restarts: container.map(|found| found.restarts),
-            totals: happened(housing, installation)?.map(|reader| reader.totals()),
+            totals,
             waiting: Waiting::read(&installation.name),
-            uploads: queue.and_then(|place| queue::State::read(&place)),
+            uploads,
             is_drained: installation.drained()?.is_some(),
             running,
             known: Some(subject.known.clone()),
@@ -90,4 +98,23 @@ impl Sample {
     pub fn is_busy(&self) -> bool {
         self.state.as_ref().is_some_and(|state| state.phase == Phase::Busy)
     }
+}
+
+/// Of an ephemeral runner: what the pushers of its jobs say together, and those whose job is gone said at the end.
+fn uploads_of_jobs(
+    engine: &Cli,
+    runner: &RunnerName,
+    gone: Option<&Totals>,
+) -> Result<queue::State, engine::Error> {
+    let mut all = queue::State::default();
+    if let Some(Totals { pushed, pushed_bytes, dropped, .. }) = gone {
+        (all.pushed, all.bytes, all.dropped) = (*pushed, *pushed_bytes, *dropped);
+    }
+    for job in engine.jobs_with_volumes(runner)? {
+        let queue = engine.volume_place(&engine::queue_volume(&job))?;
+        if let Some(said) = queue.and_then(|place| queue::State::read(&place)) {
+            all.add(said);
+        }
+    }
+    Ok(all)
 }

@@ -26,6 +26,8 @@ pub struct Board {
 
 struct Shown {
     slots: Vec<(Phase, String)>,
+    /// What is the matter with all of them.
+    trouble: String,
     /// Uploads and containers of jobs that are over.
     being_buried: u32,
     drained: Option<Drain>,
@@ -35,7 +37,14 @@ struct Shown {
 
 impl Board {
     pub fn new(installation: Installation) -> Self {
-        let shown = Shown { slots: Vec::new(), being_buried: 0, drained: None, state: None, is_ready: false };
+        let shown = Shown {
+            slots: Vec::new(),
+            trouble: String::new(),
+            being_buried: 0,
+            drained: None,
+            state: None,
+            is_ready: false,
+        };
         Self { installation, shown: Mutex::new(shown) }
     }
 
@@ -92,6 +101,11 @@ impl Board {
         self.change(|shown| shown.drained = drained);
     }
 
+    /// What is the matter with all of them; empty, when nothing is.
+    pub fn trouble(&self, why: &str) {
+        self.change(|shown| shown.trouble = printable(why));
+    }
+
     /// One more job is being buried.
     pub fn burial(&self) {
         self.change(|shown| shown.being_buried += 1);
@@ -135,6 +149,7 @@ impl Shown {
             .enumerate()
             .filter(|(_, (phase, text))| !text.is_empty() && *phase != Phase::Listening);
         said.extend(own.map(|(at, (_, text))| format!("slot {}: {text}", at + 1)));
+        said.extend((!self.trouble.is_empty()).then(|| self.trouble.clone()));
         if self.being_buried > 0 {
             said.push(format!(
                 "{} that have ended are being removed, after their last uploads",

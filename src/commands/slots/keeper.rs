@@ -14,6 +14,7 @@ use tokio::{runtime::Handle, task::JoinSet};
 use super::{
     super::steps::{declared::Declared, metadata},
     board::{Board, Drain},
+    credential,
     job::Job,
     leftovers,
     orders::{Order, Orders},
@@ -93,6 +94,7 @@ impl Keeper {
             } => {}
             told = self.orders.listen(&self.installation, patience) => told?,
             () = self.sweep_now_and_then() => {}
+            () = credential::watch(&self) => {}
             () = self.tell_drains() => {}
         }
         self.note(Event::Stopped { why: "told to stop".to_owned() });

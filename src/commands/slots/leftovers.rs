@@ -9,7 +9,7 @@ use super::{
     warmth,
 };
 use crate::{
-    cache::queue::{MOST, Queue},
+    cache::queue::{MOST, Queue, State},
     chronicle::{Event, Reader},
     contract::KEPT,
     engine::{Cli, Status, pusher_name, queue_volume, runner_volume},
@@ -105,10 +105,15 @@ async fn take_down(keeper: &Keeper, engine: &Cli, name: &RunnerName) {
             let queue = engine.volume_place(&queue_volume(name))?;
             let waiting = queue.as_ref().map_or(Ok(0), |queue| waiting(queue, name))?;
             if waiting == 0 {
-                if queue.is_some() {
+                if let Some(queue) = &queue {
                     // It may have a last word for the cache.
                     engine.stop_pusher(name, LAST_UPLOADS)?;
                     engine.remove(&pusher_name(name))?;
+                    if let Some(said) = State::take(queue) {
+                        keeper.chronicled(|chronicle| {
+                            chronicle.uploaded(said.pushed, said.bytes, said.dropped);
+                        });
+                    }
                 }
                 engine.remove_job_volumes(name)?;
                 place.remove_handover()?;

@@ -1,6 +1,7 @@
 //! `slots`: an ephemeral runner, whose every job has a container of its own.
 
 mod board;
+mod credential;
 mod job;
 mod keeper;
 mod leftovers;

@@ -63,6 +63,13 @@ impl Registering {
         Ok(())
     }
 
+    /// Whether GitHub takes the credential.
+    pub async fn ask(&self) -> anyhow::Result<()> {
+        let (_, github) = self.github().await?;
+        github.runner(&self.runner.name).await?;
+        Ok(())
+    }
+
     /// No stranger can start a job here: or none is taken.
     async fn look(&self, declared: &Declared, github: &GitHub) -> anyhow::Result<()> {
         let mut looked = self.looked.lock().await;

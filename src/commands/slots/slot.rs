@@ -104,7 +104,11 @@ impl Slot {
                     say(&format!("slot {number}: {shown}"));
                     self.keeper.note(Event::Trouble { why: format!("slot {number}: {why}") });
                 }
-                orders.rest(seen, wait).await;
+                let (until, reading) = (Instant::now() + wait, orders.reading());
+                // What was declared anew may be what was wrong.
+                while orders.now() == seen && orders.reading() == reading && Instant::now() < until {
+                    orders.rest(seen, ASK.min(until - Instant::now())).await;
+                }
             }
             Next::GiveUp => {
                 let why = format!("{why}; it tries no more: `vega-builder resume` has it try again");

@@ -8,6 +8,7 @@ pub mod ending;
 pub mod happened;
 pub mod housing;
 pub mod image;
+pub mod lease;
 pub mod listening;
 pub mod metadata;
 pub mod pruning;

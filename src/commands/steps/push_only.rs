@@ -59,14 +59,23 @@ pub async fn demand(
     Err(StrangersReach { repository, reasons }.into())
 }
 
+/// The name of the runner's group, and those of an organisation's repositories that may use it.
+pub async fn repositories(
+    github: &GitHub<Organization>,
+    identity: &Identity,
+) -> anyhow::Result<(String, Vec<Repository>)> {
+    let group = github.group(identity.group.as_deref()).await?;
+    let repositories = github.repositories_of(&group).await?;
+    Ok((group.name, repositories))
+}
+
 async fn of_all(
     github: &GitHub<Organization>,
     identity: &Identity,
 ) -> anyhow::Result<Vec<(Repository, Seen)>> {
-    let group = github.group(identity.group.as_deref()).await?;
-    let repositories = github.repositories_of(&group).await?;
+    let (group, repositories) = repositories(github, identity).await?;
     let asked = repositories.into_iter().map(|repository| {
-        let (github, name) = (github.of(&repository), group.name.as_str());
+        let (github, name) = (github.of(&repository), group.as_str());
         async move {
             let seen = lint::look(&github, &identity.labels, Some(name)).await?;
             anyhow::Ok((repository, seen))

@@ -11,7 +11,7 @@ use crate::{
         token::{Token, hand_over, needs_token},
         updating,
     },
-    engine::{CANCELLING, Container, InForce, Inspected, Layout, Status, pusher_name},
+    engine::{self, CANCELLING, Container, InForce, Inspected, Layout, Status, pusher_name},
     github::GitHub,
     installation::{Accepted, Record},
     systemd::{self, Boot},
@@ -75,7 +75,15 @@ impl Up<'_> {
         }
         // What an earlier start said of itself says nothing of this one.
         self.installation.forget_state();
-        self.engine.start(&container.name)?;
+        match self.engine.start(&container.name) {
+            Err(engine::Error::Stuck { .. }) => {
+                // All that it has is in its volumes.
+                self.engine.remove(container.name.as_str())?;
+                self.engine.create(container, container.name.as_str())?;
+                self.engine.start(&container.name)?;
+            }
+            started => started?,
+        }
         step.done(&format!("{} runs", container.name));
         Ok(())
     }

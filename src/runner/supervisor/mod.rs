@@ -191,11 +191,13 @@ impl Supervisor<'_> {
             clean(registration.vault())?;
             self.garbage.expect_more();
         }
-        // A store that goes with its job needs no disk, unless its builds are pushed first; a host's is not ours.
+        // A store that goes with its job needs no disk, unless its builds are pushed first.
         let is_lasting = !environment.ephemeral || environment.uploads != Uploads::Off;
-        if life.had_job() && is_lasting && environment.quarters.on_host.is_none() {
-            // What it built is on the disk before anything rests on it.
-            store::sync().map_err(|error| error.to_string())?;
+        if life.had_job() && is_lasting {
+            // What it built is on the disk before anything rests on it; what a crash has left in a host's store is the host's
+            // to look at.
+            let kept = if environment.quarters.on_host.is_some() { store::flush() } else { store::sync() };
+            kept.map_err(|error| error.to_string())?;
         }
         if stop::ordered() {
             return Ok(Next::End(Ending::Asked));

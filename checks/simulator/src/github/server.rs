@@ -112,6 +112,11 @@ impl Server {
         locked(&self.hub.credentials).insert(token.to_owned(), administers);
     }
 
+    /// Let a token be good no more, as somebody revokes it.
+    pub fn revoke(&self, token: &str) {
+        locked(&self.hub.credentials).remove(token);
+    }
+
     /// Let an App be installed.
     pub fn app(&self, app: App) {
         self.hub.lock().app = Some(app);

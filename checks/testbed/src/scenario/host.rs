@@ -14,6 +14,10 @@ pub trait Host {
     fn typed(&self, _: &Stage<'_>, _: &str) -> Option<Command> {
         None
     }
+    /// The verb that takes it away.
+    fn goes(&self) -> &'static str {
+        "down"
+    }
     /// Take it away, with all that is its own.
     fn take_away(&self, stage: &Stage<'_>) -> anyhow::Result<()>;
     /// Whether the runner's files are this machine's to judge.
@@ -59,6 +63,10 @@ impl Host for Typed {
         let mut command = stage.command(&[self.comes, &more].concat());
         command.env("VEGA_BUILDER_IMAGE", image);
         Some(command)
+    }
+
+    fn goes(&self) -> &'static str {
+        self.goes
     }
 
     fn take_away(&self, stage: &Stage<'_>) -> anyhow::Result<()> {

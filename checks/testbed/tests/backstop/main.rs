@@ -4,6 +4,7 @@
 mod fills;
 mod hangs;
 mod rots;
+mod tidies;
 
 use std::{
     fs,
@@ -45,12 +46,14 @@ type Case = fn(&Scene);
 
 #[test]
 fn podman_whatever_hangs_dies_rots_or_fills_up_beside_a_runner_is_found_within_a_minute() {
-    let cases: [(&str, Case); 9] = [
+    let cases: [(&str, Case); 11] = [
         ("listener-hangs", hangs::a_listener_that_hangs_is_replaced),
         ("listener-stopped", hangs::a_listener_that_somebody_stopped_goes_on),
         ("daemon-killed", hangs::a_daemon_that_was_killed_is_started_again),
         ("daemon-stopped", hangs::a_daemon_that_answers_no_more_is_replaced),
         ("closure-rots", rots::a_closure_that_rots_while_the_runner_is_idle_is_offline),
+        ("closure-gone", rots::a_path_of_the_closure_that_is_gone_is_offline),
+        ("nix-gone", rots::a_closure_that_nix_cannot_look_at_any_more_is_offline),
         ("clock-off", rots::a_machine_whose_clock_is_off_takes_no_job_until_it_is_right),
         ("fills-bytes", fills::a_job_that_fills_the_disk_is_ended_and_the_next_one_has_room),
         ("fills-inodes", fills::a_job_that_takes_every_inode_is_ended_and_the_next_one_has_room),
@@ -70,6 +73,16 @@ fn podman_whatever_hangs_dies_rots_or_fills_up_beside_a_runner_is_found_within_a
 #[test]
 fn podman_a_store_over_its_budget_is_collected_beside_a_build_which_loses_nothing() {
     fills::a_store_over_its_budget_is_collected_beside_a_build_which_loses_nothing();
+}
+
+#[test]
+fn podman_a_disk_below_min_free_is_collected_beside_a_job_and_at_the_boot_and_the_runner_goes_on() {
+    tidies::a_disk_below_min_free_is_collected_beside_a_job_and_at_the_boot_and_the_runner_goes_on();
+}
+
+#[test]
+fn podman_garbage_goes_by_the_calendar_while_no_job_runs() {
+    tidies::garbage_goes_by_the_calendar_while_no_job_runs();
 }
 
 #[test]

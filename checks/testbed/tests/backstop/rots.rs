@@ -57,6 +57,39 @@ pub fn a_closure_that_rots_while_the_runner_is_idle_is_offline(scene: &Scene) {
     scene.down().unwrap();
 }
 
+pub fn a_path_of_the_closure_that_is_gone_is_offline(scene: &Scene) {
+    scene.up(&[]).unwrap();
+    let shell = shell(scene);
+    let path = shell.parent().unwrap().parent().unwrap();
+    fs::remove_dir_all(path).unwrap();
+    until_said_within(scene, "which the runner needs; type `vega-builder up`", MINUTE);
+    is_offline_and_told_once(scene, "the store lacks");
+    scene.up(&[]).unwrap();
+    assert!(path.is_dir());
+    assert_eq!(outcome(scene, push(scene, "true")).result, "Succeeded");
+    scene.down().unwrap();
+}
+
+/// Where Nix itself is what is broken, nobody can compare hashes.
+pub fn a_closure_that_nix_cannot_look_at_any_more_is_offline(scene: &Scene) {
+    scene.up(&[]).unwrap();
+    let away = "mv $(command -v nix-store) /usr/bin/nix-store.away";
+    scene.engine.said(&["exec", "--user=0", &scene.name, "sh", "-c", away]).unwrap();
+    flip_a_byte(&shell(scene));
+    until_said_within(scene, "have changed in the store, and Nix cannot look at them", MINUTE + SLACK);
+    is_offline_and_told_once(scene, "and Nix cannot look at them");
+    scene.down().unwrap();
+}
+
+fn is_offline_and_told_once(scene: &Scene, what: &str) {
+    scene.github.until(SLACK, || !scene.github.is_online(&scene.name)).unwrap();
+    assert!(state(scene).contains("\"damaged\":true"), "{}", state(scene));
+    let events = succeeded(&scene.run(&["events", &scene.name]).unwrap()).unwrap();
+    // One that starts again finds the same, and says so as its last word.
+    let told = events.lines().filter(|line| line.contains(what)).count();
+    assert!((1..=2).contains(&told), "{events}");
+}
+
 pub fn a_machine_whose_clock_is_off_takes_no_job_until_it_is_right(scene: &Scene) {
     let theirs = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(11);
     let date = theirs.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();

@@ -55,6 +55,14 @@ pub fn back(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whoever would have written it down went with the power.
+pub fn cut_off(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    stage.until("nothing is known of the job that was cut off", || {
+        let told = stage.run(&["events", &stage.name]).and_then(|output| succeeded(&output));
+        told.is_ok_and(|told| told.matches("job ended, nobody knows how").count() == 1)
+    })
+}
+
 /// There is no registry any more.
 pub fn verified_by_what_was_kept(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     let said = stage.journal()?;

@@ -38,6 +38,7 @@ const STEPS: &[(&str, Step)] = &[
     ("the job succeeded", life::job_succeeded),
     ("restart", life::restart),
     ("back without a token", life::back),
+    ("the job that was cut off has an end", life::cut_off),
     ("verified by what was kept", life::verified_by_what_was_kept),
     ("one runner at GitHub", life::one_runner),
     ("one token in all", life::one_token),

@@ -1,28 +1,25 @@
 //! `down`: stop, deregister, remove; nothing of the runner is left on the host or at GitHub.
 
-use std::process::ExitCode;
+mod idle;
+mod remove;
+
+use std::{process::ExitCode, time::Duration};
 
 use serde_json::json;
 
-use super::{
-    slots::{remove_jobs, waiting_uploads},
-    steps::{
-        declared::Declared,
-        ending::{end_keeper, end_pusher, end_unit, stop_unit},
-        housing::Housing,
-        pruning::prune_images,
-        standing,
-        subject::Known,
-    },
+use self::idle::Rest;
+use super::steps::{
+    declared::Declared,
+    ending::{end_keeper, end_pusher, end_unit, stop_unit},
+    housing::Housing,
+    pruning::prune_images,
+    subject::Known,
 };
 use crate::{
     cache::queue::State,
     config::{CredentialArgs, EngineChoice},
-    contract::{self, Phase},
-    engine::{self, Cli, Layout, Status},
+    engine::{self, Cli, Status},
     github::{GitHub, Runner},
-    host::JobsUser,
-    image::ImageReference,
     installation::{self, Installation, Locked, Places, Record},
     progress::{Output, Progress},
     systemd,
@@ -66,13 +63,16 @@ pub struct Down {
     output: Output,
 }
 
+/// The keeper of slots has that right while a container begins.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 impl Down {
     pub fn output(&self) -> Output {
         self.output
     }
 
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let installation = Places::standard().find(self.runner.as_deref())?.lock()?;
+        let installation = self.subject()?.lock()?;
         if installation.is_declared() && !installation.is_on_host() {
             let (name, file) = (installation.name.to_string(), installation.declaration.clone());
             let next = if installation.is_installed() {
@@ -87,7 +87,12 @@ impl Down {
 
     /// The runner that is meant.
     pub fn subject(&self) -> Result<Installation, installation::Error> {
-        Places::standard().find(self.runner.as_deref())
+        let places = Places::standard();
+        let found = places.find(self.runner.as_deref());
+        if found.is_err() {
+            places.forget_unfinished();
+        }
+        found
     }
 
     pub async fn take_away(self, installation: Locked) -> anyhow::Result<ExitCode> {
@@ -120,13 +125,20 @@ impl Down {
             _ => None,
         };
 
-        if !self.now {
-            expect_idle(&housing, &installation)?;
-            expect_idle_at(github.as_ref().map(|(github, _)| github), record.as_ref()).await?;
-        }
+        let is_ephemeral = installation.is_declared()
+            && Declared::read(&installation).is_ok_and(|it| it.settings.ephemeral.is_some());
+        let (installation, _no_job_starts) = if self.now {
+            (installation, None)
+        } else {
+            let rest = Rest { housing: &housing, record: record.as_ref(), is_ephemeral };
+            rest.expect_idle_at(github.as_ref().map(|(github, _)| github)).await?;
+            // Who keeps the slots may wait for that right while a container begins.
+            let (place, right) = (installation.places(), (!is_ephemeral).then_some(installation));
+            let lease = rest.take(&place).await?;
+            (right.map_or_else(|| place.lock_patiently(PATIENCE), Ok)?, Some(lease))
+        };
         let step = progress.step("stop", "stopping the runner");
         if installation.is_declared() {
-            let is_ephemeral = Declared::read(&installation).is_ok_and(|it| it.settings.ephemeral.is_some());
             if !is_ephemeral {
                 stop_unit(&systemd::path_name(&installation.name))?;
             }
@@ -155,7 +167,7 @@ impl Down {
         let step = progress.step("remove", "removing what it was made of");
         let removed = match housing.engine() {
             Some(engine) => self.remove(engine, &installation, record.as_ref())?,
-            None => remove_from_host(&installation)?,
+            None => remove::remove_from_host(&installation)?,
         };
         let name = installation.name.clone();
         systemd::forget(&name)?;
@@ -213,73 +225,6 @@ impl Down {
         }
         Ok(())
     }
-
-    fn remove(
-        &self,
-        engine: &Cli,
-        installation: &Locked,
-        record: Option<&Record>,
-    ) -> anyhow::Result<Vec<String>> {
-        let name = &installation.name;
-        let mut removed = Vec::new();
-        // Ours by their label, or by the names that a crash left behind.
-        for container in [name.to_string(), engine::pusher_name(name)] {
-            if engine.inspect(&container)?.is_some_and(|found| !found.fingerprint.is_empty()) {
-                engine.remove(&container)?;
-                removed.push(format!("container {container}"));
-            }
-        }
-        let beside = [
-            engine::successor_name,
-            engine::predecessor_name,
-            engine::seeder_name,
-            engine::preflight_name,
-            engine::trial_name,
-        ];
-        for beside in beside {
-            engine.remove(&beside(name))?;
-        }
-        let left = waiting_uploads(engine, name)?;
-        removed.extend(remove_jobs(engine, name)?);
-        removed.extend((left > 0).then(|| format!("{left} builds that were not pushed")));
-        let volumes = [
-            (engine::runner_volume(name), true),
-            (engine::store_volume(name), !self.keep_store),
-            (engine::queue_volume(name), !self.keep_store),
-        ];
-        for (volume, goes) in volumes {
-            if goes && engine.has_volume(&volume)? {
-                engine.remove_volume(&volume)?;
-                removed.push(format!("volume {volume}"));
-            }
-        }
-        // By which its unit knew it; an image goes with its last name.
-        engine.remove_image(&engine::local_name(name))?;
-        let before = installation.updates().unwrap_or_default().previous.map(|previous| previous.record);
-        let images = record.into_iter().chain(&before).filter(|_| !self.keep_image);
-        for record in images.filter(|record| !Places::standard().others_need(name, &record.digest)) {
-            let image = format!("{}@{}", record.image.parse::<ImageReference>()?.name(), record.digest);
-            if engine.remove_image(&image)? {
-                removed.push(format!("image {}", record.digest.short()));
-            }
-        }
-        removed.push(installation.state.display().to_string());
-        Ok(removed)
-    }
-}
-
-/// The jobs' user and their folders; the store is the host's.
-fn remove_from_host(installation: &Locked) -> anyhow::Result<Vec<String>> {
-    let user = JobsUser::of(&installation.name);
-    let mut removed = Vec::new();
-    if user.exists()? {
-        removed.push(match user.remove() {
-            Ok(()) => format!("user {}", user.name),
-            Err(why) => format!("not the user {} ({why})", user.name),
-        });
-    }
-    removed.push(installation.state.display().to_string());
-    Ok(removed)
 }
 
 /// What it lives in, as far as that can be told.
@@ -290,33 +235,6 @@ fn housing(installation: &Locked, record: Option<&Record>) -> anyhow::Result<Hou
         None => super::up::chosen_engine(EngineChoice::Auto)?,
     };
     Ok(Housing::Container(engine.holding(installation.right()?)))
-}
-
-/// A job that runs is not cancelled, unless the person says so.
-fn expect_idle(housing: &Housing, installation: &Installation) -> anyhow::Result<()> {
-    let name = &installation.name;
-    let runs = housing.inspect(name)?.is_some_and(|found| found.status == Status::Running);
-    let mut states: Vec<contract::State> = installation.runner_state().filter(|_| runs).into_iter().collect();
-    if let Some(engine) = housing.engine() {
-        states.extend(standing::jobs(engine, name)?.into_iter().filter_map(|job| job.state));
-    }
-    match states.into_iter().find(|state| state.phase == Phase::Busy) {
-        Some(contract::State { message: job, .. }) => {
-            Err(installation::Error::AtWork { name: name.to_string(), job }.into())
-        }
-        None => Ok(()),
-    }
-}
-
-/// The same of an image that says nothing of itself.
-async fn expect_idle_at(github: Option<&GitHub>, record: Option<&Record>) -> anyhow::Result<()> {
-    let foreign = record.filter(|record| record.layout == Layout::Foreign);
-    let (Some(github), Some(record)) = (github, foreign) else { return Ok(()) };
-    let (name, job) = (&record.identity.name, "GitHub says busy".to_owned());
-    if github.runner(name).await?.is_some_and(|runner| runner.busy) {
-        return Err(installation::Error::AtWork { name: name.to_string(), job }.into());
-    }
-    Ok(())
 }
 
 /// Whom GitHub is asked about; nobody where it never started here.
