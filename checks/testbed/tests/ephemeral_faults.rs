@@ -226,7 +226,8 @@ fn killed_in_a_slot(who: &str) -> usize {
     for phase in ["warm", "listening", "busy"] {
         slots.until_online(1).unwrap();
         // While this one works, the next one boots.
-        let job = slots.enqueue("echo AT WORK; sleep 8; echo FINISHED");
+        let seconds = if phase == "warm" { 25 } else { 6 };
+        let job = slots.enqueue(&format!("echo AT WORK; sleep {seconds}; echo FINISHED"));
         slots.until("it does not begin", || scene.github.log_so_far(job).contains("AT WORK")).unwrap();
         let is = |name: &String| {
             let state = Path::new("/run/vega-builder").join(name).join("state.json");

@@ -134,7 +134,9 @@ impl Down {
             rest.expect_idle_at(github.as_ref().map(|(github, _)| github)).await?;
             // Who keeps the slots may wait for that right while a container begins.
             let (place, right) = (installation.places(), (!is_ephemeral).then_some(installation));
+            let step = progress.step("rest", "having no other job start");
             let lease = rest.take(&place).await?;
+            step.done("no job runs");
             (right.map_or_else(|| place.lock_patiently(PATIENCE), Ok)?, Some(lease))
         };
         let step = progress.step("stop", "stopping the runner");
