@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use nix::fcntl::OFlag;
+use nix::fcntl::{Flock, FlockArg, OFlag};
 
 use super::{
     event::{Entry, Event, JobResult},
@@ -41,24 +41,31 @@ impl Chronicle {
     /// Write down what happened. Nothing ends because that fails: the disk may be full.
     pub fn note(&self, event: Event) {
         let entry = Entry { at: Timestamp::now(), event: short(event) };
+        let is_durable = is_of_a_job(&entry.event);
         let _ = self.append(&entry);
-        let _ = self.sum(|totals| totals.add(&entry.event));
+        let _ = self.sum(is_durable, |totals| totals.add(&entry.event));
     }
 
     /// Write down what another account has, with its own time.
     pub fn copy(&self, entry: &Entry) {
         let _ = self.append(entry);
-        let _ = self.sum(|totals| totals.add(&entry.event));
+        let _ = self.sum(is_of_a_job(&entry.event), |totals| totals.add(&entry.event));
     }
 
     /// What the Nix store holds now.
     pub fn store_holds(&self, bytes: u64) {
-        let _ = self.sum(|totals| totals.store_bytes = Some(bytes));
+        let _ = self.sum(false, |totals| totals.store_bytes = Some(bytes));
+    }
+
+    /// The right to move a sum from elsewhere into these: whoever adds both up reads them under the same, and counts nothing
+    /// twice.
+    pub fn alone(&self) -> Option<Flock<fs::File>> {
+        self.reader().alone()
     }
 
     /// What was pushed out of a queue that goes now.
     pub fn uploaded(&self, pushed: u64, bytes: u64, dropped: u64) {
-        let _ = self.sum(|totals| {
+        let _ = self.sum(true, |totals| {
             totals.pushed += pushed;
             totals.pushed_bytes += bytes;
             totals.dropped += dropped;
@@ -88,18 +95,24 @@ impl Chronicle {
             line.insert(0, b'\n');
         }
         file.write_all(&line)?;
-        // A power cut would take what is known of a job with it.
-        file.sync_data()
+        if is_of_a_job(&entry.event) { file.sync_data() } else { Ok(()) }
     }
 
-    fn sum(&self, change: impl FnOnce(&mut Totals)) -> io::Result<()> {
+    fn sum(&self, is_durable: bool, change: impl FnOnce(&mut Totals)) -> io::Result<()> {
         let mut totals = self.reader().totals();
         change(&mut totals);
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
         file.write_all(&serde_json::to_vec(&totals)?)?;
-        file.as_file().sync_data()?;
+        if is_durable {
+            file.as_file().sync_data()?;
+        }
         file.persist(self.folder.join(TOTALS)).map_err(|error| error.error).map(drop)
     }
+}
+
+/// What a power cut is not to take with it. For everything else the disk is not waited for: it may be what is short.
+fn is_of_a_job(event: &Event) -> bool {
+    matches!(event, Event::JobStarted { .. } | Event::JobEnded { .. })
 }
 
 /// A job's name comes from outside, and this goes to a person's terminal.
@@ -139,6 +152,11 @@ impl Reader {
 
     pub fn at(folder: PathBuf) -> Self {
         Self { folder }
+    }
+
+    /// See [`Chronicle::alone`].
+    pub fn alone(&self) -> Option<Flock<fs::File>> {
+        Flock::lock(fs::File::open(&self.folder).ok()?, FlockArg::LockExclusive).ok()
     }
 
     pub fn totals(&self) -> Totals {

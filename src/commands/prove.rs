@@ -37,12 +37,12 @@ impl Prove {
             // Read once it runs: whoever puts another container in its place notes that before he starts it.
             let record = record(&installation)?;
             let Err(error) = prove(&engine, &record, &running) else { break record };
-            let now = engine.inspect(installation.name.as_str())?;
-            if now.is_some_and(|now| now.id == running.id && now.status == Status::Running) {
+            let is_gone = |now: Option<Inspected>| now.is_none_or(|now| now.id != running.id);
+            if !engine.inspect(installation.name.as_str()).is_ok_and(is_gone) {
                 engine.stop(&installation.name)?;
                 return Err(error);
             }
-            // It is gone, and the other one is judged by itself.
+            // The other one is judged by itself.
             thread::sleep(LOOK);
         };
         println!(

@@ -142,9 +142,12 @@ impl Cli {
         let until = Instant::now() + STOPPING;
         loop {
             match self.run(&["start", name.as_str()]) {
-                Err(Error::Failed { why, .. }) if why.contains(IN_BETWEEN) => {
+                Err(error @ Error::Failed { .. }) if error.to_string().contains(IN_BETWEEN) => {
                     if Instant::now() > until {
-                        return Err(Error::Stuck { engine: self.program(), name: name.to_string() });
+                        let found = self.inspect(name.as_str())?;
+                        let is_alive = found.is_some_and(|found| found.status == Status::Running);
+                        let stuck = Error::Stuck { engine: self.program(), name: name.to_string() };
+                        return Err(if is_alive { error } else { stuck });
                     }
                     thread::sleep(Duration::from_millis(500));
                 }

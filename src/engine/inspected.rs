@@ -67,12 +67,21 @@ fn told(container: &Value, name: &str) -> Option<String> {
     values.find(|(of, _)| *of == name).map(|(_, value)| value.to_owned())
 }
 
+/// Whether that process is there, and in the container's own cgroup.
+fn is_its(pid: u32, id: &str) -> bool {
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup"));
+    pid != 0 && !id.is_empty() && groups.is_ok_and(|groups| groups.contains(id))
+}
+
 fn inspected(container: &Value) -> Inspected {
     let text =
         |pointer: &str| container.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let number = |pointer: &str| container.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
+    let pid = u32::try_from(number("/State/Pid")).unwrap_or_default();
     let status = match text("/State/Status").as_str() {
         "running" | "restarting" | "paused" => Status::Running,
+        // Under a stop with patience its job goes on. Podman says so for ever of one whose conmon was killed meanwhile.
+        "stopping" if is_its(pid, &text("/Id")) => Status::Running,
         "created" | "configured" | "initialized" => Status::Created,
         _ => Status::Stopped,
     };
@@ -81,7 +90,7 @@ fn inspected(container: &Value) -> Inspected {
     Inspected {
         id: text("/Id"),
         status,
-        pid: u32::try_from(number("/State/Pid")).unwrap_or_default(),
+        pid,
         image_id: text("/Image").trim_start_matches("sha256:").to_owned(),
         fingerprint: label(FINGERPRINT_LABEL).unwrap_or_default().to_owned(),
         caps: told(container, contract::env::CAPS).and_then(|value| Caps::of_variable(&value)),

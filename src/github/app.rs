@@ -35,16 +35,18 @@ const LIFE: i64 = 9 * 60;
 const SLACK: i64 = 60;
 
 impl Credential {
+    /// Whether the App is installed there, and its key is still taken.
+    pub async fn expect_app(id: &str, key: &Path, server: &Url, scope: &Scope) -> Result<(), Error> {
+        installation(&GitHub::new(server, scope, &assertion(id, key)?)?).await.map(drop)
+    }
+
     /// A credential of an hour for one scope, from an App (its client id, or its older number) and the file with
     /// its private key.
     ///
     /// Source: `GET /repos/{owner}/{repo}/installation` or `GET /orgs/{org}/installation`, `POST /app/installations/{id}/access_tokens`.
     pub async fn of_app(id: &str, key: &Path, server: &Url, scope: &Scope) -> Result<Self, Error> {
         let github = GitHub::new(server, scope, &assertion(id, key)?)?;
-        let operation = Operation::FindInstallation;
-        let reply = github.read(operation, &github.route("/installation")).await?;
-        let installation: Installation = github.parsed(operation, &reply)?;
-
+        let installation = installation(&github).await?;
         let operation = Operation::MintAccessToken;
         // Runners and settings; and the workflows that could reach a runner.
         let asked = match scope {
@@ -67,6 +69,12 @@ impl Credential {
         let token = Zeroizing::new(minted.token);
         Ok(Self::from_text(&token, &format!("the GitHub App {id}"))?)
     }
+}
+
+async fn installation(github: &GitHub) -> Result<Installation, Error> {
+    let operation = Operation::FindInstallation;
+    let reply = github.read(operation, &github.route("/installation")).await?;
+    github.parsed(operation, &reply)
 }
 
 /// The App's own word for itself, for some minutes.

@@ -62,7 +62,7 @@ impl Installation {
         }
     }
 
-    fn lock_at_once(&self) -> Result<Locked, Error> {
+    pub(super) fn lock_at_once(&self) -> Result<Locked, Error> {
         let busy = |name, pid| Error::Busy { name, pid };
         Ok(Locked { installation: self.clone(), lock: self.hold("lock", busy)? })
     }

@@ -16,7 +16,9 @@ impl Places {
             let runner = self.installation(&name);
             if !runner.is_declared()
                 && runner.has_locks_alone()
-                && let Ok(right) = runner.lock()
+                && let Ok(right) = runner.lock_at_once()
+                // Somebody may have noted something in between.
+                && runner.has_locks_alone()
             {
                 // The next one finds it.
                 let _ = right.erase(false);

@@ -43,7 +43,7 @@ impl Closure {
     /// Tell Nix of the image's paths (at every boot: the volume's database may be an older image's, or new)
     /// and hold them with a root, so that no garbage collection takes the runner away.
     pub fn register(&self) -> Result<(), Error> {
-        match self.load() {
+        match self.load().map_err(Error::or_unseen) {
             Err(error) if error.is_of_the_database() => {
                 say(&format!(
                     "{error}: the database is made anew, and what earlier builds left is built again"

@@ -61,7 +61,18 @@ pub enum Error {
 impl Error {
     /// Whether the store must be made anew.
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Incomplete { .. } | Self::Damaged { .. })
+        matches!(self, Self::Incomplete { .. } | Self::Damaged { .. } | Self::Unseen(_))
+    }
+
+    /// Whether one of Nix's programs is not there, or is no program any more.
+    fn is_without_nix(&self) -> bool {
+        let Self::Nix { why, .. } = self else { return false };
+        ["(os error 2)", "(os error 8)", "(os error 13)"].iter().any(|gone| why.ends_with(gone))
+    }
+
+    /// The same as what it means for the store.
+    fn or_unseen(self) -> Self {
+        if self.is_without_nix() { Self::Unseen(self.to_string()) } else { self }
     }
 
     /// Whether the disk is full: what is collected may help.

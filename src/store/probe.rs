@@ -19,7 +19,7 @@ const BARE: &str = "bare";
 const SANDBOXED: &str = "sandboxed";
 /// Where the probe's folders are made: root's, and no job's.
 const PLACE: &str = "/run/vega-builder";
-const ROOT: &str = "/nix/var/nix/gcroots/vega-builder/probe";
+const ROOTS: &str = "/nix/var/nix/gcroots/vega-builder";
 
 /// Build a derivation through the daemon, as a job would, and report whether it was sandboxed.
 ///
@@ -55,24 +55,26 @@ pub fn probe(quarters: &Quarters) -> Result<bool, Error> {
 }
 
 /// A root for as long as it is there: where little is free, Nix collects garbage as soon as it builds.
-struct Held;
+struct Held(PathBuf);
 
 impl Held {
     fn new(path: &str) -> Self {
+        // A host's other runners have theirs.
+        let root = Path::new(ROOTS).join(format!("probe-{}", std::process::id()));
         let hold = || -> std::io::Result<()> {
-            fs::create_dir_all(Path::new(ROOT).parent().unwrap_or(Path::new("/")))?;
-            let _ = fs::remove_file(ROOT);
-            symlink(path, ROOT)
+            fs::create_dir_all(ROOTS)?;
+            let _ = fs::remove_file(&root);
+            symlink(path, &root)
         };
         // Without it the probe works as well, where enough is free.
         let _ = hold();
-        Self
+        Self(root)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let _ = fs::remove_file(ROOT);
+        let _ = fs::remove_file(&self.0);
     }
 }
 

@@ -52,10 +52,11 @@ impl Watch {
                 match whole(&closure, &paths) {
                     // Files that were made one, say, by somebody who saves room.
                     Ok(()) => (before, failures) = (now, 0),
-                    // No memory for another process, say.
+                    // No memory for another process, say, or it was told to stop: the next time.
+                    Err(error) if !error.is_damage() && !error.is_without_nix() => failures = 0,
                     Err(error) if !error.is_damage() && failures + 1 < TRIES => failures += 1,
                     Err(error) => {
-                        let error = if error.is_damage() { error } else { Error::Unseen(error.to_string()) };
+                        let error = error.or_unseen();
                         *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
                         return;
                     }

@@ -127,9 +127,11 @@ impl Down {
 
         let is_ephemeral = installation.is_declared()
             && Declared::read(&installation).is_ok_and(|it| it.settings.ephemeral.is_some());
-        let (installation, _no_job_starts) = if self.now {
+        let (installation, _held) = if self.now {
             (installation, None)
         } else {
+            // Who changes its image has no job start either, and says himself when that is over.
+            let switch = installation.hold_switch()?;
             let rest = Rest { housing: &housing, record: record.as_ref(), is_ephemeral };
             rest.expect_idle_at(github.as_ref().map(|(github, _)| github)).await?;
             // Who keeps the slots may wait for that right while a container begins.
@@ -137,8 +139,11 @@ impl Down {
             let step = progress.step("rest", "having no other job start");
             let lease = rest.take(&place).await?;
             step.done("no job runs");
-            (right.map_or_else(|| place.lock_patiently(PATIENCE), Ok)?, Some(lease))
+            (right.map_or_else(|| place.lock_patiently(PATIENCE), Ok)?, Some((lease, switch)))
         };
+        // What it was before may have been another command's to change; and what an engine is told holds this right.
+        let record = if is_ephemeral { installation.record().unwrap_or(record) } else { record };
+        let housing = self::housing(&installation, record.as_ref())?;
         let step = progress.step("stop", "stopping the runner");
         if installation.is_declared() {
             if !is_ephemeral {

@@ -3,7 +3,7 @@
 use super::waiting::Waiting;
 use crate::{
     cache::queue,
-    chronicle::Totals,
+    chronicle::{Reader, Totals},
     commands::steps::{
         happened::happened,
         housing::Housing,
@@ -66,7 +66,10 @@ impl Sample {
             }
             Some(Running { usage, in_force: InForce::of(found.pid).ok() })
         });
-        let totals = happened(housing, installation)?.map(|reader| reader.totals());
+        let reader = happened(housing, installation)?;
+        // What a job's queue says moves into the totals when that goes.
+        let alone = reader.as_ref().filter(|_| subject.is_ephemeral).and_then(Reader::alone);
+        let totals = reader.map(|reader| reader.totals());
         let uploads = match housing {
             Housing::Container(engine) if subject.is_ephemeral => installation
                 .cache()
@@ -75,6 +78,7 @@ impl Sample {
                 .transpose()?,
             _ => housing.queue(installation)?.and_then(|place| queue::State::read(&place)),
         };
+        drop(alone);
         Ok(Self {
             // What a container that is gone said last is not how it is.
             state: running.is_some().then(|| installation.runner_state()).flatten(),

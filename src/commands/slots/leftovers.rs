@@ -109,11 +109,12 @@ async fn take_down(keeper: &Keeper, engine: &Cli, name: &RunnerName) {
                     // It may have a last word for the cache.
                     engine.stop_pusher(name, LAST_UPLOADS)?;
                     engine.remove(&pusher_name(name))?;
-                    if let Some(said) = State::take(queue) {
-                        keeper.chronicled(|chronicle| {
+                    keeper.chronicled(|chronicle| {
+                        let _alone = chronicle.alone();
+                        if let Some(said) = State::take(queue) {
                             chronicle.uploaded(said.pushed, said.bytes, said.dropped);
-                        });
-                    }
+                        }
+                    });
                 }
                 engine.remove_job_volumes(name)?;
                 place.remove_handover()?;

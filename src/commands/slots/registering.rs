@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     engine::is_job_of,
-    github::{GitHub, Runner},
+    github::{Credential, GitHub, Runner},
     installation::{Identity, Installation},
     progress::Progress,
     runner::say,
@@ -63,8 +63,13 @@ impl Registering {
         Ok(())
     }
 
-    /// Whether GitHub takes the credential.
+    /// Whether GitHub takes the credential. No token is minted for that of an App.
     pub async fn ask(&self) -> anyhow::Result<()> {
+        let declared = Declared::read(&self.runner)?;
+        let (asked, scope) = (declared.github(), &declared.settings.scope);
+        if let Some(app) = &asked.app {
+            return Ok(Credential::expect_app(&app.id, &app.key_file, &asked.server, scope).await?);
+        }
         let (_, github) = self.github().await?;
         github.runner(&self.runner.name).await?;
         Ok(())

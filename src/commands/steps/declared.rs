@@ -71,18 +71,23 @@ impl Declared {
         )))
     }
 
-    /// The unit's own credential, where it has one: as systemd handed it over, else where it is declared to be.
-    pub async fn credential(&self) -> anyhow::Result<Option<Credential>> {
+    /// Where its GitHub is, and where the credential lies for this process.
+    pub fn github(&self) -> GitHubSettings {
         let settings = &self.settings.github;
         let app = settings.app.as_ref().map(|app| AppSettings {
             id: app.id.clone(),
             key_file: handed(APP_KEY).unwrap_or_else(|| app.key_file.clone()),
         });
-        let github = GitHubSettings {
+        GitHubSettings {
             server: settings.server.clone(),
             token_file: handed(TOKEN).or_else(|| settings.token_file.clone()),
             app,
-        };
+        }
+    }
+
+    /// The unit's own credential, where it has one: as systemd handed it over, else where it is declared to be.
+    pub async fn credential(&self) -> anyhow::Result<Option<Credential>> {
+        let github = self.github();
         if github.token_file.is_none() && github.app.is_none() {
             return Ok(None);
         }

@@ -91,8 +91,8 @@ impl Supervisor<'_> {
                 Squeeze::EndJob(why) => {
                     let why = format!("{why}: the job that took the last of it is ended");
                     say(&why);
-                    self.chronicle.note(chronicle::Event::Trouble { why });
                     listener.stop(CANCELLED);
+                    self.chronicle.note(chronicle::Event::Trouble { why });
                     break Verdict::Done;
                 }
             }
