@@ -1,6 +1,6 @@
 //! Images in the engine's own store: by digest, and compared with what was verified.
 
-use std::path::Path;
+use std::{path::Path, thread, time::Duration};
 
 use super::{Cli, Error, Layout, cli::Answer};
 use crate::{contract, trust::Verified, value::ImageDigest};
@@ -9,6 +9,8 @@ use crate::{contract, trust::Verified, value::ImageDigest};
 const DESK_NAME: &str = "vega-builder-layout";
 /// podman may not find an image for a moment that another one pulls as well, as the timers of two runners do.
 const PULLS: usize = 3;
+/// Two seconds, for an image that a container has left only just now.
+const REMOVALS: usize = 10;
 
 /// An image in the engine's store.
 #[derive(Debug, Clone)]
@@ -145,8 +147,18 @@ impl Cli {
         self.run(&["tag", image_id, name]).map(drop)
     }
 
-    /// Remove an image, by digest; whether it was there, and no other container needs it.
+    /// Remove an image, by digest; whether it was there, and no other container needs it. An engine may still be tidying up
+    /// behind one that was made of it: then it is asked again.
     pub fn remove_image(&self, pinned: &str) -> Result<bool, Error> {
-        Ok(self.output(&["rmi", pinned])?.status.success())
+        for _ in 0..REMOVALS {
+            if self.output(&["rmi", pinned])?.status.success() {
+                return Ok(true);
+            }
+            if !self.output(&["image", "inspect", pinned])?.status.success() {
+                return Ok(false);
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+        Ok(false)
     }
 }

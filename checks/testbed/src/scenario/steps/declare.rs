@@ -111,8 +111,14 @@ pub fn refused(stage: &mut Stage<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// systemd itself and podman's generator read what was written.
+/// systemd itself and podman's generator read what was written, and its journal is what `logs` shows.
 pub fn units(stage: &mut Stage<'_>) -> anyhow::Result<()> {
+    stage.until("`logs` shows nothing of its unit", || {
+        let shown = stage.run(&["logs", &stage.name, "--lines", "200"]).and_then(|output| succeeded(&output));
+        shown.is_ok_and(|shown| {
+            ["may start", "Listening for Jobs", "slots for"].iter().any(|it| shown.contains(it))
+        })
+    })?;
     let name = &stage.name;
     let service = stage.unit("FragmentPath")?;
     let pusher = format!("vega-builder-{name}.pusher.service");
