@@ -103,13 +103,7 @@ mod tests {
     #[test]
     fn a_drain_outlasts_a_reboot_and_its_first_hour_stays() {
         let root = tempfile::tempdir().unwrap();
-        let at = |name: &str| root.path().join(name);
-        let places = Places {
-            state: at("state"),
-            runtime: at("run"),
-            declarations: at("runners"),
-            cache: at("cache"),
-        };
+        let places = Places::below(root.path());
         let runner = places.installation(&"vega-x".parse().unwrap());
         runner.make_handover(None).unwrap();
         let locked = runner.lock().unwrap();

@@ -145,19 +145,10 @@ mod tests {
 
     use crate::{installation::Places, value::RegistrationToken};
 
-    fn places_in(root: &std::path::Path) -> Places {
-        Places {
-            state: root.join("state"),
-            runtime: root.join("run"),
-            declarations: root.join("runners"),
-            cache: root.join("cache"),
-        }
-    }
-
     #[test]
     fn the_token_is_laid_down_whole_and_0400_in_a_0700_folder() {
         let root = tempfile::tempdir().unwrap();
-        let places = places_in(root.path());
+        let places = Places::below(root.path());
         let installation = places.installation(&"vega-x".parse().unwrap());
         installation.make_handover(None).unwrap();
         for token in ["first", "second"] {
@@ -173,7 +164,7 @@ mod tests {
     #[test]
     fn two_commands_do_not_work_on_one_runner_at_once() {
         let root = tempfile::tempdir().unwrap();
-        let places = places_in(root.path());
+        let places = Places::below(root.path());
         let installation = places.installation(&"vega-x".parse().unwrap());
         let held = installation.lock().unwrap();
         let error = installation.lock().err().unwrap().to_string();
@@ -185,7 +176,7 @@ mod tests {
     #[test]
     fn what_a_killed_command_left_running_is_waited_for() {
         let root = tempfile::tempdir().unwrap();
-        let places = places_in(root.path());
+        let places = Places::below(root.path());
         let installation = places.installation(&"vega-x".parse().unwrap());
         drop(installation.lock().unwrap());
         let lock = installation.state.join("lock");

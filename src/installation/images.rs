@@ -98,13 +98,7 @@ mod tests {
     #[test]
     fn an_image_that_nobody_needs_is_named_once_it_is_no_longer_young_and_until_it_is_gone() {
         let root = tempfile::tempdir().unwrap();
-        let at = |name: &str| root.path().join(name);
-        let places = Places {
-            state: at("state"),
-            runtime: at("run"),
-            declarations: at("runners"),
-            cache: at("cache"),
-        };
+        let places = Places::below(root.path());
         fs::create_dir_all(&places.state).unwrap();
         let digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
         places.note_image("podman", "ghcr.io/x/y", &digest).unwrap();

@@ -66,6 +66,13 @@ impl Places {
         }
     }
 
+    /// All of it below a test's own folder.
+    #[cfg(test)]
+    pub fn below(root: &Path) -> Self {
+        let at = |name: &str| root.join(name);
+        Self { state: at("state"), runtime: at("run"), declarations: at("runners"), cache: at("cache") }
+    }
+
     /// Every runner that has a record here, or is declared.
     pub fn installed(&self) -> Vec<Installation> {
         let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();

@@ -44,13 +44,7 @@ mod tests {
     #[test]
     fn a_folder_with_locks_alone_goes_and_one_with_anything_else_or_with_somebody_at_work_stays() {
         let root = tempfile::tempdir().unwrap();
-        let at = |name: &str| root.path().join(name);
-        let places = Places {
-            state: at("state"),
-            runtime: at("run"),
-            declarations: at("runners"),
-            cache: at("cache"),
-        };
+        let places = Places::below(root.path());
         let runner = |name: &str| places.installation(&name.parse().unwrap());
         drop(runner("vega-killed").lock().unwrap());
         drop(runner("vega-kept").lock().unwrap());

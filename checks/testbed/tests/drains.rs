@@ -74,6 +74,25 @@ fn podman_a_job_that_begins_in_the_very_moment_of_a_down_is_not_cancelled() {
     scene.down().unwrap();
 }
 
+/// To podman its container is neither running nor stopped then.
+#[test]
+fn podman_an_up_beside_a_stop_that_waits_for_a_job_cancels_nothing() {
+    let scene = Scene::new("stopping-at-work").unwrap();
+    scene.up(&[]).unwrap();
+    let job = at_work(&scene, "echo AT WORK; sleep 14; echo FINISHED");
+    let mut stop = std::process::Command::new("podman");
+    let mut stop = stop.args(["stop", "--time", "60", &scene.name]).stdout(Stdio::null()).spawn().unwrap();
+    let status = || scene.engine.said(&["inspect", "--format", "{{.State.Status}}", &scene.name]).unwrap();
+    scene.github.until(SOON, || status().trim() == "stopping").unwrap();
+    let up = scene.run(&["up", &scene.repository, "--pids", "300", "--wait", "2"]).unwrap();
+    assert!(!up.status.success(), "{up:?}");
+    let done = scene.github.wait(job, SOON).unwrap();
+    assert!(done.result == "Succeeded" && done.log.contains("FINISHED"), "{done:?}\n{up:?}");
+    stop.wait().unwrap();
+    scene.up(&[]).unwrap();
+    scene.down().unwrap();
+}
+
 #[test]
 fn podman_a_drain_waits_for_the_job_and_for_its_uploads_and_a_resume_needs_no_token() {
     let bench = Bench::new("drained");

@@ -52,13 +52,7 @@ mod tests {
     #[test]
     fn a_step_that_takes_long_lets_no_job_in_and_an_ended_lease_is_not_laid_again() {
         let root = tempfile::tempdir().unwrap();
-        let at = |name: &str| root.path().join(name);
-        let places = Places {
-            state: at("state"),
-            runtime: at("run"),
-            declarations: at("runners"),
-            cache: at("cache"),
-        };
+        let places = Places::below(root.path());
         let runner = places.installation(&"vega-x".parse().unwrap());
         runner.make_handover(None).unwrap();
         let (file, lease) = (runner.handover.join("drain"), Lease::take(&runner).unwrap());
