@@ -84,7 +84,7 @@ impl Boot<'_> {
         // Looked at by itself: a crash may have come between the two.
         if written || !enabled_path(self.name).exists() {
             systemctl(&["daemon-reload"])?;
-            systemctl(&["enable", "--quiet", &unit_name(self.name)])?;
+            systemctl(&["enable", "--quiet", "--no-reload", &unit_name(self.name)])?;
             changed = true;
         }
         Ok(changed)
@@ -153,7 +153,7 @@ fn remove_unit(name: &RunnerName) -> Result<(), Error> {
     let unit = unit_path(name);
     if unit.exists() {
         // It counts as active; its container is gone by now (hence its `--ignore`).
-        systemctl(&["disable", "--quiet", "--now", &unit_name(name)])?;
+        systemctl(&["disable", "--quiet", "--no-reload", "--now", &unit_name(name)])?;
         remove(&unit)?;
         systemctl(&["daemon-reload"])?;
     }

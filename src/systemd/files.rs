@@ -64,7 +64,7 @@ impl Files<'_> {
         let has = |place: &PathBuf| files.iter().any(|(path, _)| path == place);
         if !has(&places.pusher) && places.pusher.exists() {
             // The last uploads come first.
-            systemctl(&["disable", "--quiet", "--now", &pusher_service_name(self.name)])?;
+            systemctl(&["disable", "--quiet", "--no-reload", "--now", &pusher_service_name(self.name)])?;
         }
         let mut changed = false;
         // A Quadlet's service, say, where a plain one stood before.
@@ -91,17 +91,17 @@ impl Files<'_> {
                 run(program, &flag.into_iter().chain([file.as_str()]).collect::<Vec<_>>())?;
             }
         }
+        let (path, pusher) = (path_name(self.name), pusher_service_name(self.name));
+        let service = service_name(self.name);
+        let at_boot =
+            [(has(&places.path), &path), (self.is_enabled, &service), (has(&places.pusher), &pusher)];
+        at_boot_of("enable", at_boot.iter().filter(|(is, _)| *is).map(|(_, unit)| unit.as_str()))?;
         systemctl(&["daemon-reload"])?;
         if has(&places.path) {
-            systemctl(&["enable", "--quiet", "--now", &path_name(self.name)])?;
-        }
-        if self.is_enabled {
-            systemctl(&["enable", "--quiet", &service_name(self.name)])?;
+            systemctl(&["start", &path])?;
         }
         if has(&places.pusher) {
             // What it is at is in its queue: the new one goes on with it.
-            let pusher = pusher_service_name(self.name);
-            systemctl(&["enable", "--quiet", &pusher])?;
             if replaced_pusher {
                 systemctl(&["kill", "--signal=SIGINT", &pusher])?;
             }
@@ -115,11 +115,8 @@ impl Files<'_> {
 pub fn remove_all(name: &RunnerName) -> Result<bool, Error> {
     let places = Places::of(name);
     let service = service_name(name);
-    let units = [&places.path, &places.service, &places.pusher];
-    for unit in units.into_iter().filter(|unit| unit.exists()) {
-        let unit = unit.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        systemctl(&["disable", "--quiet", &unit])?;
-    }
+    let units = [&places.path, &places.service, &places.pusher].into_iter().filter(|unit| unit.exists());
+    at_boot_of("disable", units.filter_map(|unit| unit.file_name()?.to_str()))?;
     // What was set until the next boot.
     let _ = systemctl(&["revert", &slice_name(name)]);
     let mut removed = remove_timer(name)?;
@@ -133,4 +130,13 @@ pub fn remove_all(name: &RunnerName) -> Result<bool, Error> {
         let _ = systemctl(&["reset-failed", &pusher_service_name(name)]);
     }
     Ok(removed)
+}
+
+/// Have the next boot start these units, or no longer do so; whoever asks has systemd read its files once, afterwards.
+fn at_boot_of<'a>(verb: &str, units: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+    let units: Vec<&str> = units.collect();
+    if units.is_empty() {
+        return Ok(());
+    }
+    systemctl(&[&[verb, "--quiet", "--no-reload"], units.as_slice()].concat())
 }

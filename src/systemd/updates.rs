@@ -41,7 +41,7 @@ impl UpdateTimer<'_> {
             systemctl(&["daemon-reload"])?;
         }
         // Each time: somebody may have been killed after the files were written.
-        systemctl(&["enable", "--quiet", &timer])?;
+        systemctl(&["enable", "--quiet", "--no-reload", &timer])?;
         systemctl(&[if changed { "restart" } else { "start" }, &timer])
     }
 
@@ -84,7 +84,7 @@ impl UpdateTimer<'_> {
 pub fn remove_timer(name: &RunnerName) -> Result<bool, Error> {
     let timer = update_timer_name(name);
     if place(&timer).exists() {
-        systemctl(&["disable", "--quiet", "--now", &timer])?;
+        systemctl(&["disable", "--quiet", "--no-reload", "--now", &timer])?;
     }
     let removed = remove(&place(&timer))? | remove(&place(&update_service_name(name)))?;
     if removed {

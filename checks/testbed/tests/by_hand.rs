@@ -110,6 +110,11 @@ fn podman_a_just_in_time_configuration_is_one_job_and_in_no_process_and_no_file_
         assert!(!outcome.log.contains(word) && outcome.log.contains("DONE"), "{}", outcome.log);
     }
     assert_eq!(scene.engine.said(&["wait", &scene.name]).unwrap(), "0");
+    // GitHub's program calls it an error that it may not remove its registration; nobody is to look for one.
+    let said = scene.engine.logs(&scene.name);
+    let (told, explained) =
+        (said.find("An error occurred"), said.find("its registration is read-only to it"));
+    assert!(told.is_some() && told < explained, "{said}");
     assert!(scene.github.runners().is_empty(), "it was for one job");
     // Started again by that path, the container has nothing of the job's to run as root.
     let again = scene.engine.run(&["start", &scene.name]).unwrap();

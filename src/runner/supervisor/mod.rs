@@ -228,6 +228,9 @@ impl Supervisor<'_> {
         let ephemeral = self.environment.ephemeral;
         // A job may have had its hand in the listener's exit code: nothing follows from it but the next life.
         if ephemeral && (life.had_job() || verdict == Verdict::Done) {
+            if verdict == Verdict::Retry {
+                say("the job is done; its registration is read-only to it, and goes with this container");
+            }
             registration.forget().map_err(|error| error.to_string())?;
             return Ok(Next::End(Ending::JobDone));
         }

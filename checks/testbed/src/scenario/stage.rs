@@ -3,7 +3,7 @@ use std::{
     io::Write as _,
     path::PathBuf,
     process::{Command, Output},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
@@ -36,6 +36,7 @@ pub struct Stage<'a> {
     pub settings: Vec<(&'static str, String)>,
     /// What a step measured, with its name.
     pub figures: Vec<(String, f64)>,
+    began: Instant,
 }
 
 impl<'a> Stage<'a> {
@@ -54,6 +55,7 @@ impl<'a> Stage<'a> {
             job: None,
             settings: Vec::new(),
             figures: Vec::new(),
+            began: Instant::now(),
         }
     }
 
@@ -71,7 +73,7 @@ impl<'a> Stage<'a> {
 
     pub fn step(&mut self, step: &str) -> anyhow::Result<()> {
         let play = steps::named(step).with_context(|| format!("there is no step '{step}'"))?;
-        tell(&format!("{}: {step}", self.name));
+        tell(&format!("{}: after {} s: {step}", self.name, self.began.elapsed().as_secs()));
         play(self).with_context(|| format!("{step}; {}", self.told()))
     }
 
