@@ -235,7 +235,12 @@ fn wait_on_one_thread(command: impl Future<Output = anyhow::Result<ExitCode>>) -
 /// Only the host's commands need a runtime; PID 1 stays small without one.
 fn wait_for(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     crate::secrecy::harden();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        // Each job of an ephemeral runner that waits for its uploads has one, and the next job is not to wait for them.
+        .max_blocking_threads(4096)
+        .enable_all()
+        .build()?;
     let result = runtime.block_on(command);
     // A question to an engine that is still open does not keep the person from the answer.
     runtime.shutdown_background();

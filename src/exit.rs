@@ -62,12 +62,14 @@ pub struct StillAtWork {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{repository} lets strangers start jobs on this machine: {first}{more}; mend that, then run this command again \
-     (`vega-builder lint {repository} --all-branches` shows it line by line)",
+     (`{lint}` shows it line by line)",
     first = reasons.first().map_or("", String::as_str),
     more = more(.reasons.len())
 )]
 pub struct StrangersReach {
     pub repository: String,
+    /// The command.
+    pub lint: String,
     pub reasons: Vec<String>,
 }
 
@@ -131,6 +133,7 @@ fn of(error: &(dyn std::error::Error + 'static)) -> Option<Kind> {
             | installation::Error::OfARepositoryOnly { .. }
             | installation::Error::NotInstalled { .. }
             | installation::Error::ByUp { .. }
+            | installation::Error::ByInstall { .. }
             | installation::Error::Declared { .. }
             | installation::Error::UserIdsTaken { .. } => Kind::Settings,
             installation::Error::NoRegistration { .. } | installation::Error::Drained { .. } => Kind::Offline,

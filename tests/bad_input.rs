@@ -261,7 +261,12 @@ fn a_declared_runner_is_not_changed_behind_the_back_of_what_declares_it() {
     fails(
         &declared(whole, &["up", "a/b", "--name", "vega-declared"]),
         2,
-        &["vega-declared.toml", "`vega-builder install`"],
+        &["vega-declared.toml", "change it in this system's configuration"],
+    );
+    fails(
+        &declared(&by_us, &["up", "a/b", "--name", "vega-declared"]),
+        2,
+        &["vega-declared.toml", "`vega-builder install` changes it"],
     );
     fails(&declared(whole, &["down", "vega-declared"]), 2, &["this system's configuration", "switch"]);
     fails(&declared(whole, &["uninstall", "vega-declared"]), 2, &["this system's configuration"]);

@@ -37,6 +37,8 @@ impl CanStart {
     fn lacks(&self) -> anyhow::Result<Option<String>> {
         let installation = Places::standard().find(Some(&self.runner))?;
         if let Err(drained @ Error::Drained { .. }) = installation.expect_not_drained() {
+            // After a power cut an engine's daemon may have started it all the same, and this boot has no word of the drain.
+            installation.drain()?;
             return Ok(Some(drained.to_string()));
         }
         if !installation.is_declared() {

@@ -7,7 +7,8 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::steps::{
-    ending::{end_keeper, end_pusher, end_unit},
+    ending::{end_keeper, end_pusher, end_unit, stop_jobs},
+    standing,
     subject::Subject,
 };
 use crate::{
@@ -85,7 +86,9 @@ impl Drain {
 
     /// Until no job runs, and nothing waits for its upload.
     async fn last_work(&self, subject: &Subject, progress: &Progress) -> anyhow::Result<()> {
-        if subject.is_ours_inside() {
+        if subject.is_ephemeral && !subject.is_kept() {
+            last_jobs(subject, progress).await?;
+        } else if subject.is_ours_inside() {
             last_job(subject, progress).await?;
         } else {
             self.idle_at_github(subject, progress).await?;
@@ -124,8 +127,10 @@ impl Drain {
         let step = progress.step("stop", "stopping the runner");
         if locked.is_declared() {
             end_unit(housing, name, subject.is_ephemeral)?;
-            if self.now && subject.is_kept() {
+            if self.now && subject.is_ephemeral {
                 end_keeper(&subject.installation)?;
+                // What nobody kept.
+                stop_jobs(subject.engine()?, name)?;
             }
         } else if subject.running()?.is_some() {
             housing.stop(name)?;
@@ -145,6 +150,33 @@ async fn given(wait: Option<u64>) {
     match wait {
         Some(seconds) => sleep(Duration::from_secs(seconds)).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Until none of the containers runs that nobody keeps any more: each ends after its job. Their uploads go on by themselves.
+async fn last_jobs(subject: &Subject, progress: &Progress) -> anyhow::Result<()> {
+    let step = progress.step("job", "nobody keeps its slots: looking for running jobs");
+    let (engine, mut told) = (subject.engine()?, false);
+    loop {
+        let jobs = standing::jobs(engine, &subject.installation.name)?;
+        if jobs.is_empty() {
+            step.done("nothing runs");
+            return Ok(());
+        }
+        for job in &jobs {
+            // One that has just ended is not there to be told.
+            let _ = engine.signal(&job.name, "HUP");
+        }
+        let is_busy =
+            |job: &&standing::Job| job.state.as_ref().is_some_and(|state| state.phase == Phase::Busy);
+        let busy = jobs.iter().filter(is_busy).count();
+        if busy > 0 && !std::mem::replace(&mut told, true) {
+            progress.note(&format!(
+                "{busy} jobs run: they are waited for (^C leaves it draining, --now cancels them)"
+            ));
+        }
+        step.doing(&format!("{busy} jobs run"));
+        sleep(LOOK).await;
     }
 }
 

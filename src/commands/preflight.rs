@@ -1,4 +1,9 @@
-use std::process::ExitCode;
+use std::{
+    io,
+    process::{Child, ExitCode, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -9,6 +14,24 @@ use crate::{
     secrecy,
     store::Closure,
 };
+
+/// A program that says its version is quicker.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Its output; whoever asks for this is not to wait for ever for an image that is only tried.
+fn ended(mut child: Child) -> io::Result<Output> {
+    let until = Instant::now() + PATIENCE;
+    while child.try_wait()?.is_none() {
+        if Instant::now() > until {
+            child.kill()?;
+            child.wait()?;
+            let why = format!("it does not say its version within {} s", PATIENCE.as_secs());
+            return Err(io::Error::other(why));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    child.wait_with_output()
+}
 
 /// Prove in a container of its own that an image would work here, without a registration
 ///
@@ -25,10 +48,9 @@ impl Preflight {
         let (daemon, _) = store_and_daemon(&closure, &environment, &mut Report::new())?;
         daemon.stop();
         let listener = closure.runner().join("bin/Runner.Listener");
-        let output = user::as_runner(&environment.quarters, &listener)
-            .arg("--version")
-            .output()
-            .context("GitHub's runner")?;
+        let mut asked = user::as_runner(&environment.quarters, &listener);
+        let asked = asked.arg("--version").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = asked.spawn().and_then(ended).context("GitHub's runner")?;
         anyhow::ensure!(
             output.status.success(),
             "GitHub's runner cannot be executed ({}): {}",

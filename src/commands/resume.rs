@@ -107,8 +107,8 @@ async fn start_container(subject: &Subject, progress: &Progress) -> anyhow::Resu
         let record = locked.record()?.context("the record is gone")?;
         anyhow::ensure!(
             engine.inspect(name.as_str())?.is_some(),
-            "its container is gone; type `vega-builder up {}`",
-            record.identity.scope.argument()
+            "its container is gone; type `{}`",
+            locked.to_make_whole()
         );
         locked.make_handover(locked.store()?.and_then(|store| store.userns_base))?;
         // What an earlier start said of itself says nothing of this one.

@@ -156,11 +156,7 @@ pub(super) fn layers(flags: Layer, args: &FileArgs) -> Result<Layers, Error> {
 }
 
 fn labels(layers: &Layers) -> Result<Labels, Error> {
-    match layers.parsed::<Labels>("labels")? {
-        Some((labels, _)) => Ok(labels),
-        None => Labels::new(["self-hosted".to_owned(), "vega".to_owned()])
-            .map_err(|why| Error::value(&Origin::Flag("--labels"), why)),
-    }
+    Ok(layers.parsed("labels")?.map_or_else(Labels::usual, |(labels, _)| labels))
 }
 
 /// One repository, or all of an organisation's.

@@ -147,18 +147,20 @@ impl Cli {
         self.run(&["tag", image_id, name]).map(drop)
     }
 
-    /// Remove an image, by digest; whether it was there, and no other container needs it. An engine may still be tidying up
+    /// Remove an image, by digest; whether it was there. An error when a container needs it; an engine may still be tidying up
     /// behind one that was made of it: then it is asked again.
     pub fn remove_image(&self, pinned: &str) -> Result<bool, Error> {
-        for _ in 0..REMOVALS {
-            if self.output(&["rmi", pinned])?.status.success() {
-                return Ok(true);
+        let mut left = REMOVALS;
+        loop {
+            let removed = self.run(&["rmi", pinned]).map(|_| true);
+            if removed.is_ok() || !self.output(&["image", "inspect", pinned])?.status.success() {
+                return Ok(removed.is_ok());
             }
-            if !self.output(&["image", "inspect", pinned])?.status.success() {
-                return Ok(false);
+            left -= 1;
+            if left == 0 {
+                return removed;
             }
             thread::sleep(Duration::from_millis(200));
         }
-        Ok(false)
     }
 }

@@ -53,11 +53,22 @@ impl Error {
     }
 }
 
+/// How one that has lapsed is replaced, by where it came from.
+fn renewed(origin: &str) -> &'static str {
+    if origin.starts_with("the token file") {
+        "put a new one into that file"
+    } else if origin.starts_with("the GitHub App") {
+        "type this command again, and look at the App's installation when that does not help"
+    } else {
+        "type `gh auth login`, or give a new one"
+    }
+}
+
 /// GitHub's refusals, apart; each says what to type next. None of them carries a token.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
-        "{operation} of {target}: GitHub does not accept the token from {origin} (401); it may have lapsed: type `gh auth login`, or give a new one"
+        "{operation} of {target}: GitHub does not accept the token from {origin} (401); it may have lapsed: {}", renewed(.origin)
     )]
     Unauthorized { operation: Operation, target: String, origin: String },
     #[error(

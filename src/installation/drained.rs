@@ -89,7 +89,10 @@ impl Installation {
     pub fn resume(&self) -> Result<bool, Error> {
         let was = self.drained()?.is_some();
         remove_file(&self.state.join(DRAINED))?;
-        remove_file(&self.drain_path())?;
+        // What another command holds is over when that says so, or is gone.
+        if fs::read(self.drain_path()).is_ok_and(|text| text != LEASE.as_bytes()) {
+            remove_file(&self.drain_path())?;
+        }
         // One that gave up tries again.
         remove_file(&self.handover.join(contract::HANDOVER_GAVE_UP))?;
         Ok(was)
@@ -99,6 +102,18 @@ impl Installation {
 #[cfg(test)]
 mod tests {
     use crate::installation::Places;
+
+    #[test]
+    fn a_resume_takes_no_lease_of_another_command() {
+        let root = tempfile::tempdir().unwrap();
+        let runner = Places::below(root.path()).installation(&"vega-x".parse().unwrap());
+        runner.make_handover(None).unwrap();
+        let file = runner.handover.join("drain");
+        runner.lease_drain().unwrap();
+        assert!(!runner.resume().unwrap() && file.exists());
+        runner.end_lease().unwrap();
+        assert!(!file.exists());
+    }
 
     #[test]
     fn a_drain_outlasts_a_reboot_and_its_first_hour_stays() {

@@ -4,6 +4,7 @@ mod drained;
 mod handover;
 mod images;
 mod locked;
+mod next;
 mod places;
 mod record;
 mod unfinished;
@@ -39,18 +40,18 @@ pub enum Error {
         "nobody keeps the slots of {0}: type `systemctl start vega-builder-{0}`, or `vega-builder slots {0}` without systemd"
     )]
     SlotsNotKept(String),
-    #[error("{} cannot be understood: {why}; it was written by a newer vega-builder, or damaged: type `vega-builder down {name}`, which goes by the names alone, then `up` again", .path.display())]
-    Record { path: PathBuf, name: String, why: String },
+    #[error("{} cannot be understood: {why}; it was written by a newer vega-builder, or damaged: type `{away} --offline`, which goes by the names alone, then install it again", .path.display())]
+    Record { path: PathBuf, away: String, why: String },
     #[error(
-        "{name} is installed here for {other} already; choose another name with --name, or type `vega-builder down {name}` first"
+        "{name} is installed here for {other} already; choose another name with --name, or type `{away}` first"
     )]
-    Taken { name: String, other: String },
+    Taken { name: String, other: String, away: String },
     #[error(
         "another machine's runner of the name {name} is online at {scope}: choose another one with --name; if it was this machine's, and its files are gone, wait until GitHub calls it offline, or remove it at {page}"
     )]
     Elsewhere { name: String, scope: String, page: String },
-    #[error("{name} runs with {engine}; to run it with {wanted}, type `vega-builder down {name}` first")]
-    OtherEngine { name: String, engine: String, wanted: String },
+    #[error("{name} runs with {engine}; to run it with {wanted}, type `{away}` first")]
+    OtherEngine { name: String, engine: String, wanted: String, away: String },
     #[error(
         "a {kind} named {thing} is there that is not ours; choose another name with --name, or remove it with `{engine} {kind} rm {thing}` when nobody needs it"
     )]
@@ -64,9 +65,9 @@ pub enum Error {
     )]
     NoHandover { name: String },
     #[error(
-        "the volumes of {name} belong to the user ids from {base} on, and not from {wanted} on: leave --userns-base out, or type `vega-builder down {name}` first"
+        "the volumes of {name} belong to the user ids from {base} on, and not from {wanted} on: leave --userns-base out, or type `{away}` first"
     )]
-    OtherUserIds { name: String, base: u32, wanted: u32 },
+    OtherUserIds { name: String, base: u32, wanted: u32, away: String },
     #[error(
         "the user ids from {wanted} on are those of {other}; name others with --userns-base, or leave it out"
     )]
@@ -81,7 +82,9 @@ pub enum Error {
     Drained { name: String, since: jiff::Timestamp },
     #[error("{name} has no units of ours: type `vega-builder down {name}`")]
     NotInstalled { name: String },
-    #[error("{name} is declared by {}, which is not ours to change: {next}", .file.display())]
+    #[error("`install` has handed {name} to systemd: type `vega-builder uninstall {name}`")]
+    ByInstall { name: String },
+    #[error("{name} is declared by {}, which this command does not change: {next}", .file.display())]
     Declared { name: String, file: PathBuf, next: String },
     #[error("{image} is not of our layout, and no unit can run it: use `vega-builder up`")]
     NotOurLayout { image: String },
@@ -90,17 +93,22 @@ pub enum Error {
     )]
     OfARepositoryOnly { image: String },
     #[error(
-        "{name} is a service of this host itself: it has no container and no image; after GitHub's runner was unpacked anew in its place, type `systemctl reload vega-builder-{name}`"
+        "{name} is a service of this host itself: it has no container and no image; for a newer runner of GitHub's, type `vega-builder drain {name}`, unpack that in its place, and type `vega-builder resume {name}`"
     )]
     OnHost { name: String },
     #[error("{why}")]
     NoRegistration { why: String },
-    #[error("no runner is installed here; type `vega-builder up OWNER/REPO`")]
+    #[error("no runner is installed here{}; type `vega-builder up OWNER/REPO`", of_whom())]
     None,
     #[error("no runner for '{wanted}' is installed here; installed: {}", .have.join(", "))]
     NotFound { wanted: String, have: Vec<String> },
     #[error("several runners are installed here; name one: {}", .have.join(", "))]
     Several { have: Vec<String> },
+}
+
+/// Root's runners are root's to see.
+fn of_whom() -> &'static str {
+    if nix::unistd::geteuid().is_root() { "" } else { " for you (root's are seen with sudo)" }
 }
 
 impl Error {

@@ -149,7 +149,12 @@ impl Places {
         let name = &installation.name;
         if let Some(base) = installation.store()?.and_then(|store| store.userns_base) {
             let wanted = wanted.filter(|wanted| *wanted != base);
-            let other = |wanted| Error::OtherUserIds { name: name.to_string(), base, wanted };
+            let other = |wanted| Error::OtherUserIds {
+                name: name.to_string(),
+                base,
+                wanted,
+                away: installation.to_take_away(),
+            };
             return wanted.map_or(Ok(base), |wanted| Err(other(wanted)));
         }
         // Two first starts at once must not take the same range.
@@ -260,7 +265,7 @@ impl Installation {
     }
 
     /// Whose jobs it takes, as far as can be read.
-    fn scope(&self) -> Option<Scope> {
+    pub(super) fn scope(&self) -> Option<Scope> {
         if self.is_declared() {
             let host = Host::read().ok()?;
             return Settings::declared(&self.declaration, &self.name, &host).ok().map(|it| it.scope);
@@ -302,7 +307,7 @@ impl Installation {
         };
         serde_json::from_str(&text).map(Some).map_err(|why| Error::Record {
             path,
-            name: self.name.to_string(),
+            away: self.to_take_away(),
             why: why.to_string(),
         })
     }

@@ -28,7 +28,8 @@ impl Describer {
         if environment.uploads == Uploads::Off {
             return Ok(());
         }
-        Queue::here().prepare().context(contract::QUEUE_MOUNT)?;
+        let queue = Queue::here();
+        queue.prepare().and_then(|()| queue.tidy_roots()).context(contract::QUEUE_MOUNT)?;
         match symlink(user::this_program(), contract::POST_BUILD_HOOK) {
             Err(why) if why.kind() != io::ErrorKind::AlreadyExists => {
                 Err(why).context(contract::POST_BUILD_HOOK)

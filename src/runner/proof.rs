@@ -24,7 +24,7 @@ pub fn prove(asked: &Caps) -> Result<Proof, String> {
     match found.prove(asked) {
         Ok(()) => Ok(Proof::InForce),
         Err(Error::CapsNotInForce { missing }) => Err(format!(
-            "the caps are not in force: {}; this runner does not listen without them: type `vega-builder up` on the host",
+            "the caps are not in force: {}; this runner does not listen without them: type `vega-builder doctor` on the host",
             missing.join(", ")
         )),
         Err(other) => Err(other.to_string()),

@@ -37,15 +37,15 @@ pub enum Error {
     #[error("the image names no closure: {0} is not set; this image does not keep the layout contract")]
     NoClosure(&'static str),
     #[error(
-        "the store lacks {path}, which the runner needs; type `vega-builder up` on the host to make the store whole, or `vega-builder down` and `up` to make it anew"
+        "the store lacks {path}, which the runner needs; `vega-builder doctor` on the host says what makes the store whole"
     )]
     Incomplete { path: String },
     #[error(
-        "{path} in the store is damaged: its content is not what its hash says; type `vega-builder up` on the host, or `vega-builder down` and `up`, to make the store anew"
+        "{path} in the store is damaged: its content is not what its hash says; `vega-builder doctor` on the host says what makes the store anew"
     )]
     Damaged { path: String },
     #[error(
-        "files of the image have changed in the store, and Nix cannot look at them ({0}); type `vega-builder up` on the host, or `vega-builder down` and `up`, to make the store anew"
+        "files of the image have changed in the store, and Nix cannot look at them ({0}); `vega-builder doctor` on the host says what makes the store anew"
     )]
     Unseen(String),
     #[error("what the store holds was not counted")]

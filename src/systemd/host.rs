@@ -15,12 +15,14 @@ pub fn is_ours_to_arrange() -> bool {
     Path::new("/run/systemd/system").is_dir() && nix::unistd::geteuid().is_root()
 }
 
-/// Why not, and what the person does instead.
-pub fn why_not() -> &'static str {
+/// Why not, and what the person does instead; `again` is what to type after a reboot.
+pub fn why_not(again: &str) -> String {
     if Path::new("/run/systemd/system").is_dir() {
-        "without root's rights a reboot or a logout ends it: type `loginctl enable-linger`, and this command again after a reboot"
+        format!(
+            "without root's rights a reboot or a logout ends it: type `loginctl enable-linger`, and {again} after a reboot"
+        )
     } else {
-        "this host's boot is not ours to arrange: after a reboot, run this command again"
+        format!("this host's boot is not ours to arrange: after a reboot, type {again}")
     }
 }
 

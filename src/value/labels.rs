@@ -34,6 +34,11 @@ impl Labels {
         if labels.is_empty() { Err(LabelError::Empty) } else { Ok(Self(labels)) }
     }
 
+    /// Those of a runner to which nobody gave others.
+    pub fn usual() -> Self {
+        Self(vec!["self-hosted".to_owned(), "vega".to_owned()])
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }

@@ -42,7 +42,12 @@ impl<'a> Slots<'a> {
     pub fn keep(&mut self) -> anyhow::Result<()> {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = self.scene.command(&["slots", &self.scene.name]);
-        command.env_remove("GH_TOKEN").stdin(Stdio::null());
+        // As systemd hands it to a unit: a copy of what there was when it started.
+        let folder = self.scene.folder.path();
+        let copies = folder.join("credentials");
+        fs::create_dir_all(&copies)?;
+        fs::copy(token_file(self.scene), copies.join("github-token"))?;
+        command.env_remove("GH_TOKEN").env("CREDENTIALS_DIRECTORY", copies).stdin(Stdio::null());
         self.keeper = Some(command.stdout(log.try_clone()?).stderr(log).spawn()?);
         Ok(())
     }
@@ -160,7 +165,7 @@ impl<'a> Slots<'a> {
 
 /// The file that declares the runner; `more` may begin sections of its own.
 pub fn declare(scene: &Scene, slots: u32, more: &str) -> anyhow::Result<()> {
-    let token = scene.folder.path().join("github-token");
+    let token = token_file(scene);
     fs::write(&token, LOGIN)?;
     fs::set_permissions(&token, fs::Permissions::from_mode(0o600))?;
     fs::create_dir_all(DECLARATIONS)?;
@@ -177,6 +182,11 @@ pub fn declare(scene: &Scene, slots: u32, more: &str) -> anyhow::Result<()> {
         root = scene.trusted_root().display(),
     );
     Ok(fs::write(declaration(scene), text)?)
+}
+
+/// Where its credential is.
+pub fn token_file(scene: &Scene) -> PathBuf {
+    scene.folder.path().join("github-token")
 }
 
 pub fn declaration(scene: &Scene) -> PathBuf {

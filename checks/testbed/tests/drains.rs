@@ -74,6 +74,25 @@ fn podman_a_job_that_begins_in_the_very_moment_of_a_down_is_not_cancelled() {
     scene.down().unwrap();
 }
 
+#[test]
+fn podman_a_job_that_begins_in_the_very_moment_of_an_up_with_other_settings_is_not_cancelled() {
+    let scene = Scene::new("up-moment").unwrap();
+    scene.up(&[]).unwrap();
+    let up = ["up", &scene.repository, "--pids", "300", "--wait", "60"];
+    let up = scene.command(&up).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = std::path::Path::new("/run/vega-builder").join(&scene.name).join("drain");
+    scene.github.until(SOON, || begun.exists()).unwrap();
+    let job = enqueue(&scene, "echo AT WORK; sleep 6; echo FINISHED");
+    let up = up.wait_with_output().unwrap();
+    if !up.status.success() {
+        assert!(said(&up).contains("is at work (running job"), "{}", said(&up));
+    }
+    let done = scene.github.wait(job, SOON).unwrap();
+    assert!(done.result == "Succeeded" && done.log.contains("FINISHED"), "{done:?}\n{up:?}");
+    scene.job("echo NEXT").unwrap();
+    scene.down().unwrap();
+}
+
 /// To podman its container is neither running nor stopped then.
 #[test]
 fn podman_an_up_beside_a_stop_that_waits_for_a_job_cancels_nothing() {
@@ -119,6 +138,9 @@ fn podman_a_drain_waits_for_the_job_and_for_its_uploads_and_a_resume_needs_no_to
         let status = scene.engine.said(&["inspect", "--format", "{{.State.Status}}", &container]).unwrap();
         assert_eq!(status.trim(), "exited", "{container}");
     }
+    // After a power cut this boot has no word of it, and an engine's daemon may start what was drained.
+    let word = std::path::Path::new("/run/vega-builder").join(&scene.name).join("drain");
+    std::fs::remove_file(&word).unwrap();
     // As a boot would, and a person who does not know.
     for (verb, code) in [("can-start", 1), ("prepare", 8), ("register", 8), ("status", 8)] {
         let output = scene.run(&[verb, &scene.name]).unwrap();
@@ -126,6 +148,7 @@ fn podman_a_drain_waits_for_the_job_and_for_its_uploads_and_a_resume_needs_no_to
         let both = said(&output) + &String::from_utf8_lossy(&output.stdout);
         assert!(both.contains(&format!("`vega-builder resume {}`", scene.name)), "{verb}: {both}");
     }
+    assert!(word.exists());
     let minted = scene.github.minted();
     succeeded(&scene.run(&["resume", &scene.name]).unwrap()).unwrap();
     assert_eq!(scene.github.wait(next, SOON).unwrap().result, "Succeeded");

@@ -1,6 +1,6 @@
 //! An ephemeral runner's slots: every job in a container, a store and a registration of its own.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use nix::sys::signal::Signal;
 use simulator::{
@@ -14,7 +14,7 @@ use testbed::{
     scene::{LOGIN, Scene, succeeded},
     scripts::two_builds,
     search::Search,
-    slots::{PATIENCE, Slots, declare},
+    slots::{PATIENCE, Slots, declaration, declare},
 };
 
 #[test]
@@ -116,6 +116,58 @@ fn podman_a_keeper_that_is_killed_loses_no_job_and_leaves_no_second_runner() {
     let others = scene.github.runners().iter().filter(|runner| runner.name.ends_with("LEFTON")).count();
     assert_eq!((others, scene.github.runners().len()), (1, 4), "{:?}", scene.github.runners());
     scene.github.forget(&format!("{}.job-LEFTON", scene.name));
+    slots.end().unwrap();
+}
+
+#[test]
+fn podman_a_keeper_that_is_killed_after_it_lost_a_slot_cancels_no_job_of_that() {
+    let scene = Scene::new("fewer").unwrap();
+    let mut slots = Slots::start(&scene, 2, "").unwrap();
+    slots.until_online(2).unwrap();
+    let begin = || slots.enqueue("echo begun; sleep 25; echo done");
+    let jobs = [begin(), begin()];
+    let has_begun = |job: &u64| scene.github.log_so_far(*job).contains("begun");
+    slots.until("they do not begin", || jobs.iter().all(has_begun)).unwrap();
+    let (file, two) = (declaration(&scene), fs::read_to_string(declaration(&scene)).unwrap());
+    fs::write(&file, two.replace("ephemeral = 2", "ephemeral = 1")).unwrap();
+    slots.signal(Signal::SIGKILL).unwrap();
+    assert!(!slots.ended(PATIENCE).unwrap());
+    slots.keep().unwrap();
+    for job in jobs {
+        assert!(slots.result(job).unwrap().contains("done"), "{}", slots.log());
+    }
+    slots.until("the surplus one stays", || slots.online().len() == 1).unwrap();
+    slots.end().unwrap();
+}
+
+#[test]
+fn podman_a_drain_of_slots_that_nobody_keeps_waits_for_their_jobs_and_no_other_starts() {
+    let scene = Scene::new("unkept").unwrap();
+    let mut slots = Slots::start(&scene, 2, "").unwrap();
+    slots.until_online(2).unwrap();
+    let job = slots.enqueue("echo begun; sleep 8; echo done");
+    slots.until("it does not begin", || scene.github.log_so_far(job).contains("begun")).unwrap();
+    slots.signal(Signal::SIGKILL).unwrap();
+    assert!(!slots.ended(PATIENCE).unwrap());
+    let drained = scene.run(&["drain", &scene.name]).unwrap();
+    assert!(drained.status.success(), "{drained:?}");
+    assert!(slots.result(job).unwrap().contains("done"));
+    let waits = slots.enqueue("true");
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(scene.github.outcome(waits).is_none() && slots.online().is_empty());
+    slots.keep().unwrap();
+    scene.run(&["resume", &scene.name]).unwrap();
+    slots.result(waits).unwrap();
+    // Killed again, and in a hurry.
+    let job = slots.enqueue("echo begun; sleep 60");
+    slots.until("it does not begin", || scene.github.log_so_far(job).contains("begun")).unwrap();
+    slots.signal(Signal::SIGKILL).unwrap();
+    assert!(!slots.ended(PATIENCE).unwrap());
+    let drained = scene.run(&["drain", &scene.name, "--now"]).unwrap();
+    assert!(drained.status.success() && slots.online().is_empty(), "{drained:?}");
+    slots.keep().unwrap();
+    scene.run(&["resume", &scene.name]).unwrap();
+    slots.until_online(2).unwrap();
     slots.end().unwrap();
 }
 

@@ -1,6 +1,12 @@
 //! What goes wrong around an ephemeral runner's slots, and what jobs try that a runner that stays cannot keep from the next.
 
-use std::{fs, path::Path, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -12,7 +18,7 @@ use testbed::{
     caching::{Bench, narinfo, paths},
     scene::{LOGIN, Scene, succeeded},
     scripts::two_builds,
-    slots::{PATIENCE, Slots, declaration},
+    slots::{PATIENCE, Slots, declaration, token_file},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -48,7 +54,10 @@ fn podman_a_credential_that_is_revoked_is_told_within_a_minute_and_once_and_jobs
     thread::sleep(Duration::from_secs(50));
     assert!(scene.github.outcome(waits).is_none());
     assert_eq!((lines(&slots, told), lines(&slots, asks)), (1, 1), "{}", slots.log());
-    scene.github.credential(LOGIN, true);
+    // Into the file, as the sentence says, while what the unit was started with is of no use any more.
+    assert!(log.contains("put a new one into that file"), "{log}");
+    scene.github.credential("ghp_another", true);
+    fs::write(token_file(&scene), "ghp_another").unwrap();
     slots.until("it does not go on", || slots.log().contains("GitHub takes the credential again")).unwrap();
     slots.result(waits).unwrap();
     assert!(!status(&scene).contains(told), "{}", status(&scene));
@@ -114,6 +123,35 @@ fn podman_a_drain_of_slots_waits_for_the_last_uploads_of_their_jobs() {
     }
     assert!(slots.containers().unwrap().is_empty() && slots.volumes().unwrap().is_empty(), "{}", slots.log());
     slots.end().unwrap();
+}
+
+#[test]
+fn podman_an_uninstall_of_slots_pushes_what_their_jobs_have_built() {
+    let bench = Bench::new("slots-gone");
+    let (scene, cache) = (&bench.scene, Server::start().unwrap());
+    let more = format!(
+        "[cache]\nto = '{}'\nkey-file = '{}'\nupstreams = 'http://127.0.0.1:9'\n",
+        cache.url(),
+        bench.key().display()
+    );
+    let slots = Slots::start(scene, 1, &more).unwrap();
+    let file = declaration(scene);
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("# vega-builder install\n{text}")).unwrap();
+    slots.until_online(1).unwrap();
+    cache.faults.add(Fault::status("PUT", "", 503, &[]).times(100_000));
+    let built = paths(&slots.job(&two_builds("gone")).unwrap());
+    let mut uninstall = scene.command(&["uninstall", &scene.name]);
+    let mut uninstall = uninstall.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    thread::sleep(Duration::from_secs(6));
+    assert!(uninstall.try_wait().unwrap().is_none(), "it waits for nothing");
+    cache.faults.clear();
+    let told = succeeded(&uninstall.wait_with_output().unwrap()).unwrap();
+    assert!(!told.contains("not pushed"), "{told}");
+    for path in &built {
+        assert!(cache.file(&narinfo(path)).is_some(), "{path}: {}", slots.log());
+    }
+    assert!(slots.containers().unwrap().is_empty() && slots.volumes().unwrap().is_empty(), "{}", slots.log());
 }
 
 /// A session with a registration that a job has copied, from wherever that was carried: the status of GitHub's answer.

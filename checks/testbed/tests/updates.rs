@@ -124,7 +124,9 @@ fn podman_an_update_ends_the_job_first_keeps_everything_else_and_can_be_gone_bac
     let to = format!("{}/{IMAGE}@{}", scene.registry.address, next["evidence"]["signed"].as_str().unwrap());
     succeeded(&run(&scene, "update", &["--to", &to])).unwrap();
     assert_eq!((&state(&scene)["digest"], scene.github.minted()), (&next["digest"], 1));
-    scene.down().unwrap();
+    let down = run(&scene, "down", &[]);
+    succeeded(&down).unwrap();
+    let gone = String::from_utf8_lossy(&down.stderr);
     // Neither the image that ran nor the one that was gone back to takes room for ever.
     for image in [&first["digest"], &next["digest"]] {
         let pinned = format!("{}/{IMAGE}@{}", scene.registry.address, image.as_str().unwrap());
@@ -139,7 +141,7 @@ fn podman_an_update_ends_the_job_first_keeps_everything_else_and_can_be_gone_bac
         assert_eq!(
             there.status.code(),
             Some(1),
-            "{pinned} is left; containers: {users}; records: {records:?}"
+            "{pinned} is left; containers: {users}; records: {records:?}; {gone}"
         );
     }
 }
@@ -202,6 +204,31 @@ fn podman_an_image_that_does_not_listen_is_gone_back_from_by_itself() {
     let said = succeeded(&run(&scene, "update", &[])).unwrap();
     assert!(said.contains("stays"), "{said}");
     assert_eq!(state(&scene)["container"]["pid"], now["container"]["pid"]);
+    scene.down().unwrap();
+}
+
+#[test]
+fn podman_a_drain_before_another_image_listens_says_nothing_of_that_and_the_way_back_is_known() {
+    let scene = Scene::new("drained-update").unwrap();
+    scene.up(&[]).unwrap();
+    let first = state(&scene);
+    let (layout, _) = with_entrypoint(&demo_image(), scene.folder.path(), "mute", &MUTE).unwrap();
+    publish(&scene, &layout);
+    let updating = in_background(&scene, &["update", &scene.name, "--wait", "100"]);
+    scene.github.until(SOON, || state(&scene)["digest"] != first["digest"]).unwrap();
+    succeeded(&run(&scene, "drain", &["--now"])).unwrap();
+    fails(&updating.wait_with_output().unwrap(), 1, &["was drained before", "`vega-builder rollback"]);
+    let now = state(&scene);
+    assert!(now["refused"].is_null() && !now["drained"].is_null(), "{now}");
+    assert_ne!(
+        scene.engine.said(&["inspect", "--format", "{{.State.Status}}", &scene.name]).unwrap(),
+        "running"
+    );
+    fails(&run(&scene, "resume", &["--wait", "2"]), OFFLINE, &[]);
+    succeeded(&run(&scene, "rollback", &["--now"])).unwrap();
+    assert_eq!(state(&scene)["digest"], first["digest"]);
+    scene.job("echo BACK").unwrap();
+    assert_eq!(containers(&scene), vec![scene.name.clone()]);
     scene.down().unwrap();
 }
 

@@ -127,14 +127,43 @@ impl Queue {
             return Ok(Put::Dropped);
         }
         let id = id();
+        let put = self.hold(&id, entry, gc_roots).and_then(|()| self.write(NEW, &id, entry));
+        if put.is_err() {
+            // Nothing would ever let go of them again.
+            self.let_go(&id, entry)?;
+        }
+        put.map(|()| Put::Queued)
+    }
+
+    /// Nix's roots, so that no collection takes what waits.
+    fn hold(&self, id: &str, entry: &Entry, gc_roots: &Path) -> io::Result<()> {
         for (number, output) in entry.outputs.iter().enumerate() {
             let link = self.root.join(ROOTS).join(format!("{id}.{number}"));
             symlink(output, &link)?;
             fs::create_dir_all(gc_roots)?;
             symlink(&link, gc_roots.join(format!("vega-{id}.{number}")))?;
         }
-        self.write(NEW, &id, entry)?;
-        Ok(Put::Queued)
+        Ok(())
+    }
+
+    /// Nix itself removes a root of its own that leads nowhere.
+    fn let_go(&self, id: &str, entry: &Entry) -> io::Result<()> {
+        for number in 0..entry.outputs.len() {
+            gone(fs::remove_file(self.root.join(ROOTS).join(format!("{id}.{number}"))))?;
+        }
+        Ok(())
+    }
+
+    /// Let go of what no build holds: somebody was killed between the two. Only while nothing builds.
+    pub fn tidy_roots(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.root.join(ROOTS))? {
+            let name = entry?.file_name();
+            let id = name.to_str().and_then(|name| name.rsplit_once('.')).map(|(id, _)| id.to_owned());
+            if id.is_some_and(|id| ![NEW, READY].iter().any(|folder| self.file(folder, &id).exists())) {
+                gone(fs::remove_file(self.root.join(ROOTS).join(&name)))?;
+            }
+        }
+        Ok(())
     }
 
     /// How many builds wait.
@@ -183,9 +212,7 @@ impl Queue {
 
     /// A build is done with: nothing holds its outputs any more.
     fn forget(&self, id: &str, entry: &Entry) -> io::Result<()> {
-        for number in 0..entry.outputs.len() {
-            gone(fs::remove_file(self.root.join(ROOTS).join(format!("{id}.{number}"))))?;
-        }
+        self.let_go(id, entry)?;
         gone(fs::remove_file(self.file(READY, id)))
     }
 
@@ -272,6 +299,22 @@ mod tests {
             assert_eq!(fs::read_dir(folder.path().join(empty)).unwrap().count(), 0, "{empty}");
         }
         assert!(queue.take(&StoreDir::default()).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_could_not_be_queued_or_was_cut_short_holds_nothing_against_a_collection() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), 9);
+        let roots = || fs::read_dir(folder.path().join("roots")).unwrap().count();
+        // Where Nix's own roots would be there is no folder, nor can there be one.
+        fs::write(folder.path().join("file"), "").unwrap();
+        queue.put(&entry(A), &folder.path().join("file")).unwrap_err();
+        assert_eq!(roots(), 0);
+        queue.put(&entry(A), &folder.path().join("gcroots")).unwrap();
+        ready(&queue, "1", B, &[]);
+        std::os::unix::fs::symlink("/nix/store/killed", folder.path().join("roots/2.0")).unwrap();
+        queue.tidy_roots().unwrap();
+        assert_eq!(roots(), 2, "that of the one that was killed between the two is gone, and no other");
     }
 
     #[test]

@@ -12,6 +12,15 @@ use crate::{
 /// Who asks.
 pub const LOGIN: &str = "`gh auth login` as somebody who administers it, or a token in GH_TOKEN";
 
+const LATER: &str = "this command again, when the network and https://www.githubstatus.com are well";
+
+/// A question that came to nothing: for want of a token's right, or of an answer.
+pub fn unanswered(why: &anyhow::Error) -> Finding {
+    let passes = why.chain().filter_map(|cause| cause.downcast_ref()).any(github::Error::passes);
+    let (about, next) = if passes { ("GitHub", LATER) } else { ("token", LOGIN) };
+    Finding::failure(about, format!("{why:#}"), next)
+}
+
 /// What GitHub answers to this credential about this runner.
 pub async fn github(github: &GitHub, identity: &Identity, installed: Option<&Subject>) -> Vec<Finding> {
     let (name, scope) = (&identity.name, &identity.scope);
@@ -22,7 +31,7 @@ pub async fn github(github: &GitHub, identity: &Identity, installed: Option<&Sub
     let mut findings = Vec::new();
     let runner = match standing::listed(github, name, is_ephemeral).await {
         Ok(runner) => runner,
-        Err(why) => return vec![Finding::failure("token", why, LOGIN)],
+        Err(why) => return vec![unanswered(&why.into())],
     };
     findings.push(match github.may_register().await {
         Ok(true) => Finding::fine("token", format!("sees the runners of {scope}, and may register some")),
@@ -33,7 +42,7 @@ pub async fn github(github: &GitHub, identity: &Identity, installed: Option<&Sub
             ),
             LOGIN,
         ),
-        Err(why) => Finding::failure("token", why, LOGIN),
+        Err(why) => unanswered(&why.into()),
     });
     match &runner {
         Some(runner) if runner.is_online() => {

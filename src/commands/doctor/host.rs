@@ -59,7 +59,11 @@ pub fn host(needs_engine: bool) -> Vec<Finding> {
     findings.push(if systemd::is_ours_to_arrange() {
         Finding::fine("boot", "systemd runs here, and its units are ours to write")
     } else {
-        Finding::warning("boot", "nothing would start a runner after a reboot", systemd::why_not())
+        Finding::warning(
+            "boot",
+            "nothing would start a runner after a reboot",
+            systemd::why_not("`vega-builder up` again"),
+        )
     });
     findings
 }
@@ -146,7 +150,7 @@ pub fn metadata(is_denied: bool) -> Option<Finding> {
             METADATA.ip()
         ),
         "a machine without credentials of its own; or a firewall rule against that address for what is forwarded; \
-         on AWS `aws ec2 modify-instance-metadata-options --http-tokens required --http-put-response-hop-limit 1`",
+         on AWS `aws ec2 modify-instance-metadata-options --instance-id ID --http-tokens required --http-put-response-hop-limit 1`",
     ))
 }
 

@@ -99,7 +99,7 @@ impl Doctor {
         let mut findings = runner::here(subject);
         findings.extend(host::metadata(metadata::is_denied(subject)));
         if let Some(record) = &subject.record {
-            findings.extend(runner::image(record).await);
+            findings.extend(runner::image(record, &subject.installation).await);
         }
         let Known { identity, github, .. } = &subject.known;
         findings.extend(self.at_github(identity, github, Some(subject)).await);
@@ -129,13 +129,19 @@ impl Doctor {
         settings: &GitHubSettings,
         installed: Option<&Subject>,
     ) -> Vec<Finding> {
+        let (scope, own) = (&identity.scope, installed.is_some_and(|it| it.installation.is_declared()));
         let asked = async {
-            let credential = token::credential(&self.credential, settings, &identity.scope).await?;
-            anyhow::Ok(GitHub::new(&identity.server, &identity.scope, &credential)?)
+            // What a unit registers with is what is looked at.
+            let credential = if own {
+                token::its_own(&self.credential, settings, scope).await?
+            } else {
+                token::credential(&self.credential, settings, scope).await?
+            };
+            anyhow::Ok(GitHub::new(&identity.server, scope, &credential)?)
         };
         let github = match asked.await {
             Ok(github) => github,
-            Err(why) => return vec![Finding::failure("token", format!("{why:#}"), github::LOGIN)],
+            Err(why) => return vec![github::unanswered(&why)],
         };
         let mut findings = github::github(&github, identity, installed).await;
         findings.extend(outlook::outlook(&github, identity).await);

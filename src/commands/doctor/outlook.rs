@@ -64,7 +64,7 @@ fn told(scope: &Scope, identity: &Identity, all: &[(Repository, Outlook)]) -> Ve
             format!("{organization}'s {} repositories that may use this runner", all.len())
         }
     };
-    let mut findings = vec![strangers(&whose, all)];
+    let mut findings = vec![strangers(&whose, identity, all)];
     let coming: Vec<String> = all
         .iter()
         .flat_map(|(repository, outlook)| outlook.coming.iter().map(move |job| (repository, job)))
@@ -87,19 +87,22 @@ fn told(scope: &Scope, identity: &Identity, all: &[(Repository, Outlook)]) -> Ve
     let never = all.iter().flat_map(|(of, outlook)| outlook.never.iter().map(move |never| (of, never)));
     findings.extend(never.take(SHOWN).map(|(of, never)| {
         let said = format!("{} ({}) will never come here: {}", never.job, never.place, never.why);
-        let up = format!("`vega-builder up {}` with other --labels", scope.argument());
-        Finding::warning("workflows", named(of, said), format!("another `runs-on` or `on` there, or {up}"))
+        Finding::warning(
+            "workflows",
+            named(of, said),
+            "another `runs-on` or `on` there, or other labels here",
+        )
     }));
     findings
 }
 
-fn strangers(whose: &str, all: &[(Repository, Outlook)]) -> Finding {
+fn strangers(whose: &str, identity: &Identity, all: &[(Repository, Outlook)]) -> Finding {
     let reasons: usize = all.iter().map(|(_, outlook)| outlook.reasons.len()).sum();
     let Some((repository, first)) = all.iter().find_map(|(of, outlook)| Some((of, outlook.reasons.first()?)))
     else {
         return Finding::fine("strangers", format!("cannot start a job here from {whose}"));
     };
     let more = if reasons > 1 { format!(", and {} more", reasons - 1) } else { String::new() };
-    let next = format!("`vega-builder lint {repository} --all-branches`");
+    let next = format!("`{}`", identity.to_lint(&repository.to_string()));
     Finding::wrong("strangers", format!("can start jobs here: {first}{more}"), next)
 }

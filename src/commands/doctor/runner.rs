@@ -14,7 +14,7 @@ use crate::{
     engine::{InForce, Status},
     host,
     image::Registry,
-    installation::Record,
+    installation::{Installation, Record},
     progress::Progress,
 };
 
@@ -32,23 +32,22 @@ pub fn here(subject: &Subject) -> Vec<Finding> {
         ));
         return findings;
     }
-    let up = match &subject.record {
-        Some(record) => format!("`vega-builder up {}`", record.identity.scope.argument()),
-        None if subject.housing.is_host() => format!("`journalctl -u vega-builder-{name}`"),
-        None => format!("`vega-builder register {name}`"),
-    };
+    let anew = format!("`{}`", subject.to_make_whole());
     if let Housing::Host = subject.housing {
         findings.extend(on_host(subject));
     }
     let found = match subject.container() {
         Ok(Some(found)) => found,
         Ok(None) if installation.is_declared() => {
-            let next = format!("`journalctl -u vega-builder-{name}`");
+            let next = match &subject.record {
+                None if !subject.housing.is_host() => installation.never_started(subject.is_ephemeral),
+                _ => format!("`journalctl -u vega-builder-{name}`"),
+            };
             findings.push(Finding::wrong(about, format!("its unit has no {about} now"), next));
             return findings;
         }
         Ok(None) => {
-            findings.push(Finding::wrong(about, "it is gone", up));
+            findings.push(Finding::wrong(about, "it is gone", anew));
             return findings;
         }
         Err(why) => {
@@ -57,7 +56,7 @@ pub fn here(subject: &Subject) -> Vec<Finding> {
         }
     };
     if found.status != Status::Running {
-        let next = format!("`vega-builder logs {name}`, then {up}");
+        let next = format!("`vega-builder logs {name}`, then {anew}");
         findings.push(Finding::wrong(about, format!("it is {:?}", found.status).to_lowercase(), next));
         return findings;
     }
@@ -68,24 +67,29 @@ pub fn here(subject: &Subject) -> Vec<Finding> {
             findings.push(Finding::wrong(
                 "container",
                 "it is of ANOTHER IMAGE than the one that was verified",
-                &up,
+                &anew,
             ));
         }
     }
     let asked = found.asked(subject.record.as_ref().map_or(subject.known.caps, |record| record.caps));
     findings.push(match InForce::of(found.pid).and_then(|caps| caps.prove(&asked)) {
         Ok(()) => Finding::fine("caps", format!("in force: {asked}")),
-        Err(why) => Finding::wrong("caps", why.to_string(), &up),
+        Err(why) => Finding::wrong("caps", why.to_string(), &anew),
     });
     findings.push(match installation.runner_state() {
         Some(state) if matches!(state.phase, Phase::Listening | Phase::Busy) => {
             Finding::fine("runner", if state.phase == Phase::Busy { "at work" } else { "listens for jobs" })
         }
-        Some(state) => Finding::wrong(
-            "runner",
-            if state.message.is_empty() { "it does not listen".to_owned() } else { state.message },
-            format!("`vega-builder events {name}`"),
-        ),
+        Some(state) => {
+            let next = match state.phase {
+                _ if state.damaged => anew,
+                Phase::GaveUp => format!("`vega-builder resume {name}`"),
+                _ => format!("`vega-builder events {name}`"),
+            };
+            let silent = state.message.is_empty();
+            let what = if silent { "it does not listen".to_owned() } else { state.message };
+            Finding::wrong("runner", what, next)
+        }
         None => Finding::warning("runner", "says nothing of itself", format!("`vega-builder logs {name}`")),
     });
     findings
@@ -112,8 +116,10 @@ fn on_host(subject: &Subject) -> Vec<Finding> {
 }
 
 /// Its image in the registry: whether that answers, whether there is a newer one, and whether that is trusted.
-pub async fn image(record: &Record) -> Vec<Finding> {
+pub async fn image(record: &Record, here: &Installation) -> Vec<Finding> {
     let name = &record.identity.name;
+    // Whom it trusts is written there.
+    let config = here.file().map_or_else(String::new, |file| format!(" --config {}", file.display()));
     let progress = Progress::new(crate::progress::Output::Json);
     let resolved = async {
         let image = record.image.parse()?;
@@ -127,7 +133,7 @@ pub async fn image(record: &Record) -> Vec<Finding> {
             return vec![Finding::failure(
                 "image",
                 format!("{why:#}"),
-                format!("`vega-builder verify {}`", record.image),
+                format!("`vega-builder verify {}{config}`", record.image),
             )];
         }
     };
@@ -149,7 +155,7 @@ pub async fn image(record: &Record) -> Vec<Finding> {
         Err(why) => Finding::wrong(
             "trust",
             format!("{image} is another image now, and not trusted: {why:#}"),
-            format!("`vega-builder verify {image} --explain`; the one that runs goes on"),
+            format!("`vega-builder verify {image} --explain{config}`; the one that runs goes on"),
         ),
     }]
 }

@@ -1,19 +1,22 @@
 //! `down`: stop, deregister, remove; nothing of the runner is left on the host or at GitHub.
 
-mod idle;
 mod remove;
 
 use std::{process::ExitCode, time::Duration};
 
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
-use self::idle::Rest;
-use super::steps::{
-    declared::Declared,
-    ending::{end_keeper, end_pusher, end_unit, stop_unit},
-    housing::Housing,
-    pruning::prune_images,
-    subject::Known,
+use super::{
+    slots::waiting_uploads,
+    steps::{
+        declared::Declared,
+        ending::{LAST_UPLOADS, end_keeper, end_pusher, end_unit, stop_jobs, stop_unit},
+        housing::Housing,
+        idle::Rest,
+        pruning::prune_images,
+        subject::Known,
+    },
 };
 use crate::{
     cache::queue::State,
@@ -63,6 +66,8 @@ pub struct Down {
     output: Output,
 }
 
+const LOOK: Duration = Duration::from_millis(500);
+
 /// The keeper of slots has that right while a container begins.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -75,11 +80,11 @@ impl Down {
         let installation = self.subject()?.lock()?;
         if installation.is_declared() && !installation.is_on_host() {
             let (name, file) = (installation.name.to_string(), installation.declaration.clone());
-            let next = if installation.is_installed() {
-                format!("type `vega-builder uninstall {name}`")
-            } else {
-                "take the runner out of this system's configuration, switch to that, then type this command again".to_owned()
-            };
+            if installation.is_installed() {
+                return Err(installation::Error::ByInstall { name }.into());
+            }
+            let next =
+                "take the runner out of this system's configuration, switch to that, then type this command again".to_owned();
             return Err(installation::Error::Declared { name, file, next }.into());
         }
         self.take_away(installation).await
@@ -139,6 +144,9 @@ impl Down {
             let step = progress.step("rest", "having no other job start");
             let lease = rest.take(&place).await?;
             step.done("no job runs");
+            if let Some(engine) = housing.engine().filter(|_| is_ephemeral) {
+                jobs_uploads(engine, &place.name, &progress).await?;
+            }
             (right.map_or_else(|| place.lock_patiently(PATIENCE), Ok)?, Some((lease, switch)))
         };
         // What it was before may have been another command's to change; and what an engine is told holds this right.
@@ -252,16 +260,6 @@ fn known(installation: &Locked, record: Option<&Record>, housing: &Housing) -> a
     Ok(record.map(Known::recorded))
 }
 
-/// Jobs of an ephemeral runner that nobody keeps any more.
-fn stop_jobs(engine: &Cli, name: &RunnerName) -> Result<(), engine::Error> {
-    for (job, found) in engine.jobs(name)? {
-        if found.status == Status::Running {
-            engine.stop(&job)?;
-        }
-    }
-    Ok(())
-}
-
 fn stop(engine: &Cli, installation: &Locked) -> anyhow::Result<&'static str> {
     Ok(match engine.inspect(installation.name.as_str())? {
         Some(found) if found.fingerprint.is_empty() => "a container of this name is not ours: left alone",
@@ -271,6 +269,25 @@ fn stop(engine: &Cli, installation: &Locked) -> anyhow::Result<&'static str> {
         }
         _ => "nothing runs",
     })
+}
+
+/// What the jobs of an ephemeral runner have built is pushed before their queues go.
+async fn jobs_uploads(engine: &Cli, name: &RunnerName, progress: &Progress) -> anyhow::Result<()> {
+    let step = progress.step("uploads", "waiting for the last uploads");
+    let until = Instant::now() + LAST_UPLOADS;
+    loop {
+        let left = waiting_uploads(engine, name)?;
+        if left == 0 || Instant::now() > until {
+            step.done(&if left == 0 {
+                "nothing waits".to_owned()
+            } else {
+                format!("{left} builds still wait: it took too long")
+            });
+            return Ok(());
+        }
+        step.doing(&format!("{left} builds wait (--now leaves them)"));
+        sleep(LOOK).await;
+    }
 }
 
 async fn deregister(github: &GitHub, known: &Known, is_on_host: bool) -> anyhow::Result<String> {

@@ -112,7 +112,7 @@ impl Install {
         let before = installation.record()?;
         expect_ours(&installation, before.is_some())?;
         if let Some(before) = &before {
-            settle(&mut settings, before)?;
+            settle(&mut settings, before, &installation)?;
         }
         let engine = chosen_engine(settings.engine)?;
         settings.engine =

@@ -165,7 +165,7 @@ pub fn expect_ours(installation: &Installation, has_record: bool) -> Result<(), 
         if installation.is_installed() {
             return Ok(());
         }
-        let next = "change it in this system's configuration".to_owned();
+        let next = installation.to_change().to_owned();
         return Err(installation::Error::Declared { name, file: installation.declaration.clone(), next });
     }
     if has_record { Err(installation::Error::ByUp { name }) } else { Ok(()) }

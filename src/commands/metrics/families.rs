@@ -54,7 +54,11 @@ fn work(samples: &[Sample]) -> [MetricFamily; 4] {
         jobs(samples),
         counter("job_seconds_total", "Seconds in which a job ran.", |all| all.busy_seconds),
         counter("starts_total", "How often the container began to work.", |all| exact(all.starts)),
-        counter("troubles_total", "How often something kept it from listening.", |all| exact(all.troubles)),
+        counter(
+            "troubles_total",
+            "How often something new kept it from listening; the same again is not counted.",
+            |all| exact(all.troubles),
+        ),
     ]
 }
 

@@ -22,6 +22,7 @@ pub async fn watch(keeper: &Keeper) {
                 if trouble.ends() {
                     say("GitHub takes the credential again: jobs go on");
                     keeper.board.trouble("");
+                    keeper.orders.mended();
                 }
             }
             Err(why) => {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     cache::queue::{MOST, Queue, State},
     chronicle::{Event, Reader},
-    contract::KEPT,
+    contract::{KEPT, Phase},
     engine::{Cli, Status, pusher_name, queue_volume, runner_volume},
     installation::Places,
     progress::printable,
@@ -25,6 +25,8 @@ const LAST_UPLOADS: Duration = Duration::from_secs(600);
 const LINES: u32 = 200;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const SLOWEST: Duration = Duration::from_secs(600);
+/// Between two looks at builds of which none goes.
+const SELDOM: Duration = Duration::from_secs(15);
 
 /// A job that this keeper had.
 pub async fn bury(keeper: &Arc<Keeper>, job: Job) {
@@ -51,11 +53,9 @@ pub async fn bury(keeper: &Arc<Keeper>, job: Job) {
 pub fn take_away(keeper: &Arc<Keeper>, engine: &Cli, name: &RunnerName) {
     let (of, engine, name) = (Arc::clone(keeper), engine.clone(), name.clone());
     let taken = on_this_thread(move || async move {
-        say(&format!("{name} is left over from before: its uploads end, then it is removed"));
-        if engine
-            .inspect(name.as_str())
-            .is_ok_and(|found| found.is_some_and(|it| it.status == Status::Running))
-        {
+        say(&format!("{name} is left over from before: its job and its uploads end, then it is removed"));
+        last_job(&of, &engine, &name).await;
+        if runs(&engine, &name) {
             let _ = engine.stop(&name);
         }
         if !account(&of, &engine, &name) {
@@ -64,6 +64,27 @@ pub fn take_away(keeper: &Arc<Keeper>, engine: &Cli, name: &RunnerName) {
         take_down(&of, &engine, &name).await;
     });
     keeper.spawn(taken);
+}
+
+fn runs(engine: &Cli, name: &RunnerName) -> bool {
+    let found = engine.inspect(name.as_str());
+    found.is_ok_and(|found| found.is_some_and(|it| it.status == Status::Running))
+}
+
+/// No slot is there for it, and no other job comes: the one that it has ends by itself.
+async fn last_job(keeper: &Keeper, engine: &Cli, name: &RunnerName) {
+    let place = Places::standard().installation(name);
+    let is_busy = || place.runner_state().is_some_and(|state| state.phase == Phase::Busy);
+    if is_busy() {
+        let _ = engine.signal(name, "HUP");
+    }
+    loop {
+        let order = keeper.orders.now();
+        if order.is_over() || !is_busy() || !runs(engine, name) {
+            return;
+        }
+        keeper.orders.rest(order, FIRST_PAUSE).await;
+    }
 }
 
 /// GitHub need not wait for a runner that will not come.
@@ -97,11 +118,15 @@ fn account(keeper: &Keeper, engine: &Cli, name: &RunnerName) -> bool {
 /// The container first, so that no job starts in it again; then the last uploads, however long they take; then the rest.
 async fn take_down(keeper: &Keeper, engine: &Cli, name: &RunnerName) {
     let place = Places::standard().installation(name);
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut left) = (FIRST_PAUSE, usize::MAX);
+    let mut is_removed = false;
     loop {
         let order = keeper.orders.now();
-        let step = || -> anyhow::Result<usize> {
-            engine.remove(name.as_str())?;
+        let mut step = || -> anyhow::Result<usize> {
+            if !is_removed {
+                engine.remove(name.as_str())?;
+                is_removed = true;
+            }
             let queue = engine.volume_place(&queue_volume(name))?;
             let waiting = queue.as_ref().map_or(Ok(0), |queue| waiting(queue, name))?;
             if waiting == 0 {
@@ -140,7 +165,11 @@ async fn take_down(keeper: &Keeper, engine: &Cli, name: &RunnerName) {
                 say(&format!("{name}: builds still wait for their upload; the next start goes on with them"));
                 return;
             }
-            Ok(_) => {}
+            // A cache that is away costs this host little.
+            Ok(waiting) => {
+                pause = if waiting < left { FIRST_PAUSE } else { (pause * 2).min(SELDOM) };
+                left = waiting;
+            }
             Err(why) => {
                 say(&format!("{name} is not yet removed: {why:#}"));
                 if order.is_end() {

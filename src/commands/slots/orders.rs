@@ -60,11 +60,21 @@ pub struct Orders {
     order: watch::Sender<Order>,
     /// Counts the times that the declaration is to be read again.
     reading: AtomicU32,
+    /// Counts the times that what was refused is no longer.
+    mended: AtomicU32,
+}
+
+/// What was known when somebody began to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    order: Order,
+    reading: u32,
+    mended: u32,
 }
 
 impl Orders {
     pub fn new() -> Self {
-        Self { order: watch::Sender::new(Order::Go), reading: AtomicU32::new(0) }
+        Self { order: watch::Sender::new(Order::Go), reading: AtomicU32::new(0), mended: AtomicU32::new(0) }
     }
 
     pub fn now(&self) -> Order {
@@ -73,6 +83,22 @@ impl Orders {
 
     pub fn reading(&self) -> u32 {
         self.reading.load(Ordering::Relaxed)
+    }
+
+    /// All of it, for who waits: what differs then may be what was wrong.
+    pub fn known(&self) -> Known {
+        let mended = self.mended.load(Ordering::Relaxed);
+        Known { order: self.now(), reading: self.reading(), mended }
+    }
+
+    /// What slots gave up for is mended, or may be: they try again.
+    pub fn mended(&self) {
+        self.mended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Between two tries.
+    pub async fn rest_between(&self, known: Known, wait: Duration) {
+        self.rest(known.order, wait).await;
     }
 
     /// For so long, or until there is another order than the one that was `seen`: one that came meanwhile counts.
@@ -140,5 +166,14 @@ mod tests {
         orders.rest(seen, Duration::from_secs(60)).await;
         assert!(began.elapsed() < Duration::from_secs(30));
         orders.rest(Order::EndNow, Duration::from_millis(10)).await;
+    }
+
+    #[test]
+    fn whoever_waits_for_another_try_learns_that_what_was_refused_is_mended() {
+        let orders = Orders::new();
+        let known = orders.known();
+        assert_eq!(orders.known(), known);
+        orders.mended();
+        assert_ne!(orders.known(), known);
     }
 }

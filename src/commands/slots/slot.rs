@@ -95,7 +95,7 @@ impl Slot {
     /// After a failure: told once, and tried again, ever more slowly, or given up until somebody says otherwise.
     async fn pause(&self, pace: &mut Pace, began: std::time::Instant, pause: Pause, why: String) {
         let (orders, number) = (&self.keeper.orders, self.number);
-        let seen = orders.now();
+        let known = orders.known();
         match pace.after(began, pause) {
             Next::Wait(wait) => {
                 let shown = format!("{why}; next try in {} s", wait.as_secs());
@@ -104,10 +104,9 @@ impl Slot {
                     say(&format!("slot {number}: {shown}"));
                     self.keeper.note(Event::Trouble { why: format!("slot {number}: {why}") });
                 }
-                let (until, reading) = (Instant::now() + wait, orders.reading());
-                // What was declared anew may be what was wrong.
-                while orders.now() == seen && orders.reading() == reading && Instant::now() < until {
-                    orders.rest(seen, ASK.min(until - Instant::now())).await;
+                let until = Instant::now() + wait;
+                while orders.known() == known && Instant::now() < until {
+                    orders.rest_between(known, ASK.min(until - Instant::now())).await;
                 }
             }
             Next::GiveUp => {
@@ -116,11 +115,11 @@ impl Slot {
                 say(&format!("slot {number}: {why}"));
                 self.keeper.note(Event::GaveUp { why: format!("slot {number}: {why}") });
                 let note = self.keeper.installation.handover.join(contract::HANDOVER_GAVE_UP);
-                let reading = orders.reading();
                 let is_noted = fs::write(&note, "").is_ok();
-                while orders.now() == seen && orders.reading() == reading && (!is_noted || note.exists()) {
-                    orders.rest(seen, ASK).await;
+                while orders.known() == known && (!is_noted || note.exists()) {
+                    orders.rest_between(known, ASK).await;
                 }
+                let _ = fs::remove_file(&note);
                 pace.reset();
             }
         }

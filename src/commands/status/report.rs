@@ -78,8 +78,8 @@ impl Report {
         let Subject { housing, record, known: runner, is_ephemeral, .. } = Subject::of(installation.clone())?;
         if let Some((service, state)) = unit.as_ref().filter(|_| record.is_none() && !housing.is_host()) {
             anyhow::bail!(
-                "declared, and never started yet ({service} is {state}): type `vega-builder register {name}`, or see \
-                 `journalctl -u {service}`"
+                "declared, and never started yet ({service} is {state}): {}",
+                installation.never_started(is_ephemeral)
             );
         }
         let jobs = match housing.engine().filter(|_| is_ephemeral) {

@@ -1,7 +1,12 @@
 //! The same for a person.
 
 use super::report::Report;
-use crate::{contract::State, installation::Record, progress::printable, systemd};
+use crate::{
+    contract::State,
+    installation::{Places, Record},
+    progress::printable,
+    systemd,
+};
 
 impl Report {
     /// On standard output, a line for each thing.
@@ -74,7 +79,9 @@ impl Report {
         line("image", &record.image);
         line("digest", record.digest.as_str());
         let evidence = &record.evidence;
-        if let Some(previous) = &self.updates.previous {
+        // The same, after an update that was cut short before it had changed anything.
+        if let Some(previous) = self.updates.previous.as_ref().filter(|it| it.record.digest != record.digest)
+        {
             let digest = previous.record.digest.short();
             line(
                 "before",
@@ -123,17 +130,20 @@ impl Report {
         }
     }
 
+    fn to_make_whole(&self) -> String {
+        Places::standard().installation(&self.known.identity.name).to_make_whole()
+    }
+
     fn container_line(&self) -> String {
         match &self.container {
             Err(why) => format!("not known: {why}"),
             Ok(None) => match &self.unit {
                 Some((service, _)) => format!("none now; see `journalctl -u {service}`"),
-                None => format!("gone; type `vega-builder up {}`", self.known.identity.scope.argument()),
+                None => format!("gone; type `{}`", self.to_make_whole()),
             },
-            Ok(Some(_)) if !self.runs_what_was_verified() => format!(
-                "is of ANOTHER IMAGE than the one that was verified; type `vega-builder up {}`",
-                self.known.identity.scope.argument()
-            ),
+            Ok(Some(_)) if !self.runs_what_was_verified() => {
+                format!("is of ANOTHER IMAGE than the one that was verified; type `{}`", self.to_make_whole())
+            }
             Ok(Some(found)) => {
                 let status = format!("{:?}", found.status).to_lowercase();
                 format!(

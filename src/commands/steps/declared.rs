@@ -1,6 +1,9 @@
 //! A runner that a file declares, and whose container a unit makes anew at every start: what is known of it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 
@@ -74,18 +77,18 @@ impl Declared {
     /// Where its GitHub is, and where the credential lies for this process.
     pub fn github(&self) -> GitHubSettings {
         let settings = &self.settings.github;
-        let app = settings.app.as_ref().map(|app| AppSettings {
-            id: app.id.clone(),
-            key_file: handed(APP_KEY).unwrap_or_else(|| app.key_file.clone()),
-        });
+        let app = settings
+            .app
+            .as_ref()
+            .map(|app| AppSettings { id: app.id.clone(), key_file: at_hand(&app.key_file, APP_KEY) });
         GitHubSettings {
             server: settings.server.clone(),
-            token_file: handed(TOKEN).or_else(|| settings.token_file.clone()),
+            token_file: settings.token_file.as_deref().map(|file| at_hand(file, TOKEN)),
             app,
         }
     }
 
-    /// The unit's own credential, where it has one: as systemd handed it over, else where it is declared to be.
+    /// The unit's own credential, where it has one.
     pub async fn credential(&self) -> anyhow::Result<Option<Credential>> {
         let github = self.github();
         if github.token_file.is_none() && github.app.is_none() {
@@ -95,9 +98,12 @@ impl Declared {
     }
 }
 
-/// What systemd handed to this unit alone.
-fn handed(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
-    let file = Path::new(&folder).join(name);
-    file.exists().then_some(file)
+/// Where it is declared to be, because systemd's copy is that of the unit's start, and a credential is replaced; systemd's
+/// where this process may not read the other.
+fn at_hand(declared: &Path, name: &str) -> PathBuf {
+    let copy = || Some(Path::new(&std::env::var_os("CREDENTIALS_DIRECTORY")?).join(name));
+    if File::open(declared).is_ok() {
+        return declared.to_owned();
+    }
+    copy().filter(|copy| copy.exists()).unwrap_or_else(|| declared.to_owned())
 }

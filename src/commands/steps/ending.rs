@@ -9,14 +9,14 @@ use nix::sys::signal::Signal;
 
 use super::housing::Housing;
 use crate::{
-    engine,
+    engine::{self, Cli, Status},
     installation::{Error, Installation},
     systemd,
     value::RunnerName,
 };
 
 /// Larger builds than that are pushed before somebody types `down`, or with --keep-store.
-const LAST_UPLOADS: Duration = Duration::from_secs(600);
+pub const LAST_UPLOADS: Duration = Duration::from_secs(600);
 /// What the keeper of slots gets to cancel its jobs and end.
 const KEEPER: Duration = Duration::from_secs(120);
 /// What a pusher gets to break off.
@@ -79,6 +79,16 @@ pub fn end_keeper(installation: &Installation) -> anyhow::Result<()> {
         let _ = installation.signal_keeper(Signal::SIGINT);
         anyhow::ensure!(Instant::now() < until, "who keeps the slots of {} does not end", installation.name);
         thread::sleep(Duration::from_millis(500));
+    }
+    Ok(())
+}
+
+/// Jobs of an ephemeral runner that nobody keeps any more are cancelled.
+pub fn stop_jobs(engine: &Cli, name: &RunnerName) -> Result<(), engine::Error> {
+    for (job, found) in engine.jobs(name)? {
+        if found.status == Status::Running {
+            engine.stop(&job)?;
+        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ pub mod declared;
 pub mod ending;
 pub mod happened;
 pub mod housing;
+pub mod idle;
 pub mod image;
 pub mod lease;
 pub mod listening;

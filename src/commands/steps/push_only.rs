@@ -56,7 +56,8 @@ pub async fn demand(
     for (_, seen) in &bad {
         progress.source(&seen.source);
     }
-    Err(StrangersReach { repository, reasons }.into())
+    let lint = identity.to_lint(&repository);
+    Err(StrangersReach { repository, lint, reasons }.into())
 }
 
 /// The name of the runner's group, and those of an organisation's repositories that may use it.

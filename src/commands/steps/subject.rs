@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use super::{declared::Declared, housing::Housing, standing};
+use super::{declared::Declared, ending::has_unit, housing::Housing, standing};
 use crate::{
     config::GitHubSettings,
     engine::{self, Cli, Inspected, Layout, Status},
@@ -106,6 +106,16 @@ impl Subject {
     pub fn running(&self) -> anyhow::Result<Option<Inspected>> {
         let found = self.container()?;
         Ok(found.filter(|found| found.status == Status::Running && !found.fingerprint.is_empty()))
+    }
+
+    /// What makes it whole again with the settings that it has.
+    pub fn to_make_whole(&self) -> String {
+        let name = &self.installation.name;
+        if self.is_ephemeral && !has_unit(name) {
+            // Whoever keeps services here keeps its slots.
+            return format!("vega-builder slots {name}");
+        }
+        self.installation.to_make_whole()
     }
 
     /// Whether PID 1 in its container is ours.

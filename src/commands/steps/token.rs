@@ -36,6 +36,18 @@ pub async fn credential(
     }
 }
 
+/// The same of a runner whose unit asks GitHub by itself: with what that has, before whoever is logged in here.
+pub async fn its_own(
+    args: &CredentialArgs,
+    installed: &GitHubSettings,
+    scope: &Scope,
+) -> anyhow::Result<Credential> {
+    if args.token_file()?.is_none() && (installed.app.is_some() || installed.token_file.is_some()) {
+        return login(installed, scope).await;
+    }
+    credential(args, installed, scope).await
+}
+
 /// Why `container` needs a token, or `None` when it has a registration, or a token on its way.
 pub fn needs_token(
     engine: &Cli,

@@ -1,13 +1,20 @@
 //! What is here already, and what becomes of it: kept, replaced, or in the way.
 
+use std::fs::File;
+
+use nix::fcntl::Flock;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::Up;
+use super::{
+    super::steps::{housing::Housing, idle::Rest, lease::Lease},
+    Up,
+};
 use crate::{
     config::{EngineChoice, Settings},
     contract::Phase,
     engine::{self, Cli, Container, Inspected, Layout, Status},
-    installation::{Error, Record},
+    github::GitHub,
+    installation::{Error, Installation, Record},
     value::RunnerName,
 };
 
@@ -54,11 +61,11 @@ pub enum Plan {
 
 /// Bring the settings in line with an earlier installation of the same name: what nobody gave stays as it was,
 /// and what would silently make a second runner is an error.
-pub fn settle(settings: &mut Settings, before: &Record) -> Result<(), Error> {
+pub fn settle(settings: &mut Settings, before: &Record, here: &Installation) -> Result<(), Error> {
     let identity = &before.identity;
     if identity.scope != settings.scope || identity.server != settings.github.server {
         let other = format!("{}{}", identity.server, identity.scope);
-        return Err(Error::Taken { name: settings.name.to_string(), other });
+        return Err(Error::Taken { name: settings.name.to_string(), other, away: here.to_take_away() });
     }
     let wanted = match settings.engine {
         EngineChoice::Auto => before.engine.as_str(),
@@ -70,6 +77,7 @@ pub fn settle(settings: &mut Settings, before: &Record) -> Result<(), Error> {
             name: settings.name.to_string(),
             engine: before.engine.clone(),
             wanted: wanted.to_owned(),
+            away: here.to_take_away(),
         });
     }
     settings.engine = if wanted == "docker" { EngineChoice::Docker } else { EngineChoice::Podman };
@@ -138,6 +146,29 @@ impl Up<'_> {
         // While it runs the copy has ended, and PID 1 looks at the result itself.
         let half_filled = has_volume && found.status != Status::Running && !self.store_is_whole()?;
         Ok(damaged || half_filled)
+    }
+
+    /// That none runs was seen some time ago: from here to the end of the old container none begins, for as long as this is
+    /// held. Who changes its image has no job start either, and says himself when that is over.
+    pub(super) async fn come_to_rest(
+        &self,
+        github: &GitHub,
+        plan: &Plan,
+    ) -> anyhow::Result<Option<(Lease, Flock<File>)>> {
+        let Some(before) = self.before.as_ref().filter(|_| matches!(plan, Plan::Replace { .. })) else {
+            return Ok(None);
+        };
+        if self.consents.now {
+            return Ok(None);
+        }
+        let switch = self.installation.hold_switch()?;
+        let housing = Housing::Container(self.engine.clone());
+        let rest = Rest { housing: &housing, record: Some(before), is_ephemeral: false };
+        rest.expect_idle_at(Some(github)).await?;
+        let step = self.progress.step("rest", "having no other job start");
+        let lease = rest.take(self.installation).await?;
+        step.done("no job runs");
+        Ok(Some((lease, switch)))
     }
 
     /// A job that runs is not cancelled by a change of settings, unless the person says so.

@@ -140,8 +140,7 @@ impl UpCommand {
         let places = Places::standard().installation(&settings.name);
         if places.is_declared() {
             let (name, file) = (settings.name.to_string(), places.declaration.clone());
-            let verb = if places.is_on_host() { "up --host" } else { "install" };
-            let next = format!("`vega-builder {verb}` changes it, or choose another name with --name");
+            let next = format!("{}, or choose another name with --name", places.to_change());
             return Err(crate::installation::Error::Declared { name, file, next }.into());
         }
         if settings.ephemeral.is_some() {
@@ -149,7 +148,7 @@ impl UpCommand {
         }
         let before = places.record()?;
         if let Some(before) = &before {
-            settle(&mut settings, before)?;
+            settle(&mut settings, before, &places)?;
         }
         let engine = chosen_engine(settings.engine)?;
         // Before anything is downloaded for nothing.
@@ -244,7 +243,10 @@ impl Up<'_> {
         if container.slice.is_some() {
             systemd::make_slice(&container.name)?;
         }
+        let at_rest = self.come_to_rest(github, &plan).await?;
         self.create(&container, &plan)?;
+        // What is started now takes jobs.
+        drop(at_rest);
         self.installation.save_receipt(&image.receipt)?;
         self.installation.keep_settings(self.settings)?;
         if self.before.is_some() {

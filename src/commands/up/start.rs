@@ -120,7 +120,7 @@ impl Up<'_> {
         let step = self.progress.step("boot", "arranging the start after a reboot");
         updating::arrange(self.settings, self.updater.clone())?;
         if !systemd::is_ours_to_arrange() {
-            step.done(systemd::why_not());
+            step.done(&systemd::why_not("this command again"));
             return Ok(());
         }
         let Some(engine) = systemd::program(self.engine.program()) else {

@@ -163,6 +163,7 @@ impl Rollback {
         let change = Change::alone(self.common).await?;
         let name = &change.subject.installation.name;
         let previous = change.subject.installation.updates()?.previous;
+        let previous = previous.filter(|previous| previous.record.digest != change.record.digest);
         let previous =
             previous.with_context(|| format!("{name} has had no other image since it was installed; `vega-builder update {name} --to IMAGE` names one"))?;
         // By whom it must be signed is to be said today.
@@ -209,10 +210,9 @@ impl Change {
         installation.expect_not_drained()?;
         let name = &installation.name;
         subject.engine()?;
-        let record = subject
-            .record
-            .clone()
-            .with_context(|| format!("{name} has never started yet: type `vega-builder register {name}`"))?;
+        let record = subject.record.clone().with_context(|| {
+            format!("{name} has never started yet: {}", installation.never_started(subject.is_ephemeral))
+        })?;
         let file = if installation.is_declared() {
             installation.declaration.clone()
         } else {
@@ -252,11 +252,12 @@ impl Change {
     /// A file declares which image it is; another digest of that is ours to choose.
     fn expect_same_name(&self, image: ImageReference) -> anyhow::Result<ImageReference> {
         let (name, declared) = (image.name(), self.settings.image.parse::<ImageReference>()?.name());
-        anyhow::ensure!(
-            name == declared,
-            "{name} is another image than {declared}: type `vega-builder {}` with --image",
-            if self.subject.installation.is_declared() { "install" } else { "up" }
-        );
+        let here = &self.subject.installation;
+        let next = match here.file().filter(|_| !here.is_declared()) {
+            Some(file) => format!("`vega-builder up --config {} --image` changes it", file.display()),
+            None => here.to_change().to_owned(),
+        };
+        anyhow::ensure!(name == declared, "{name} is another image than {declared}: {next}");
         Ok(image)
     }
 

@@ -15,6 +15,7 @@ use crate::{
         steps::{ending::has_unit, listening::until_listening, pushing::keep_pusher, subject::Subject},
     },
     config::Settings,
+    contract::{Phase, State},
     engine::{Container, Inspected, predecessor_name},
     image::ImageReference,
     installation::{self, Locked, Places, Previous, Record, Refused, Store, Updates},
@@ -58,15 +59,26 @@ pub struct RolledBack {
 impl Switch<'_> {
     /// Change the image, and prove that it listens; on an error what was before listens again.
     pub async fn run(self) -> anyhow::Result<()> {
-        let before = self.lay_ready()?;
+        let (before, older) = self.lay_ready()?;
         let tried = match self.start_other() {
             Ok(began) => self.listens(began, self.patience).await.map(|()| began),
             Err(why) => Err(why),
         };
         match tried {
-            Ok(began) => self.keep(before, began),
-            Err(why) => Err(self.back(&before, &format!("{why:#}")).await.into()),
+            Ok(began) => self.keep(&before, older, began),
+            Err(_) if self.subject.installation.drained()?.is_some() => Err(self.drained(&before)),
+            Err(why) => Err(self.back(&before, older, &format!("{why:#}")).await.into()),
         }
+    }
+
+    /// Somebody's drain is stronger, and says nothing of the image.
+    fn drained(&self, before: &Previous) -> anyhow::Error {
+        let (name, to) = (&self.subject.installation.name, self.to.record.digest.short());
+        anyhow::anyhow!(
+            "{name} was drained before {to} had come to listen: `vega-builder resume {name}` starts it, and \
+             `vega-builder rollback {name}` then goes back to {}",
+            before.record.digest.short()
+        )
     }
 
     fn locked(&self) -> anyhow::Result<Locked> {
@@ -74,8 +86,8 @@ impl Switch<'_> {
     }
 
     /// The store has the other image's paths, whatever comes: they are added, and nothing is taken away. What was
-    /// noted until now.
-    fn lay_ready(&self) -> anyhow::Result<Previous> {
+    /// noted until now, as the way back of whoever comes after us, and what the way back was.
+    fn lay_ready(&self) -> anyhow::Result<(Previous, Option<Previous>)> {
         let locked = self.locked()?;
         // Somebody's drain while the job was waited for is stronger.
         locked.expect_not_drained()?;
@@ -89,23 +101,32 @@ impl Switch<'_> {
             // Below the stores of its jobs.
             self.subject.engine()?.keep_base(self.container)?;
         } else {
-            self.note_seeded(&locked, false)?;
+            // What was there stays whole if this is cut short.
             self.subject.engine()?.seed(self.container)?;
-            self.note_seeded(&locked, true)?;
+            let userns_base = self.container.userns.map(|userns| userns.base);
+            let seeded = Some(self.container.image.value().clone());
+            locked.save_store(&Store { userns_base, seeded })?;
         }
         step.done("the image's store paths are in the store");
-        if let Some(leaves) = &self.leaves {
-            // Before anybody can see the other image noted: an update that begins now would go forward again.
-            let previous = locked.updates()?.previous;
-            locked.save_updates(&Updates { previous, refused: Some(leaves.clone()) })?;
-        }
-        Ok(Previous { record, receipt: locked.receipt()? })
+        self.expect_at_rest()?;
+        let before = Previous { record, receipt: locked.receipt()? };
+        let Updates { previous: older, refused } = locked.updates()?;
+        // Before anybody can see the other image noted: an update that begins now would go forward again.
+        let refused = self.leaves.clone().or(refused);
+        locked.save_updates(&Updates { previous: Some(before.clone()), refused })?;
+        Ok((before, older))
     }
 
-    fn note_seeded(&self, locked: &Locked, whole: bool) -> anyhow::Result<()> {
-        let userns_base = self.container.userns.map(|userns| userns.base);
-        let seeded = whole.then(|| self.container.image.value().clone());
-        Ok(locked.save_store(&Store { userns_base, seeded })?)
+    /// What follows ends it, and would cancel a job.
+    fn expect_at_rest(&self) -> anyhow::Result<()> {
+        let installation = &self.subject.installation;
+        let busy = installation.runner_state().filter(|state| state.phase == Phase::Busy);
+        match busy.filter(|_| !self.now) {
+            Some(State { message: job, .. }) => {
+                Err(installation::Error::AtWork { name: installation.name.to_string(), job }.into())
+            }
+            None => Ok(()),
+        }
     }
 
     fn note(locked: &Locked, what: &Previous) -> anyhow::Result<()> {
@@ -210,16 +231,14 @@ impl Switch<'_> {
     }
 
     /// The other image works: it stays, and what was before is the way back.
-    fn keep(&self, before: Previous, began: Timestamp) -> anyhow::Result<()> {
+    fn keep(&self, before: &Previous, older: Option<Previous>, began: Timestamp) -> anyhow::Result<()> {
         let (locked, engine) = (self.locked()?, self.subject.engine()?);
         if !self.is_unit() {
             keep_pusher(engine, &locked, self.settings, self.container, began, self.progress)?;
             engine.remove(&predecessor_name(&locked.name))?;
         }
-        let Updates { previous: older, refused } = locked.updates()?;
-        let keep = [self.to.record.digest.clone(), before.record.digest.clone()];
-        locked.save_updates(&Updates { previous: Some(before), refused })?;
-        if let Some(older) = older.filter(|older| !keep.contains(&older.record.digest)) {
+        let keep = [&self.to.record.digest, &before.record.digest];
+        if let Some(older) = older.filter(|older| !keep.contains(&&older.record.digest)) {
             self.forget_image(&older.record);
         }
         Ok(())
@@ -237,10 +256,10 @@ impl Switch<'_> {
     }
 
     /// What worked before works again; the error that tells of both.
-    async fn back(&self, before: &Previous, why: &str) -> RolledBack {
+    async fn back(&self, before: &Previous, older: Option<Previous>, why: &str) -> RolledBack {
         let to = self.to.record.digest.short().to_owned();
         let name = &self.subject.installation.name;
-        let came_back = match self.start_before(before, why) {
+        let came_back = match self.start_before(before, older, why) {
             Ok(began) => self.listens(began, WAY_BACK).await,
             Err(why) => Err(why),
         };
@@ -257,15 +276,19 @@ impl Switch<'_> {
         RolledBack { to, why: why.to_owned(), back }
     }
 
-    fn start_before(&self, before: &Previous, why: &str) -> anyhow::Result<Timestamp> {
+    fn start_before(
+        &self,
+        before: &Previous,
+        older: Option<Previous>,
+        why: &str,
+    ) -> anyhow::Result<Timestamp> {
         let step = self.progress.step("rollback", "going back to the image that worked");
         let name = &self.subject.installation.name;
         {
             let locked = self.locked()?;
             let refused =
                 Refused { digest: self.to.record.digest.clone(), at: Timestamp::now(), why: why.to_owned() };
-            let previous = locked.updates()?.previous;
-            locked.save_updates(&Updates { previous, refused: Some(refused) })?;
+            locked.save_updates(&Updates { previous: older, refused: Some(refused) })?;
         }
         let began = if self.is_unit() {
             // What does not listen has no job, and need not heed a wish to stop.
@@ -273,8 +296,9 @@ impl Switch<'_> {
         } else {
             let (engine, locked) = (self.subject.engine()?, self.locked()?);
             let predecessor = predecessor_name(name);
-            // Not renamed yet, when the other one could not even be created.
-            if engine.inspect(&predecessor)?.is_some() {
+            // Not renamed yet, when the other one could not even be created; an earlier update's may be left.
+            let is_it = |found: &Inspected| found.image_id == before.record.local_id;
+            if engine.inspect(&predecessor)?.as_ref().is_some_and(is_it) {
                 engine.stop(name)?;
                 engine.remove(name.as_str())?;
                 engine.rename(&predecessor, name.as_str())?;

@@ -261,7 +261,7 @@ impl Supervisor<'_> {
             }
             Verdict::VersionRefused => {
                 let next = match &self.environment.quarters.on_host {
-                    None => "type `vega-builder up` on the host to get a newer image",
+                    None => "type `vega-builder update` on the host",
                     Some(_) => "unpack GitHub's newest in its place, and reload its service",
                 };
                 let why = format!("GitHub refuses this version of the runner (7): {next}");

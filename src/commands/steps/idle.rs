@@ -1,10 +1,10 @@
-//! No job is cancelled unless the person says so: nothing is taken away before the runner has come to rest.
+//! No job is cancelled unless the person says so: nothing is taken away, or made anew, before the runner has come to rest.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::super::steps::{housing::Housing, lease::Lease, standing};
+use super::{housing::Housing, lease::Lease, standing};
 use crate::{
     contract::{Phase, State},
     engine::{Layout, Status},
