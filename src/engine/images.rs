@@ -9,8 +9,8 @@ use crate::{contract, trust::Verified, value::ImageDigest};
 const DESK_NAME: &str = "vega-builder-layout";
 /// podman may not find an image for a moment that another one pulls as well, as the timers of two runners do.
 const PULLS: usize = 3;
-/// Two seconds, for an image that a container has left only just now.
-const REMOVALS: usize = 10;
+/// Five seconds, for an image that a container has left only just now.
+const REMOVALS: usize = 25;
 
 /// An image in the engine's store.
 #[derive(Debug, Clone)]

@@ -32,6 +32,8 @@ pub async fn until_listening(
             Some(state) => step.doing(&state.message),
             None => {}
         }
+        // Somebody else wants it to be silent.
+        subject.installation.expect_not_drained().map_err(|why| not_online(subject, &why.to_string()))?;
         let said = state.map(|state| state.message).unwrap_or_default();
         let why = if said.is_empty() { "it says nothing of itself" } else { &said };
         if subject.installation.is_declared()
