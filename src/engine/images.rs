@@ -147,20 +147,24 @@ impl Cli {
         self.run(&["tag", image_id, name]).map(drop)
     }
 
-    /// Remove an image, by digest; whether it was there. An error when a container needs it; an engine may still be tidying up
-    /// behind one that was made of it: then it is asked again.
+    /// Remove an image, by digest; whether it was there. An error when a container needs it.
     pub fn remove_image(&self, pinned: &str) -> Result<bool, Error> {
-        let mut left = REMOVALS;
-        loop {
-            let removed = self.run(&["rmi", pinned]).map(|_| true);
-            if removed.is_ok() || !self.output(&["image", "inspect", pinned])?.status.success() {
-                return Ok(removed.is_ok());
-            }
-            left -= 1;
-            if left == 0 {
+        let removed = self.run(&["rmi", pinned]).map(|_| true);
+        if removed.is_ok() || !self.output(&["image", "inspect", pinned])?.status.success() {
+            return Ok(removed.is_ok());
+        }
+        removed
+    }
+
+    /// The same for one of which a container was made that has only just gone: an engine may still be tidying up behind it.
+    pub fn remove_image_patiently(&self, pinned: &str) -> Result<bool, Error> {
+        for _ in 1..REMOVALS {
+            let removed = self.remove_image(pinned);
+            if removed.is_ok() {
                 return removed;
             }
             thread::sleep(Duration::from_millis(200));
         }
+        self.remove_image(pinned)
     }
 }

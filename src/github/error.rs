@@ -53,7 +53,29 @@ impl Error {
     }
 }
 
-/// How one that has lapsed is replaced, by where it came from.
+/// What is to be done about one that lacks a permission, by where it came from.
+fn allowed(origin: &str) -> &'static str {
+    if origin.starts_with("the token file") {
+        "put one that has it into that file"
+    } else if origin.starts_with("the GitHub App") {
+        "give the App that permission, on its page at GitHub"
+    } else {
+        "type `gh auth refresh -s repo`, or give a token that has it"
+    }
+}
+
+/// The same about one that sees too little.
+fn seen(origin: &str) -> &'static str {
+    if origin.starts_with("the token file") {
+        "put the token of somebody who administers it into that file"
+    } else if origin.starts_with("the GitHub App") {
+        "let the App into it, on the page of its installation"
+    } else {
+        "type `gh auth login` as somebody who administers it"
+    }
+}
+
+/// The same about one that has lapsed.
 fn renewed(origin: &str) -> &'static str {
     if origin.starts_with("the token file") {
         "put a new one into that file"
@@ -72,7 +94,7 @@ pub enum Error {
     )]
     Unauthorized { operation: Operation, target: String, origin: String },
     #[error(
-        "{operation} of {target}: the token from {origin} lacks a permission (403: {message}); it needs {needed}: type `gh auth refresh -s repo`, or give a token that has it"
+        "{operation} of {target}: the token from {origin} lacks a permission (403: {message}); it needs {needed}: {}", allowed(.origin)
     )]
     Forbidden { operation: Operation, target: String, origin: String, message: String, needed: String },
     #[error(
@@ -80,7 +102,7 @@ pub enum Error {
     )]
     Sso { operation: Operation, target: String, url: String },
     #[error(
-        "{operation} of {target}: there is no such repository or organisation, or the token from {origin} may not see it (404); check the name, or type `gh auth login` as somebody who administers it"
+        "{operation} of {target}: there is no such repository or organisation, or the token from {origin} may not see it (404); check the name, or {}", seen(.origin)
     )]
     NotFound { operation: Operation, target: String, origin: String },
     #[error(

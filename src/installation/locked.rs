@@ -78,6 +78,19 @@ impl Installation {
         self.hold("switch.lock", |name, pid| Error::Switching { name, pid })
     }
 
+    /// The same, when another vega-builder may be about to end.
+    pub fn hold_switch_patiently(&self, patience: Duration) -> Result<Flock<File>, Error> {
+        let until = Instant::now() + patience;
+        loop {
+            match self.hold_switch() {
+                Err(Error::Switching { .. }) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                other => return other,
+            }
+        }
+    }
+
     /// Tell whoever keeps this runner's slots something; an error when nobody does.
     pub fn signal_keeper(&self, signal: Signal) -> Result<(), Error> {
         match self.hold_slots() {

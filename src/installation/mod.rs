@@ -27,7 +27,7 @@ pub enum Error {
     )]
     Busy { name: String, pid: String },
     #[error(
-        "another vega-builder changes the image of {name} (process {pid}); wait until it has ended, then run this command again"
+        "another vega-builder changes the image of {name} (process {pid}); wait until it has ended, then run this command again; while it waits for a job, `kill {pid}` calls it off"
     )]
     Switching { name: String, pid: String },
     #[error("another vega-builder changed the image of {name} meanwhile; run this command again")]

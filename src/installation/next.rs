@@ -58,8 +58,11 @@ impl Identity {
     /// What shows line by line how a stranger reaches it from this repository.
     pub fn to_lint(&self, repository: &str) -> String {
         let usual = self.labels.same_set(&Labels::usual());
+        let is_github = self.server.host_str() == Some("github.com");
         let labels = if usual { String::new() } else { format!(" --labels {}", self.labels) };
-        format!("vega-builder lint {repository} --all-branches{labels}")
+        let group = self.group.as_ref().map_or_else(String::new, |group| format!(" --group '{group}'"));
+        let server = if is_github { String::new() } else { format!(" --github-url {}", self.server) };
+        format!("vega-builder lint {repository} --all-branches{labels}{group}{server}")
     }
 }
 

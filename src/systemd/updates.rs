@@ -41,7 +41,7 @@ impl UpdateTimer<'_> {
             systemctl(&["daemon-reload"])?;
         }
         // Each time: somebody may have been killed after the files were written.
-        systemctl(&["enable", "--quiet", "--no-reload", &timer])?;
+        systemctl(&["enable", "--quiet", &timer])?;
         systemctl(&[if changed { "restart" } else { "start" }, &timer])
     }
 

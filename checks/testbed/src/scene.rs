@@ -1,7 +1,7 @@
 //! Everything around one runner: a registry with a signed image, GitHub, and the program under test.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::Arc,
@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use nix::fcntl::{Flock, FlockArg};
 use simulator::{
     github::{Job, Outcome, Server},
     sigstore::{Authority, Identity, attach_as_cosign},
@@ -188,7 +189,13 @@ impl Scene {
 /// Of all that an image is only what is a test's own is downloaded in it: the demo image's layers stay, in an image that
 /// no runner has. Those would be most of the time that tests take.
 fn keep_layers(engine: &Engine, registry: &Registry, folder: &Path) -> anyhow::Result<()> {
-    if engine.program() != "podman" || engine.run(&["image", "exists", LAYERS])?.status.success() {
+    if engine.program() != "podman" {
+        return Ok(());
+    }
+    // One alone: podman may lose what two pull at a time.
+    let lock = File::create(std::env::temp_dir().join("vega-builder-testbed-layers"))?;
+    let _alone = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, why)| why)?;
+    if engine.run(&["image", "exists", LAYERS])?.status.success() {
         return Ok(());
     }
     let (layout, _) = salted(&layout::demo_image(), folder, "layers")?;

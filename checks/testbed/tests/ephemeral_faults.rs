@@ -141,6 +141,7 @@ fn podman_an_uninstall_of_slots_pushes_what_their_jobs_have_built() {
     slots.until_online(1).unwrap();
     cache.faults.add(Fault::status("PUT", "", 503, &[]).times(100_000));
     let built = paths(&slots.job(&two_builds("gone")).unwrap());
+    slots.until_online(1).unwrap();
     let mut uninstall = scene.command(&["uninstall", &scene.name]);
     let mut uninstall = uninstall.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     thread::sleep(Duration::from_secs(6));

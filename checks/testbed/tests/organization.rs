@@ -92,7 +92,8 @@ fn podman_the_doctor_of_an_organisation_says_of_all_of_its_repositories_which_jo
         hosted.file("main", ".github/workflows/open.yml", OPEN);
     });
     let said = doctor();
-    assert!(said.contains("next: `vega-builder lint octo-org/tools --all-branches`"), "{said}");
+    let next = "next: `vega-builder lint octo-org/tools --all-branches --github-url http://127.0.0.1";
+    assert!(said.contains(next), "{said}");
     scene.down().unwrap();
 }
 

@@ -208,27 +208,37 @@ fn podman_an_image_that_does_not_listen_is_gone_back_from_by_itself() {
 }
 
 #[test]
-fn podman_a_drain_before_another_image_listens_says_nothing_of_that_and_the_way_back_is_known() {
+fn podman_a_drain_before_another_image_listens_changes_nothing_and_an_update_killed_then_leaves_the_way_back()
+{
     let scene = Scene::new("drained-update").unwrap();
     scene.up(&[]).unwrap();
     let first = state(&scene);
     let (layout, _) = with_entrypoint(&demo_image(), scene.folder.path(), "mute", &MUTE).unwrap();
     publish(&scene, &layout);
-    let updating = in_background(&scene, &["update", &scene.name, "--wait", "100"]);
-    scene.github.until(SOON, || state(&scene)["digest"] != first["digest"]).unwrap();
+    let update = || {
+        let updating = in_background(&scene, &["update", &scene.name, "--wait", "100"]);
+        scene.github.until(SOON, || state(&scene)["digest"] != first["digest"]).unwrap();
+        updating
+    };
+    let updating = update();
     succeeded(&run(&scene, "drain", &["--now"])).unwrap();
-    fails(&updating.wait_with_output().unwrap(), 1, &["was drained before", "`vega-builder rollback"]);
+    fails(&updating.wait_with_output().unwrap(), 1, &["was drained before", "and stays with"]);
     let now = state(&scene);
     assert!(now["refused"].is_null() && !now["drained"].is_null(), "{now}");
-    assert_ne!(
-        scene.engine.said(&["inspect", "--format", "{{.State.Status}}", &scene.name]).unwrap(),
-        "running"
-    );
-    fails(&run(&scene, "resume", &["--wait", "2"]), OFFLINE, &[]);
+    let status = scene.engine.said(&["inspect", "--format", "{{.State.Status}}", &scene.name]).unwrap();
+    assert_ne!(status.trim(), "running");
+    succeeded(&run(&scene, "resume", &[])).unwrap();
+    scene.job("echo AS BEFORE").unwrap();
+    let now = state(&scene);
+    assert_eq!((&now["digest"], &now["container"]["id"]), (&first["digest"], &first["container"]["id"]));
+
+    let mut updating = update();
+    kill(Pid::from_raw(updating.id().cast_signed()), Signal::SIGKILL).unwrap();
+    updating.wait().unwrap();
     succeeded(&run(&scene, "rollback", &["--now"])).unwrap();
     assert_eq!(state(&scene)["digest"], first["digest"]);
     scene.job("echo BACK").unwrap();
-    assert_eq!(containers(&scene), vec![scene.name.clone()]);
+    assert_eq!((containers(&scene), scene.github.minted()), (vec![scene.name.clone()], 1));
     scene.down().unwrap();
 }
 

@@ -14,15 +14,20 @@ pub const LOGIN: &str = "`gh auth login` as somebody who administers it, or a to
 
 const LATER: &str = "this command again, when the network and https://www.githubstatus.com are well";
 
-/// A question that came to nothing: for want of a token's right, or of an answer.
-pub fn unanswered(why: &anyhow::Error) -> Finding {
+/// A question that came to nothing: for want of a token's right, or of an answer; `login` is what gives another one.
+pub fn unanswered(why: &anyhow::Error, login: &str) -> Finding {
     let passes = why.chain().filter_map(|cause| cause.downcast_ref()).any(github::Error::passes);
-    let (about, next) = if passes { ("GitHub", LATER) } else { ("token", LOGIN) };
+    let (about, next) = if passes { ("GitHub", LATER) } else { ("token", login) };
     Finding::failure(about, format!("{why:#}"), next)
 }
 
 /// What GitHub answers to this credential about this runner.
-pub async fn github(github: &GitHub, identity: &Identity, installed: Option<&Subject>) -> Vec<Finding> {
+pub async fn github(
+    github: &GitHub,
+    identity: &Identity,
+    installed: Option<&Subject>,
+    login: &str,
+) -> Vec<Finding> {
     let (name, scope) = (&identity.name, &identity.scope);
     let is_on_host = installed.is_some_and(|subject| subject.housing.is_host());
     let is_ephemeral = installed.is_some_and(|subject| subject.is_ephemeral);
@@ -31,7 +36,7 @@ pub async fn github(github: &GitHub, identity: &Identity, installed: Option<&Sub
     let mut findings = Vec::new();
     let runner = match standing::listed(github, name, is_ephemeral).await {
         Ok(runner) => runner,
-        Err(why) => return vec![unanswered(&why.into())],
+        Err(why) => return vec![unanswered(&why.into(), login)],
     };
     findings.push(match github.may_register().await {
         Ok(true) => Finding::fine("token", format!("sees the runners of {scope}, and may register some")),
@@ -40,9 +45,9 @@ pub async fn github(github: &GitHub, identity: &Identity, installed: Option<&Sub
             format!(
                 "sees the runners of {scope}, and may not register one: what it may read there it needs to write"
             ),
-            LOGIN,
+            login,
         ),
-        Err(why) => unanswered(&why.into()),
+        Err(why) => unanswered(&why.into(), login),
     });
     match &runner {
         Some(runner) if runner.is_online() => {

@@ -130,6 +130,12 @@ impl Doctor {
         installed: Option<&Subject>,
     ) -> Vec<Finding> {
         let (scope, own) = (&identity.scope, installed.is_some_and(|it| it.installation.is_declared()));
+        // Where that is.
+        let file = settings.app.as_ref().map(|app| &app.key_file).or(settings.token_file.as_ref());
+        let login = match file.filter(|_| own) {
+            Some(file) => format!("another one in {}, of somebody who administers it", file.display()),
+            None => github::LOGIN.to_owned(),
+        };
         let asked = async {
             // What a unit registers with is what is looked at.
             let credential = if own {
@@ -141,9 +147,9 @@ impl Doctor {
         };
         let github = match asked.await {
             Ok(github) => github,
-            Err(why) => return vec![github::unanswered(&why)],
+            Err(why) => return vec![github::unanswered(&why, &login)],
         };
-        let mut findings = github::github(&github, identity, installed).await;
+        let mut findings = github::github(&github, identity, installed, &login).await;
         findings.extend(outlook::outlook(&github, identity).await);
         findings
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    slots::waiting_uploads,
+    slots::uploads_under_way,
     steps::{
         declared::Declared,
         ending::{LAST_UPLOADS, end_keeper, end_pusher, end_unit, stop_jobs, stop_unit},
@@ -66,7 +66,7 @@ pub struct Down {
     output: Output,
 }
 
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The keeper of slots has that right while a container begins.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -276,7 +276,7 @@ async fn jobs_uploads(engine: &Cli, name: &RunnerName, progress: &Progress) -> a
     let step = progress.step("uploads", "waiting for the last uploads");
     let until = Instant::now() + LAST_UPLOADS;
     loop {
-        let left = waiting_uploads(engine, name)?;
+        let left = uploads_under_way(engine, name)?;
         if left == 0 || Instant::now() > until {
             step.done(&if left == 0 {
                 "nothing waits".to_owned()

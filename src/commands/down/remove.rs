@@ -52,13 +52,13 @@ impl Down {
             }
         }
         // By which its unit knew it; an image goes with its last name.
-        let _ = engine.remove_image(&engine::local_name(name));
+        let _ = engine.remove_image_patiently(&engine::local_name(name));
         let before = installation.updates().unwrap_or_default().previous.map(|previous| previous.record);
         let images = record.into_iter().chain(&before).filter(|_| !self.keep_image);
         for record in images.filter(|record| !Places::standard().others_need(name, &record.digest)) {
             let image = format!("{}@{}", record.image.parse::<ImageReference>()?.name(), record.digest);
             let short = record.digest.short();
-            match engine.remove_image(&image) {
+            match engine.remove_image_patiently(&image) {
                 Ok(true) => removed.push(format!("image {short}")),
                 Ok(false) => {}
                 // What is somebody else's goes on with it.

@@ -29,7 +29,7 @@ use super::{
         token::login,
         updating,
     },
-    up::{OnHost, chosen_engine, listed_elsewhere, settle},
+    up::{OnHost, SWITCH, chosen_engine, listed_elsewhere, settle},
 };
 use crate::{
     config::{EngineChoice, Host, Settings, SettingsArgs},
@@ -131,6 +131,7 @@ impl Install {
         }
         unit::expect_slice(&settings.name)?;
         let installation = installation.lock_patiently(LOCK)?;
+        let _switch = installation.hold_switch_patiently(SWITCH)?;
         let (is_first, had_store) = (before.is_none(), installation.store()?.is_some());
         let installing =
             Installing { settings: &settings, engine: &engine, installation, progress: &progress, before };

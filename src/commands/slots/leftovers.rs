@@ -73,14 +73,15 @@ fn runs(engine: &Cli, name: &RunnerName) -> bool {
 
 /// No slot is there for it, and no other job comes: the one that it has ends by itself.
 async fn last_job(keeper: &Keeper, engine: &Cli, name: &RunnerName) {
-    let place = Places::standard().installation(name);
-    let is_busy = || place.runner_state().is_some_and(|state| state.phase == Phase::Busy);
-    if is_busy() {
-        let _ = engine.signal(name, "HUP");
+    let state = Places::standard().installation(name).runner_state();
+    if state.is_none_or(|state| state.phase != Phase::Busy) {
+        return;
     }
+    let _ = engine.signal(name, "HUP");
     loop {
         let order = keeper.orders.now();
-        if order.is_over() || !is_busy() || !runs(engine, name) {
+        // What follows on the job's last step is the container's to finish.
+        if order.is_over() || !runs(engine, name) {
             return;
         }
         keeper.orders.rest(order, FIRST_PAUSE).await;

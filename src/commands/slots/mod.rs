@@ -20,7 +20,7 @@ use self::keeper::Keeper;
 use super::{install::UnitError, steps::declared::Declared};
 use crate::{
     cache::queue::{MOST, Queue},
-    engine::{self, Cli},
+    engine::{self, Cli, Status},
     installation::Places,
     value::RunnerName,
 };
@@ -85,6 +85,26 @@ pub fn waiting_uploads(engine: &Cli, runner: &RunnerName) -> anyhow::Result<usiz
         }
     }
     Ok(waiting)
+}
+
+/// How many of them are pushed by and by, with or without somebody who keeps the slots: their pushers run after this.
+pub fn uploads_under_way(engine: &Cli, runner: &RunnerName) -> anyhow::Result<usize> {
+    let mut under_way = 0;
+    for job in engine.jobs_with_volumes(runner)? {
+        let place = engine.volume_place(&engine::queue_volume(&job))?;
+        // What its container had not described yet nobody can describe any more.
+        let ready =
+            place.map_or(0, |place| Queue::at(&place, MOST).described().map_or(0, |(ready, _)| ready));
+        if ready > 0
+            && let Some(pusher) = engine.inspect(&engine::pusher_name(&job))?
+        {
+            under_way += ready;
+            if pusher.status != Status::Running {
+                engine.start_pusher(&job)?;
+            }
+        }
+    }
+    Ok(under_way)
 }
 
 /// Remove every job of a runner whose slots nobody keeps any more, and the stores below them; what that was.

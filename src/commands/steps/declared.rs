@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -102,7 +103,9 @@ impl Declared {
 /// where this process may not read the other.
 fn at_hand(declared: &Path, name: &str) -> PathBuf {
     let copy = || Some(Path::new(&std::env::var_os("CREDENTIALS_DIRECTORY")?).join(name));
-    if File::open(declared).is_ok() {
+    // One that others may read is not to be used as it is.
+    let is_open = |file: File| file.metadata().is_ok_and(|found| found.permissions().mode() & 0o077 != 0);
+    if File::open(declared).is_ok_and(|file| !is_open(file)) {
         return declared.to_owned();
     }
     copy().filter(|copy| copy.exists()).unwrap_or_else(|| declared.to_owned())

@@ -1,8 +1,5 @@
 //! What is here already, and what becomes of it: kept, replaced, or in the way.
 
-use std::fs::File;
-
-use nix::fcntl::Flock;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{
@@ -149,26 +146,21 @@ impl Up<'_> {
     }
 
     /// That none runs was seen some time ago: from here to the end of the old container none begins, for as long as this is
-    /// held. Who changes its image has no job start either, and says himself when that is over.
-    pub(super) async fn come_to_rest(
-        &self,
-        github: &GitHub,
-        plan: &Plan,
-    ) -> anyhow::Result<Option<(Lease, Flock<File>)>> {
+    /// held.
+    pub(super) async fn come_to_rest(&self, github: &GitHub, plan: &Plan) -> anyhow::Result<Option<Lease>> {
         let Some(before) = self.before.as_ref().filter(|_| matches!(plan, Plan::Replace { .. })) else {
             return Ok(None);
         };
         if self.consents.now {
             return Ok(None);
         }
-        let switch = self.installation.hold_switch()?;
         let housing = Housing::Container(self.engine.clone());
         let rest = Rest { housing: &housing, record: Some(before), is_ephemeral: false };
         rest.expect_idle_at(Some(github)).await?;
         let step = self.progress.step("rest", "having no other job start");
         let lease = rest.take(self.installation).await?;
         step.done("no job runs");
-        Ok(Some((lease, switch)))
+        Ok(Some(lease))
     }
 
     /// A job that runs is not cancelled by a change of settings, unless the person says so.

@@ -40,6 +40,9 @@ use crate::{
     value::RunnerName,
 };
 
+/// What a look for a newer image takes, as a timer's update has it.
+pub const SWITCH: Duration = Duration::from_secs(20);
+
 /// Put this machine behind a repository's `runs-on: [self-hosted, vega]`
 ///
 /// Resolves the runner image to a digest, verifies its signature, downloads it by digest, mints a short-lived
@@ -160,6 +163,8 @@ impl UpCommand {
         let credential = token::login(&settings.github, &settings.scope).await?;
         let github = GitHub::new(&settings.github.server, &settings.scope, &credential)?;
         let installation = places.lock()?;
+        // Who changes its image has no job start, and says himself when that is over.
+        let _switch = installation.hold_switch_patiently(SWITCH)?;
         let engine = engine.holding(installation.right()?);
         let asked = Asked::about(&settings.name, &engine);
         let (is_first, had_store) = (before.is_none(), installation.store()?.is_some());

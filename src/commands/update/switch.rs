@@ -59,24 +59,25 @@ pub struct RolledBack {
 impl Switch<'_> {
     /// Change the image, and prove that it listens; on an error what was before listens again.
     pub async fn run(self) -> anyhow::Result<()> {
-        let (before, older) = self.lay_ready()?;
-        let tried = match self.start_other() {
+        let (before, known) = self.lay_ready()?;
+        let tried = match self.start_other(&before) {
             Ok(began) => self.listens(began, self.patience).await.map(|()| began),
             Err(why) => Err(why),
         };
         match tried {
-            Ok(began) => self.keep(&before, older, began),
-            Err(_) if self.subject.installation.drained()?.is_some() => Err(self.drained(&before)),
-            Err(why) => Err(self.back(&before, older, &format!("{why:#}")).await.into()),
+            Ok(began) => self.keep(&before, known.previous, began),
+            Err(_) if self.subject.installation.drained()?.is_some() => self.drained(&before, &known),
+            Err(why) => Err(self.back(&before, known, &format!("{why:#}")).await.into()),
         }
     }
 
-    /// Somebody's drain is stronger, and says nothing of the image.
-    fn drained(&self, before: &Previous) -> anyhow::Error {
+    /// Somebody's drain is stronger, and says nothing of the image: all is as it was, and at rest.
+    fn drained(&self, before: &Previous, known: &Updates) -> anyhow::Result<()> {
         let (name, to) = (&self.subject.installation.name, self.to.record.digest.short());
-        anyhow::anyhow!(
-            "{name} was drained before {to} had come to listen: `vega-builder resume {name}` starts it, and \
-             `vega-builder rollback {name}` then goes back to {}",
+        drop(self.put_back(before, known)?);
+        anyhow::bail!(
+            "{name} was drained before {to} had come to listen, and stays with {}: `vega-builder resume {name}`, then \
+             `vega-builder update {name}` tries it again",
             before.record.digest.short()
         )
     }
@@ -86,8 +87,8 @@ impl Switch<'_> {
     }
 
     /// The store has the other image's paths, whatever comes: they are added, and nothing is taken away. What was
-    /// noted until now, as the way back of whoever comes after us, and what the way back was.
-    fn lay_ready(&self) -> anyhow::Result<(Previous, Option<Previous>)> {
+    /// noted until now.
+    fn lay_ready(&self) -> anyhow::Result<(Previous, Updates)> {
         let locked = self.locked()?;
         // Somebody's drain while the job was waited for is stronger.
         locked.expect_not_drained()?;
@@ -110,23 +111,29 @@ impl Switch<'_> {
         step.done("the image's store paths are in the store");
         self.expect_at_rest()?;
         let before = Previous { record, receipt: locked.receipt()? };
-        let Updates { previous: older, refused } = locked.updates()?;
-        // Before anybody can see the other image noted: an update that begins now would go forward again.
-        let refused = self.leaves.clone().or(refused);
-        locked.save_updates(&Updates { previous: Some(before.clone()), refused })?;
-        Ok((before, older))
+        Ok((before, locked.updates()?))
     }
 
     /// What follows ends it, and would cancel a job.
     fn expect_at_rest(&self) -> anyhow::Result<()> {
         let installation = &self.subject.installation;
-        let busy = installation.runner_state().filter(|state| state.phase == Phase::Busy);
-        match busy.filter(|_| !self.now) {
+        if self.now || self.subject.running()?.is_none() {
+            return Ok(());
+        }
+        match installation.runner_state().filter(|state| state.phase == Phase::Busy) {
             Some(State { message: job, .. }) => {
                 Err(installation::Error::AtWork { name: installation.name.to_string(), job }.into())
             }
             None => Ok(()),
         }
+    }
+
+    /// The other image, what is left alone from now on, and the way back for whoever comes after us.
+    fn note_other(&self, locked: &Locked, before: &Previous) -> anyhow::Result<()> {
+        // Before anybody can see the other image noted: an update that begins then would go forward again.
+        let refused = self.leaves.clone().or(locked.updates()?.refused);
+        locked.save_updates(&Updates { previous: Some(before.clone()), refused })?;
+        Self::note(locked, &self.to)
     }
 
     fn note(locked: &Locked, what: &Previous) -> anyhow::Result<()> {
@@ -141,11 +148,12 @@ impl Switch<'_> {
     }
 
     /// Since when it is the other image that speaks.
-    fn start_other(&self) -> anyhow::Result<Timestamp> {
+    fn start_other(&self, before: &Previous) -> anyhow::Result<Timestamp> {
         let step = self.progress.step("switch", "starting the other image");
         let name = &self.subject.installation.name;
         let began = if self.is_unit() {
-            self.start_unit(&self.to, self.now)?
+            self.note_other(&self.locked()?, before)?;
+            self.start_unit(self.now)?
         } else {
             let (engine, locked) = (self.subject.engine()?, self.locked()?);
             let successor = self.container.successor_name();
@@ -158,7 +166,7 @@ impl Switch<'_> {
             engine.remove(&predecessor_name(name))?;
             engine.rename(name.as_str(), &predecessor_name(name))?;
             engine.rename(&successor, name.as_str())?;
-            Self::note(&locked, &self.to)?;
+            self.note_other(&locked, before)?;
             self.start_container(&locked, &self.to.record)?
         };
         step.done(&format!("{name} starts {}", self.to.record.digest.short()));
@@ -176,10 +184,9 @@ impl Switch<'_> {
     }
 
     /// Its unit verifies what it starts, and proves it, by itself. It starts anew even when this process dies.
-    fn start_unit(&self, what: &Previous, now: bool) -> anyhow::Result<Timestamp> {
+    fn start_unit(&self, now: bool) -> anyhow::Result<Timestamp> {
         let installation = &self.subject.installation;
         let service = systemd::service_name(&installation.name);
-        Self::note(&self.locked()?, what)?;
         if self.subject.is_ephemeral && !has_unit(&installation.name) {
             installation.end_lease()?;
             installation.signal_keeper(Signal::SIGHUP)?;
@@ -251,15 +258,15 @@ impl Switch<'_> {
         }
         if let Ok(image) = record.image.parse::<ImageReference>() {
             let pinned = format!("{}@{}", image.name(), record.digest);
-            let _ = self.subject.engine().map(|engine| engine.remove_image(&pinned));
+            let _ = self.subject.engine().map(|engine| engine.remove_image_patiently(&pinned));
         }
     }
 
     /// What worked before works again; the error that tells of both.
-    async fn back(&self, before: &Previous, older: Option<Previous>, why: &str) -> RolledBack {
+    async fn back(&self, before: &Previous, known: Updates, why: &str) -> RolledBack {
         let to = self.to.record.digest.short().to_owned();
         let name = &self.subject.installation.name;
-        let came_back = match self.start_before(before, older, why) {
+        let came_back = match self.start_before(before, known, why) {
             Ok(began) => self.listens(began, WAY_BACK).await,
             Err(why) => Err(why),
         };
@@ -276,26 +283,32 @@ impl Switch<'_> {
         RolledBack { to, why: why.to_owned(), back }
     }
 
-    fn start_before(
-        &self,
-        before: &Previous,
-        older: Option<Previous>,
-        why: &str,
-    ) -> anyhow::Result<Timestamp> {
+    fn start_before(&self, before: &Previous, known: Updates, why: &str) -> anyhow::Result<Timestamp> {
         let step = self.progress.step("rollback", "going back to the image that worked");
         let name = &self.subject.installation.name;
-        {
-            let locked = self.locked()?;
-            let refused =
-                Refused { digest: self.to.record.digest.clone(), at: Timestamp::now(), why: why.to_owned() };
-            locked.save_updates(&Updates { previous: older, refused: Some(refused) })?;
-        }
+        let refused =
+            Refused { digest: self.to.record.digest.clone(), at: Timestamp::now(), why: why.to_owned() };
+        let locked = self.put_back(before, &Updates { refused: Some(refused), ..known })?;
         let began = if self.is_unit() {
+            drop(locked);
             // What does not listen has no job, and need not heed a wish to stop.
-            self.start_unit(before, !self.subject.is_ephemeral)?
+            self.start_unit(!self.subject.is_ephemeral)?
+        } else if self.subject.running()?.is_none() {
+            self.start_container(&locked, &before.record)?
         } else {
-            let (engine, locked) = (self.subject.engine()?, self.locked()?);
-            let predecessor = predecessor_name(name);
+            locked.end_lease()?;
+            Timestamp::now()
+        };
+        step.done(&format!("{name} starts {}", before.record.digest.short()));
+        Ok(began)
+    }
+
+    /// Names, record and what is known of other images are what they were.
+    fn put_back(&self, before: &Previous, known: &Updates) -> anyhow::Result<Locked> {
+        let (locked, name) = (self.locked()?, &self.subject.installation.name);
+        locked.save_updates(known)?;
+        if !self.is_unit() {
+            let (engine, predecessor) = (self.subject.engine()?, predecessor_name(name));
             // Not renamed yet, when the other one could not even be created; an earlier update's may be left.
             let is_it = |found: &Inspected| found.image_id == before.record.local_id;
             if engine.inspect(&predecessor)?.as_ref().is_some_and(is_it) {
@@ -304,15 +317,8 @@ impl Switch<'_> {
                 engine.rename(&predecessor, name.as_str())?;
             }
             engine.remove(&self.container.successor_name())?;
-            Self::note(&locked, before)?;
-            if self.subject.running()?.is_none() {
-                self.start_container(&locked, &before.record)?
-            } else {
-                locked.end_lease()?;
-                Timestamp::now()
-            }
-        };
-        step.done(&format!("{name} starts {}", before.record.digest.short()));
-        Ok(began)
+        }
+        Self::note(&locked, before)?;
+        Ok(locked)
     }
 }
