@@ -1,6 +1,7 @@
 //! `prove`: a declared runner's unit asks it once its container runs.
 
 use std::{
+    path::Path,
     process::ExitCode,
     thread,
     time::{Duration, Instant},
@@ -37,8 +38,12 @@ impl Prove {
             // Read once it runs: whoever puts another container in its place notes that before he starts it.
             let record = record(&installation)?;
             let Err(error) = prove(&engine, &record, &running) else { break record };
-            let is_gone = |now: Option<Inspected>| now.is_none_or(|now| now.id != running.id);
-            if !engine.inspect(installation.name.as_str()).is_ok_and(is_gone) {
+            // Whoever changes the runner may have stopped it meanwhile: what does not run is beyond no cap.
+            let is_alive = Path::new(&format!("/proc/{}", running.pid)).exists();
+            let is_it = |now: &Inspected| is_alive && (&now.id, now.pid) == (&running.id, running.pid);
+            let is_gone = |now: Option<Inspected>| now.is_none_or(|now| !is_it(&now));
+            let is_moot = engine.inspect(installation.name.as_str()).is_ok_and(is_gone);
+            if !is_moot || Instant::now() >= until {
                 engine.stop(&installation.name)?;
                 return Err(error);
             }

@@ -149,11 +149,26 @@ impl Cli {
 
     /// Remove an image, by digest; whether it was there. An error when a container needs it.
     pub fn remove_image(&self, pinned: &str) -> Result<bool, Error> {
+        if !self.has_name(pinned)? {
+            return Ok(false);
+        }
         let removed = self.run(&["rmi", pinned]).map(|_| true);
-        if removed.is_ok() || !self.output(&["image", "inspect", pinned])?.status.success() {
+        if removed.is_ok() || !self.has_name(pinned)? {
             return Ok(removed.is_ok());
         }
         removed
+    }
+
+    /// Whether the engine has an image by just this name. podman finds one of the digest by whatever name somebody has it, and
+    /// would remove that: what was there already was not downloaded for us.
+    fn has_name(&self, pinned: &str) -> Result<bool, Error> {
+        let found = self.output(&["image", "inspect", "--format", "{{json .RepoDigests}}", pinned])?;
+        if !found.status.success() || !pinned.contains('@') {
+            return Ok(found.status.success());
+        }
+        let names: Vec<String> = serde_json::from_slice(&found.stdout).unwrap_or_default();
+        // docker leaves its own registry's name out.
+        Ok(names.iter().any(|name| name == pinned || pinned.ends_with(&format!("/{name}"))))
     }
 
     /// The same for one of which a container was made that has only just gone: an engine may still be tidying up behind it.
