@@ -104,6 +104,15 @@ mod tests {
     use crate::installation::Places;
 
     #[test]
+    fn who_waited_to_change_a_runner_that_is_gone_makes_no_folder_of_it() {
+        let root = tempfile::tempdir().unwrap();
+        let runner = Places::below(root.path()).installation(&"vega-x".parse().unwrap());
+        assert!(runner.hold_switch().is_err() && !runner.state.exists());
+        let locked = runner.lock().unwrap();
+        assert!(locked.hold_switch().is_ok());
+    }
+
+    #[test]
     fn a_resume_takes_no_lease_of_another_command() {
         let root = tempfile::tempdir().unwrap();
         let runner = Places::below(root.path()).installation(&"vega-x".parse().unwrap());

@@ -74,7 +74,12 @@ impl Installation {
 
     /// The right to change this runner's image, from the first look at the one that it has until the other one listens;
     /// each file is changed with the other right.
+    ///
+    /// Of a runner that was taken away while somebody waited for this, nothing is made anew.
     pub fn hold_switch(&self) -> Result<Flock<File>, Error> {
+        if !self.state.is_dir() {
+            return Err(Error::None);
+        }
         self.hold("switch.lock", |name, pid| Error::Switching { name, pid })
     }
 
