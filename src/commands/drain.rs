@@ -6,10 +6,13 @@ use anyhow::Context as _;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::steps::{
-    ending::{end_keeper, end_pusher, end_unit, stop_jobs},
-    standing,
-    subject::Subject,
+use super::{
+    slots::uploads_under_way,
+    steps::{
+        ending::{end_keeper, end_pusher, end_unit, stop_jobs},
+        standing,
+        subject::Subject,
+    },
 };
 use crate::{
     cache::queue::{MOST, Queue, State},
@@ -153,15 +156,14 @@ async fn given(wait: Option<u64>) {
     }
 }
 
-/// Until none of the containers runs that nobody keeps any more: each ends after its job. Their uploads go on by themselves.
+/// Until none of the containers runs that nobody keeps any more, each of which ends after its job, and what they built is pushed.
 async fn last_jobs(subject: &Subject, progress: &Progress) -> anyhow::Result<()> {
     let step = progress.step("job", "nobody keeps its slots: looking for running jobs");
     let (engine, mut told) = (subject.engine()?, false);
     loop {
         let jobs = standing::jobs(engine, &subject.installation.name)?;
         if jobs.is_empty() {
-            step.done("nothing runs");
-            return Ok(());
+            break;
         }
         for job in &jobs {
             // One that has just ended is not there to be told.
@@ -178,6 +180,17 @@ async fn last_jobs(subject: &Subject, progress: &Progress) -> anyhow::Result<()>
         step.doing(&format!("{busy} jobs run"));
         sleep(LOOK).await;
     }
+    step.done("nothing runs");
+    let step = progress.step("uploads", "waiting for the last uploads");
+    loop {
+        match uploads_under_way(engine, &subject.installation.name)? {
+            0 => break,
+            left => step.doing(&format!("{left} builds wait")),
+        }
+        sleep(LOOK).await;
+    }
+    step.done("nothing waits");
+    Ok(())
 }
 
 /// Until PID 1 says that it is at rest, or is gone.

@@ -53,37 +53,46 @@ impl Error {
     }
 }
 
-/// What is to be done about one that lacks a permission, by where it came from.
+/// What is to be done about a token, by where it came from: a file, a GitHub App, or somebody's login.
+fn by_origin(origin: &str, [file, app, login]: [&'static str; 3]) -> &'static str {
+    match origin {
+        of if of.starts_with("the token file") => file,
+        of if of.starts_with("the GitHub App") => app,
+        _ => login,
+    }
+}
+
 fn allowed(origin: &str) -> &'static str {
-    if origin.starts_with("the token file") {
-        "put one that has it into that file"
-    } else if origin.starts_with("the GitHub App") {
-        "give the App that permission, on its page at GitHub"
-    } else {
-        "type `gh auth refresh -s repo`, or give a token that has it"
-    }
+    by_origin(
+        origin,
+        [
+            "put one that has it into that file",
+            "give the App that permission, on its page at GitHub",
+            "type `gh auth refresh -s repo`, or give a token that has it",
+        ],
+    )
 }
 
-/// The same about one that sees too little.
 fn seen(origin: &str) -> &'static str {
-    if origin.starts_with("the token file") {
-        "put the token of somebody who administers it into that file"
-    } else if origin.starts_with("the GitHub App") {
-        "let the App into it, on the page of its installation"
-    } else {
-        "type `gh auth login` as somebody who administers it"
-    }
+    by_origin(
+        origin,
+        [
+            "put the token of somebody who administers it into that file",
+            "let the App into it, on the page of its installation",
+            "type `gh auth login` as somebody who administers it",
+        ],
+    )
 }
 
-/// The same about one that has lapsed.
 fn renewed(origin: &str) -> &'static str {
-    if origin.starts_with("the token file") {
-        "put a new one into that file"
-    } else if origin.starts_with("the GitHub App") {
-        "type this command again, and look at the App's installation when that does not help"
-    } else {
-        "type `gh auth login`, or give a new one"
-    }
+    by_origin(
+        origin,
+        [
+            "put a new one into that file",
+            "type this command again, and look at the App's installation when that does not help",
+            "type `gh auth login`, or give a new one",
+        ],
+    )
 }
 
 /// GitHub's refusals, apart; each says what to type next. None of them carries a token.

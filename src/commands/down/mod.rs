@@ -181,7 +181,7 @@ impl Down {
 
         let step = progress.step("remove", "removing what it was made of");
         let removed = match housing.engine() {
-            Some(engine) => self.remove(engine, &installation, record.as_ref())?,
+            Some(engine) => self.remove(engine, &installation, record.as_ref(), &progress)?,
             None => remove::remove_from_host(&installation)?,
         };
         let name = installation.name.clone();

@@ -9,6 +9,7 @@ use crate::{
     host::JobsUser,
     image::ImageReference,
     installation::{Locked, Places, Record},
+    progress::Progress,
 };
 
 impl Down {
@@ -17,6 +18,7 @@ impl Down {
         engine: &Cli,
         installation: &Locked,
         record: Option<&Record>,
+        progress: &Progress,
     ) -> anyhow::Result<Vec<String>> {
         let name = &installation.name;
         let mut removed = Vec::new();
@@ -62,7 +64,7 @@ impl Down {
                 Ok(true) => removed.push(format!("image {short}")),
                 Ok(false) => {}
                 // What is somebody else's goes on with it.
-                Err(why) => removed.push(format!("but not image {short}: {why}")),
+                Err(why) => progress.note(&format!("the image {short} stays: {why}")),
             }
         }
         removed.push(installation.state.display().to_string());
